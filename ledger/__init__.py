@@ -1,0 +1,1 @@
+"""What is remembered: consent events, decisions and hits; keys and tokens."""

@@ -1,0 +1,43 @@
+"""What the organisation allows, and the one decision: model, classification, consent, and the types that travel.
+
+Pure: nothing in here reads or writes, looks at a clock or knows a database.
+"""
+
+from policies.classify import Classification, Signal, classify
+from policies.consent import UNAVAILABLE, Assurance, Consent, ConsentEvent, Standing, State, weigh
+from policies.decide import Decision, decide
+from policies.envelope import Envelope
+from policies.facts import Facts, Part
+from policies.policy import Policy, PolicyModel, compile_policy
+from policies.wish import EVERYTHING, NOTHING, Wish
+from policies.words import MessageClass, Outcome, Protection, Purpose, Reason, Verdict
+
+__all__ = [
+    "EVERYTHING",
+    "NOTHING",
+    "UNAVAILABLE",
+    "Assurance",
+    "Classification",
+    "Consent",
+    "ConsentEvent",
+    "Decision",
+    "Envelope",
+    "Facts",
+    "MessageClass",
+    "Outcome",
+    "Part",
+    "Policy",
+    "PolicyModel",
+    "Protection",
+    "Purpose",
+    "Reason",
+    "Signal",
+    "Standing",
+    "State",
+    "Verdict",
+    "Wish",
+    "classify",
+    "compile_policy",
+    "decide",
+    "weigh",
+]

@@ -1,0 +1,63 @@
+"""The canonical address: how two spellings of a mailbox are compared.
+
+A grant is compared exactly (the local part is case-sensitive, RFC 5321 §2.4); a refusal, and everything that counts
+people, compares the folded form, because whoever refuses means every spelling of their address.
+"""
+
+
+def split(address: str) -> tuple[str, str]:
+    """Return (local part, domain) of an address; the domain is empty where there is no ``@``."""
+    local, _, domain = address.rpartition("@")
+    return (local, domain) if local else (domain, "")
+
+
+def canonical_domain(domain: str) -> str:
+    """Return the domain in lower case and in its IDNA A-label form, without a trailing dot.
+
+    A domain that IDNA cannot encode comes back in lower case: it then equals only itself.
+    """
+    domain = domain.rstrip(".").lower()
+    if domain.isascii():
+        return domain
+    try:
+        return domain.encode("idna").decode("ascii")
+    except UnicodeError:
+        return domain
+
+
+def canonical(address: str) -> str:
+    """Return the address for an exact comparison: local part as written, domain canonical."""
+    local, domain = split(address.strip())
+    return f"{local}@{canonical_domain(domain)}" if domain else local
+
+
+def folded(address: str) -> str:
+    """Return the address for a comparison that errs towards "the same person": the local part case-folded too."""
+    local, domain = split(canonical(address))
+    return f"{local.casefold()}@{domain}" if domain else local.casefold()
+
+
+def domain_of(address: str) -> str:
+    """Return the canonical domain of an address, or an empty string."""
+    return canonical_domain(split(address.strip())[1])
+
+
+def untagged(address: str) -> str:
+    """Return a folded address without its sub-address (RFC 5233): ``info+shop@example.org`` is read at ``info@``."""
+    local, domain = split(address)
+    return f"{local.partition('+')[0] or local}@{domain}" if domain else local
+
+
+def within(domain: str, domains: frozenset[str]) -> bool:
+    """Tell whether a canonical domain is one of ``domains`` or below one of them."""
+    while domain:
+        if domain in domains:
+            return True
+        _, _, domain = domain.partition(".")
+    return False
+
+
+def masked(address: str) -> str:
+    """Return the address as it may be shown on a page that others could see: ``j•••@example.org``."""
+    local, domain = split(address)
+    return f"{local[:1]}•••@{domain}" if domain else "•••"

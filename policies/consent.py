@@ -1,0 +1,111 @@
+"""Consent: what one person has said, purpose by purpose, and which event of several is the one that counts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from policies.words import Purpose
+
+
+class Assurance(StrEnum):
+    """How sure it is that the person themselves said it."""
+
+    MAILBOX_PROVEN = "mailbox_proven"
+    TOKEN_POSSESSION = "token_possession"
+    ASSERTED = "asserted"
+
+
+class State(StrEnum):
+    """What an event says (ISO/IEC TS 27560 event states, as far as they occur here)."""
+
+    GRANTED = "granted"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+    SUPPRESSED = "suppressed"
+
+
+REFUSALS = frozenset({State.REFUSED, State.WITHDRAWN, State.SUPPRESSED})
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentEvent:
+    """One thing that happened to one person's consent for one purpose."""
+
+    id: str
+    sequence: int
+    purpose: Purpose
+    state: State
+    assurance: Assurance
+    at: datetime
+    valid_until: datetime | None
+    """When a grant ends; ``None`` for a refusal, which does not end."""
+    exact: bool
+    """Recorded for the very spelling of the address that is asked about, not only for its folded form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a person stands on one purpose: the event that counts, or none."""
+
+    event: ConsentEvent | None = None
+
+    @property
+    def state(self) -> State | None:
+        """The state of the event that counts; ``None`` for unknown."""
+        return self.event.state if self.event else None
+
+    def granted(self, now: datetime) -> bool:
+        """Tell whether a grant stands at ``now`` (aware, UTC). A grant without an end never stands."""
+        event = self.event
+        if event is None or event.state is not State.GRANTED or event.valid_until is None:
+            return False
+        return now < event.valid_until
+
+
+UNKNOWN = Standing()
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """Everything the decision needs to know of the one recipient's consent."""
+
+    standings: Mapping[Purpose, Standing] = field(default_factory=dict)
+    available: bool = True
+    """False when the ledger could not be asked, or not in time."""
+
+    def on(self, purpose: Purpose) -> Standing:
+        """Return where the person stands on a purpose."""
+        return self.standings.get(purpose, UNKNOWN)
+
+    def granted(self, purpose: Purpose, now: datetime) -> bool:
+        """Tell whether a grant for the purpose stands at ``now``."""
+        return self.available and self.on(purpose).granted(now)
+
+
+UNAVAILABLE = Consent(available=False)
+
+
+def weigh(events: Iterable[ConsentEvent]) -> Consent:
+    """Return what a person's events, in any order, amount to."""
+    by_purpose: dict[Purpose, list[ConsentEvent]] = {}
+    for event in events:
+        by_purpose.setdefault(event.purpose, []).append(event)
+    return Consent({purpose: Standing(_ruling(found)) for purpose, found in by_purpose.items()})
+
+
+def _ruling(events: Sequence[ConsentEvent]) -> ConsentEvent | None:
+    """Return the event that counts, by the precedence of DESIGN.md §4.
+
+    The newest mailbox-proven event ends every argument that came before it. Among what came after it, and where there
+    is none among everything, any refusal wins over any grant. Refusals count for every spelling of the address, a
+    grant only for the exact one.
+    """
+    ordered = sorted(
+        (event for event in events if event.exact or event.state in REFUSALS), key=lambda event: event.sequence
+    )
+    proven = [at for at, event in enumerate(ordered) if event.assurance is Assurance.MAILBOX_PROVEN]
+    if proven:
+        ordered = ordered[proven[-1] :]
+    candidates = [event for event in ordered if event.state in REFUSALS] or ordered
+    return candidates[-1] if candidates else None

@@ -1,0 +1,194 @@
+"""The decision: may this message be tracked, for what, and if not, why. The only place that decides.
+
+Pure and total: the same arguments always give the same answer, nothing is read or written, and there is no input for
+which it raises. Every doubt ends in a reason, and a purpose with a reason is off.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from policies.address import domain_of, within
+from policies.consent import Consent, State
+from policies.envelope import Envelope
+from policies.facts import Facts
+from policies.policy import Policy
+from policies.wish import Wish
+from policies.words import REASON_ORDER, MessageClass, Protection, Purpose, Reason
+
+_CLASS_REASONS = {
+    MessageClass.PROTECTED: Reason.PROTECTED,
+    MessageClass.AUTOMATED: Reason.AUTOMATED,
+    MessageClass.LIST: Reason.LIST,
+    MessageClass.BULK: Reason.BULK,
+    MessageClass.GROUP: Reason.GROUP,
+}
+_STATE_REASONS = {
+    State.SUPPRESSED: Reason.SUPPRESSED,
+    State.REFUSED: Reason.REFUSED,
+    State.WITHDRAWN: Reason.WITHDRAWN,
+    State.GRANTED: Reason.EXPIRED,
+    None: Reason.NO_CONSENT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer for one message. ``reasons`` holds every purpose; the ones that are on say ``tracked``."""
+
+    message_class: MessageClass
+    reason: Reason
+    reasons: Mapping[Purpose, Reason]
+    policy_version: str
+    detail: Protection | None = None
+    """What protects a protected message."""
+    rules: tuple[str, ...] = ()
+    """The names of the rules that matched."""
+    consent_events: tuple[str, ...] = field(default=())
+    """The ids of the consent events relied on."""
+
+    def allows(self, purpose: Purpose) -> bool:
+        """Tell whether the purpose is on."""
+        return self.reasons.get(purpose) is Reason.TRACKED
+
+    @property
+    def tracked(self) -> bool:
+        """Tell whether the message carries anything of ours."""
+        return self.reason is Reason.TRACKED
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    policy: Policy
+    facts: Facts
+    envelope: Envelope
+    message_class: MessageClass
+    wish: Wish
+    consent: Consent
+    now: datetime
+    never: frozenset[Purpose]
+
+
+def decide(
+    policy: Policy,
+    facts: Facts,
+    envelope: Envelope,
+    message_class: MessageClass,
+    wish: Wish,
+    consent: Consent,
+    now: datetime,
+) -> Decision:
+    """Return the decision for a message.
+
+    ``now`` is an aware time in UTC. For each purpose the answer is the least of the ceiling, the rules that match, the
+    wish and the consent of the one recipient (DESIGN.md §1, promise 1). ``detail`` says more about an open or a click,
+    so it is on only beside one of them.
+    """
+    matching = [rule for rule in policy.rules if rule.applies(envelope, message_class)]
+    never = frozenset(purpose for rule in matching for purpose in rule.never)
+    case = _Case(policy, facts, envelope, message_class, wish, consent, now, never)
+    reasons = {purpose: _reason(case, purpose) for purpose in Purpose}
+    # The purpose that came nearest to being tracked says why the message as a whole is not.
+    overall = max(reasons[Purpose.OPEN], reasons[Purpose.CLICK], key=REASON_ORDER.__getitem__)
+    if reasons[Purpose.DETAIL] is Reason.TRACKED and overall is not Reason.TRACKED:
+        reasons[Purpose.DETAIL] = overall
+    return Decision(
+        message_class=message_class,
+        reason=overall,
+        reasons=reasons,
+        policy_version=policy.version,
+        detail=facts.protection if overall is Reason.PROTECTED else None,
+        rules=tuple(rule.name for rule in matching),
+        consent_events=_relied_on(consent, reasons),
+    )
+
+
+def _reason(case: _Case, purpose: Purpose) -> Reason:
+    """Return the first thing that limits the purpose, in the order of DESIGN.md §3, or ``tracked``."""
+    for limit in _LIMITS:
+        reason = limit(case, purpose)
+        if reason is not None:
+            return reason
+    return Reason.TRACKED
+
+
+def _by_facts(case: _Case, purpose: Purpose) -> Reason | None:
+    return case.facts.problem
+
+
+def _by_ledger(case: _Case, purpose: Purpose) -> Reason | None:
+    return None if case.consent.available else Reason.LEDGER_UNAVAILABLE
+
+
+def _by_class(case: _Case, purpose: Purpose) -> Reason | None:
+    if case.message_class is MessageClass.INDIVIDUAL:
+        return None
+    return _CLASS_REASONS[case.message_class]
+
+
+def _by_colleagues(case: _Case, purpose: Purpose) -> Reason | None:
+    if case.policy.model.internal == "with-consent":
+        return None
+    internal = any(within(domain_of(address), case.policy.domains) for address in case.envelope.rcpt_to)
+    return Reason.INTERNAL if internal else None
+
+
+def _by_ceiling(case: _Case, purpose: Purpose) -> Reason | None:
+    # Mail of somebody else's that only passes through (a forward, a redirect) is not the organisation's to track.
+    if domain_of(case.envelope.sender) not in case.policy.domains:
+        return Reason.POLICY_OFF
+    return None if case.policy.allows(purpose) else Reason.POLICY_OFF
+
+
+def _by_rules(case: _Case, purpose: Purpose) -> Reason | None:
+    return Reason.RULE if purpose in case.never else None
+
+
+def _by_wish(case: _Case, purpose: Purpose) -> Reason | None:
+    if case.wish.message is not None:
+        return None if purpose in case.wish.message else Reason.MESSAGE_OFF
+    if case.wish.saved is not None:
+        return None if purpose in case.wish.saved else Reason.SENDER_OFF
+    return None if case.policy.model.sender_default == "on" else Reason.SENDER_OFF
+
+
+def _by_body(case: _Case, purpose: Purpose) -> Reason | None:
+    if case.facts.has_text and not case.facts.has_html:
+        wrap_anyway = purpose is not Purpose.OPEN and case.policy.model.plain_text_links
+        return None if wrap_anyway else Reason.PLAIN_TEXT
+    return Reason.EMPTY_BODY if case.facts.empty else None
+
+
+def _by_consent(case: _Case, purpose: Purpose) -> Reason | None:
+    if case.consent.granted(purpose, case.now):
+        return None
+    return _STATE_REASONS[case.consent.on(purpose).state]
+
+
+def _by_content(case: _Case, purpose: Purpose) -> Reason | None:
+    if purpose is Purpose.CLICK and case.facts.links == 0:
+        return Reason.NOTHING_TO_TRACK
+    if purpose is Purpose.OPEN and not case.facts.has_html:
+        return Reason.NOTHING_TO_TRACK
+    return None
+
+
+_LIMITS: tuple[Callable[[_Case, Purpose], Reason | None], ...] = (
+    _by_facts,
+    _by_ledger,
+    _by_class,
+    _by_colleagues,
+    _by_ceiling,
+    _by_rules,
+    _by_wish,
+    _by_body,
+    _by_consent,
+    _by_content,
+)
+
+
+def _relied_on(consent: Consent, reasons: Mapping[Purpose, Reason]) -> tuple[str, ...]:
+    """Return the ids of the consent events that made or unmade a purpose: none where consent was never reached."""
+    from_consent = {*_STATE_REASONS.values(), Reason.NOTHING_TO_TRACK, Reason.TRACKED}
+    events = [consent.on(purpose).event for purpose, reason in reasons.items() if reason in from_consent]
+    return tuple(dict.fromkeys(event.id for event in events if event is not None))

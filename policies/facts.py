@@ -1,0 +1,56 @@
+"""Facts: what is known of a message without judging it. The relay finds them, the policy judges them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from policies.words import Protection, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One MIME entity as byte spans of the message: nothing is copied out of it.
+
+    ``start`` to ``body`` is its header (the blank line included), ``body`` to ``end`` its content, without the line
+    break that belongs to the boundary behind it (RFC 2046 §5.1.1).
+    """
+
+    start: int
+    body: int
+    end: int
+    depth: int
+    content_type: str
+    charset: str
+    encoding: str
+    disposition: str
+    named: bool
+    """Has a file name, by Content-Type or Content-Disposition: an attachment, whatever else it says."""
+    in_body: bool
+    """Belongs to what a mail program shows as the message: not inside or behind an attachment, not a related resource."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the decision and the classification look at."""
+
+    size: int
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Header fields by lower-case name, unfolded; bytes that are not UTF-8 are kept as surrogates."""
+    addressed: tuple[str, ...] = ()
+    """The addresses of To and Cc, as written there."""
+    undisclosed: bool = False
+    """To or Cc uses group syntax or names nobody, as in ``undisclosed-recipients:;``."""
+    parts: tuple[Part, ...] = ()
+    protection: Protection | None = None
+    problem: Reason | None = None
+    """``error``, ``unparsable`` or ``too_large`` where the message could not, or may not, be taken apart."""
+    has_html: bool = False
+    has_text: bool = False
+    """The body has a text part that is not blank."""
+    empty: bool = False
+    """Nobody would see anything in the HTML body, or there is no body at all."""
+    links: int = 0
+    """How many links may be wrapped."""
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """Return every value of a header field, by lower-case name, in order."""
+        return self.fields.get(name, ())

@@ -1,0 +1,1 @@
+"""SMTP in, the message, SMTP out: what happens to mail on its way through."""

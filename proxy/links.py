@@ -1,0 +1,169 @@
+"""Links: which of a message's links may be wrapped, and which never (DESIGN.md §4, "which links")."""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from policies.address import canonical_domain, within
+from policies.glob import matches, pattern
+
+MAX_LINKS = 1_000
+"""Links of one message that are wrapped; the rest stays as it is."""
+
+# RFC 3986 §3, for http and https with a host and without user information: a name before "@" is how links deceive.
+_PCT = r"%[0-9A-Fa-f]{2}"
+_CHARACTERS = rf"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|{_PCT})*+"
+_QUERY = rf"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|{_PCT})*+"
+_URL = re.compile(
+    rf"https?://(?P<host>\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|{_PCT})++)(?::(?P<port>[0-9]{{1,5}}))?"
+    rf"(?:/{_CHARACTERS})?(?:\?{_QUERY})?(?:#{_QUERY})?",
+    re.IGNORECASE,
+)
+_HOST_NAME = re.compile(
+    r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?"
+)
+_EDGES = "".join(map(chr, range(0x21)))
+"""WHATWG URL §4.4 step 1: leading and trailing C0 controls and spaces are no part of the URL."""
+
+
+def valid_target(href: str) -> str | None:
+    """Return the exact absolute http or https URL that an href names, or None where it is not one we may lead to."""
+    url = href.strip(_EDGES)
+    match = _URL.fullmatch(url)
+    if match is None or int(match["port"] or 0) > 65_535:
+        return None
+    host = match["host"]
+    if host.startswith("["):
+        try:
+            ipaddress.IPv6Address(host[1:-1])
+        except ValueError:
+            return None
+    elif len(host) > 253 or not _HOST_NAME.fullmatch(host):
+        return None
+    return url
+
+
+_LEAVING = re.compile(
+    r"unsubscri|list[-_]?unsub|opt[-_ ]?out|preference|manage[-_ ]?subscription|remove[-_ ]?me\b"
+    r"|abmeld|abbestell|austrag|newsletter[-_]?stop|einstellungen[-_ ]?verwalten|d[eé]sabonn|d[eé]sinscri"
+    r"|disiscri|annulla[-_ ]?(?:la[-_ ]?)?iscrizione|cancella(?:mi|zione|[-_ ]iscri)"
+    r"|dar(?:se)?[-_ ]?(?:de[-_ ]?)?baja|cancelar[-_ ]?(?:la[-_ ]?)?suscripci",
+    re.IGNORECASE,
+)
+_SIGNING_IN = re.compile(
+    r"(?:^|[/._\-?&=#])(?:log-?in|log-?on|sign-?in|anmelden|sso|oauth2?|saml|authorize|password|passwort|passwd|pwd"
+    r"|reset|recover|recovery|verify|verification|verif|validate|confirm-email|confirm-account|activate|activation"
+    r"|magic-?link|one-?time|otp|2fa|mfa|set-?password|forgot)(?:$|[/._\-?&=#])",
+    re.IGNORECASE,
+)
+_SECRET_KEY = re.compile(
+    r"(?:^|[?&;])(?:[a-z_\-]*token|otp|one_?time_?code|reset_?key|auth_?key|nonce|ticket|hmac)=", re.IGNORECASE
+)
+_MEETINGS: dict[str, str] = {
+    "zoom.us": "/j/|/w/|/s/|/my/|/meeting",
+    "zoomgov.com": "/j/|/my/",
+    "teams.microsoft.com": "/l/meetup-join|/meet",
+    "teams.live.com": "/meet|/l/meetup-join",
+    "meet.google.com": "/",
+    "webex.com": "/meet|/join|/j.php|/wbxmjs|/m/|/webappng",
+    "gotomeeting.com": "/",
+    "gotomeet.me": "/",
+    "meet.goto.com": "/",
+    "join.skype.com": "/",
+    "meet.lync.com": "/",
+    "whereby.com": "/",
+    "meet.jit.si": "/",
+    "bluejeans.com": "/",
+    "chime.aws": "/",
+    "app.bigmarker.com": "/",
+    "facetime.apple.com": "/",
+}
+_MEETING_PATHS = {host: re.compile(rf"(?:{paths})", re.IGNORECASE) for host, paths in _MEETINGS.items()}
+_MEETING_HOSTS = frozenset(_MEETINGS)
+
+_TEXT_ADDRESS = re.compile(r"https?:|www\.|[^\s@<>()]+@[^\s@<>()]+\.[a-z]{2,}", re.IGNORECASE)
+_TEXT_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}(?::\d+)?(?:[/?#]\S*)?", re.IGNORECASE)
+
+# The opt-outs of our own, Postmark, SES, SendGrid, Mailgun, Mailchimp and SparkPost: left in place, and honoured.
+_OPT_OUT_PRESENT = ("data-pm-no-track", "ses:no-track", "data-skip-click", "data-msys-clicktrack-off")
+_OPT_OUT_VALUES = {
+    "data-track": ("false", "off", "no", "0"),
+    "clicktracking": ("off",),
+    "data-clicktracking": ("off",),
+    "disable-tracking": ("true", ""),
+    "mc:disable-tracking": ("true", ""),
+    "data-msys-clicktrack": ("0", "false"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRules:
+    """What the organisation says about links, and which pages are our own."""
+
+    visible_url_links: bool = False
+    never_wrap: re.Pattern[str] | None = None
+    own_hosts: frozenset[str] = field(default_factory=frozenset)
+
+
+def link_rules(visible_url_links: bool, never_wrap: Iterable[str], public_url: str) -> LinkRules:
+    """Return the rules that the policy's keys and the public URL amount to."""
+    return LinkRules(visible_url_links, pattern(never_wrap), frozenset({own_place(public_url)}))
+
+
+def own_place(url: str) -> str:
+    """Return host and port of a URL in the form that two addresses of one place share."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    return f"{canonical_domain(parts.hostname or '')}:{port}"
+
+
+def target(
+    href: str, text: str, attributes: Mapping[str, str], rules: LinkRules, list_unsubscribe: frozenset[str]
+) -> str | None:
+    """Return the destination of a link that may be wrapped, or None for one that must stay as it is.
+
+    ``href``, ``text`` and ``attributes`` are decoded. ``list_unsubscribe`` holds the addresses of the List-Unsubscribe
+    field. Being wrapped is a convenience of the sender; every doubt leaves the link alone.
+    """
+    url = valid_target(href)
+    if url is None or url in list_unsubscribe or _opted_out(attributes):
+        return None
+    if own_place(url) in rules.own_hosts or matches(rules.never_wrap, url):
+        return None
+    if _LEAVING.search(unquote(url)) or _LEAVING.search(text) or _special(url):
+        return None
+    if not rules.visible_url_links and _shows_address(text):
+        return None
+    return url
+
+
+def _opted_out(attributes: Mapping[str, str]) -> bool:
+    if any(name in attributes for name in _OPT_OUT_PRESENT):
+        return True
+    return any(attributes.get(name, "\0").strip().lower() in values for name, values in _OPT_OUT_VALUES.items())
+
+
+def _special(url: str) -> bool:
+    """Tell whether the link signs somebody in, resets something or joins a meeting: one use, one person, no detours."""
+    parts = urlsplit(url)
+    path_and_query = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    if _SIGNING_IN.search(parts.path) or _SECRET_KEY.search(f"?{parts.query}"):
+        return True
+    host = canonical_domain(parts.hostname or "")
+    if not within(host, _MEETING_HOSTS):
+        return False
+    return any(
+        within(host, frozenset({name})) and paths.match(path_and_query) for name, paths in _MEETING_PATHS.items()
+    )
+
+
+def _shows_address(text: str) -> bool:
+    """Tell whether the link's text is an address: mail programs warn where it and the target differ."""
+    return _TEXT_ADDRESS.search(text) is not None or _TEXT_HOST.fullmatch(text.strip("<>()[] \t.,")) is not None
+
+
+def unsubscribe_targets(values: Iterable[str]) -> frozenset[str]:
+    """Return the addresses that List-Unsubscribe fields name (RFC 2369 §2: each in angle brackets)."""
+    return frozenset(found for value in values for found in re.findall(r"<\s*([^<>\s]+)\s*>", value))

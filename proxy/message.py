@@ -1,0 +1,269 @@
+"""The message: raw bytes, and the facts found in them. Nothing is parsed into a tree and written back out."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from policies.address import canonical_domain
+from policies.facts import Facts, Part
+from policies.words import Protection, Reason
+from proxy.charset import contains_ascii
+from proxy.encodedword import decode_words
+from proxy.header import AddressList, Field, TooLarge, Unparsable, parse_address_list, scan_fields
+from proxy.html import Scan, is_empty, scan
+from proxy.links import MAX_LINKS, LinkRules, target, unsubscribe_targets
+from proxy.structure import Entity, read_structure
+from proxy.transfer import Encoded, decode
+from proxy.wish import CONTROL_HEADER
+
+MAX_HTML_BYTES = 2_097_152
+"""Decoded size of one HTML part that is rewritten; a larger one goes as it is."""
+_MAX_TEXT_BYTES = 4_194_304
+"""How much of a text part is looked at for inline PGP and for being blank."""
+
+_PGP = re.compile(rb"-----BEGIN(?:\s|&nbsp;|&#160;|\xa0|\xc2\xa0)++PGP ")
+_SIGNED_TYPES = frozenset({"multipart/signed", "application/pgp-signature", "application/pkcs7-signature",
+                           "application/x-pkcs7-signature"})  # fmt: skip
+_ENCRYPTED_TYPES = frozenset({"multipart/encrypted", "application/pgp-encrypted",
+                              "application/x-microsoft-rpmsg-message"})  # fmt: skip
+_PKCS7_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
+_CALENDAR_TYPES = frozenset({"text/calendar", "application/ics"})
+_REPORT_TYPES = frozenset({"multipart/report", "message/disposition-notification", "message/delivery-status",
+                           "message/global-delivery-status", "message/global-disposition-notification"})  # fmt: skip
+_TNEF_TYPES = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One link that may be wrapped: the span of its href value in the decoded part, and where it leads."""
+
+    start: int
+    end: int
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlBody:
+    """One HTML part that mail programs show as the message, decoded and scanned."""
+
+    entity: Entity
+    encoded: Encoded
+    scan: Scan
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a message is to be read: the settings that facts depend on."""
+
+    links: LinkRules = field(default_factory=LinkRules)
+    max_bytes: int = 36_700_160
+    removable_signatures: frozenset[str] = frozenset()
+    """Domains whose DKIM signature may be taken off before tracking (``dkim_signed = "remove-own"``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as it came: its bytes, its header fields, its facts, and its HTML bodies where it may be tracked."""
+
+    raw: bytes
+    facts: Facts
+    fields: tuple[Field, ...] = ()
+    bodies: tuple[HtmlBody, ...] = ()
+    signatures: tuple[Field, ...] = ()
+    """DKIM signatures of our own domains, which a rewritten message goes without."""
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """Return every value of a header field, by lower-case name, in order."""
+        return self.facts.values(name)
+
+    @property
+    def subject(self) -> str:
+        """The subject as people read it; empty where there is none."""
+        return decode_words(next(iter(self.values("subject")), ""))
+
+
+def read_message(raw: bytes, reading: Reading) -> Message:
+    """Return the message with everything known of it. Never raises for what the message contains.
+
+    A message that cannot be taken apart has ``facts.problem`` set, and as many header fields as could be read.
+    """
+    try:
+        entities = read_structure(raw)
+    except (Unparsable, TooLarge) as problem:
+        fields = _fields_only(raw)
+        return Message(raw, _header_facts(raw, fields, problem=_reason(problem)), fields)
+    fields = entities[0].fields
+    signatures, protection = _signatures(raw, fields, reading.removable_signatures)
+    protection = _protected_structure(entities) or protection
+    if protection is not None:
+        return Message(raw, _header_facts(raw, fields, entities, protection), fields)
+    if len(raw) > reading.max_bytes:
+        return Message(raw, _header_facts(raw, fields, entities, problem=Reason.TOO_LARGE), fields)
+    return _with_bodies(raw, entities, signatures, reading)
+
+
+def _with_bodies(raw: bytes, entities: Sequence[Entity], signatures: tuple[Field, ...], reading: Reading) -> Message:
+    fields = entities[0].fields
+    try:
+        texts = [_text_of(raw, entity.part) for entity in entities if _is_body(entity.part, "text/plain")]
+        bodies = _html_bodies(raw, entities, reading.links)
+    except (Unparsable, TooLarge) as problem:
+        return Message(raw, _header_facts(raw, fields, entities, problem=_reason(problem)), fields)
+    if any(_PGP.search(text) for text in [*texts, *(body.encoded.decoded for body in bodies)]):
+        return Message(raw, _header_facts(raw, fields, entities, Protection.ENCRYPTED), fields)
+    has_text = any(text.strip() for text in texts)
+    facts = _header_facts(
+        raw,
+        fields,
+        entities,
+        has_html=bool(bodies),
+        has_text=has_text,
+        empty=all(is_empty(body.encoded.decoded) for body in bodies) and (bool(bodies) or not has_text),
+        links=sum(len(body.links) for body in bodies),
+    )
+    return Message(raw, facts, fields, bodies, signatures)
+
+
+def _reason(problem: Exception) -> Reason:
+    return Reason.TOO_LARGE if isinstance(problem, TooLarge) else Reason.UNPARSABLE
+
+
+def _fields_only(raw: bytes) -> tuple[Field, ...]:
+    """Return the message's own header fields where the structure below could not be read; none where they cannot."""
+    try:
+        return tuple(scan_fields(raw, 0, len(raw))[0])
+    except (Unparsable, TooLarge):
+        return ()
+
+
+def _header_facts(
+    raw: bytes,
+    fields: Iterable[Field],
+    entities: Sequence[Entity] = (),
+    protection: Protection | None = None,
+    *,
+    problem: Reason | None = None,
+    has_html: bool = False,
+    has_text: bool = False,
+    empty: bool = False,
+    links: int = 0,
+) -> Facts:
+    by_name: dict[str, list[str]] = {}
+    for one in fields:
+        by_name.setdefault(one.name, []).append(one.text(raw))
+    lists = [parse_address_list(value) for name in ("to", "cc") for value in by_name.get(name, ())]
+    return Facts(
+        size=len(raw),
+        fields={name: tuple(values) for name, values in by_name.items()},
+        addressed=tuple(address for found in lists for address in found.addresses),
+        undisclosed=any(_names_nobody(found) for found in lists),
+        parts=tuple(entity.part for entity in entities),
+        protection=protection,
+        problem=problem,
+        has_html=has_html,
+        has_text=has_text,
+        empty=empty,
+        links=links,
+    )
+
+
+def _names_nobody(found: AddressList) -> bool:
+    return found.group_syntax or not found.addresses
+
+
+def _signatures(
+    raw: bytes, fields: Iterable[Field], removable: frozenset[str]
+) -> tuple[tuple[Field, ...], Protection | None]:
+    """Return the DKIM signatures that may be taken off, and a protection where one may not (RFC 6376, RFC 8617)."""
+    ours: list[Field] = []
+    for one in fields:
+        if one.name in ("arc-seal", "arc-message-signature"):
+            return (), Protection.DKIM
+        if one.name == "dkim-signature":
+            domain = re.search(r"(?:^|;)\s*d\s*=\s*([^\s;]+)", one.text(raw))
+            if domain is None or canonical_domain(domain[1]) not in removable:
+                return (), Protection.DKIM
+            ours.append(one)
+    return tuple(ours), None
+
+
+def _protected_structure(entities: Sequence[Entity]) -> Protection | None:
+    """Return what makes the structure one that must not be touched, anywhere in it."""
+    found = [_protected_part(entity) for entity in entities]
+    return next((protection for protection in Protection if protection in found), None)
+
+
+def _protected_part(entity: Entity) -> Protection | None:
+    name = entity.part.content_type
+    if name in _SIGNED_TYPES:
+        return Protection.SIGNED
+    if name in _ENCRYPTED_TYPES:
+        return Protection.ENCRYPTED
+    if name in _PKCS7_TYPES:
+        smime_type = entity.media_type.parameters.get("smime-type", "").lower() if entity.media_type else ""
+        return Protection.SIGNED if smime_type == "signed-data" else Protection.ENCRYPTED
+    if name in _REPORT_TYPES:
+        return Protection.REPORT
+    if name in _CALENDAR_TYPES:
+        return Protection.CALENDAR
+    if name in _TNEF_TYPES:
+        return Protection.TNEF
+    return None
+
+
+def _is_body(part: Part, content_type: str) -> bool:
+    return part.in_body and part.content_type == content_type
+
+
+def _text_of(raw: bytes, part: Part) -> bytes:
+    """Return a text part decoded; one that is not what it says is looked at as it stands: it is never edited."""
+    content = raw[part.body : min(part.end, part.body + _MAX_TEXT_BYTES)]
+    try:
+        return decode(content, part.encoding).decoded
+    except Unparsable:
+        return content
+
+
+def _html_bodies(raw: bytes, entities: Sequence[Entity], rules: LinkRules) -> tuple[HtmlBody, ...]:
+    unsubscribe = unsubscribe_targets(one.text(raw) for one in entities[0].fields if one.name == "list-unsubscribe")
+    bodies = []
+    room = MAX_LINKS
+    for entity in entities:
+        if _is_body(entity.part, "text/html"):
+            body = _html_body(raw, entity, rules, unsubscribe, room)
+            room -= len(body.links)
+            bodies.append(body)
+    return tuple(bodies)
+
+
+def _html_body(raw: bytes, entity: Entity, rules: LinkRules, unsubscribe: frozenset[str], room: int) -> HtmlBody:
+    part = entity.part
+    if part.end - part.body > 4 * MAX_HTML_BYTES:
+        raise TooLarge("HTML part")
+    if not contains_ascii(part.charset):
+        raise Unparsable("the charset is missing, unknown, or does not contain ASCII")
+    if any(one.name in ("content-md5", "content-length") for one in entity.fields if part.depth):
+        raise Unparsable("the part states a digest or a length of its own")
+    encoded = decode(raw[part.body : part.end], part.encoding)
+    if len(encoded.decoded) > MAX_HTML_BYTES:
+        raise TooLarge("HTML part")
+    if b"\0" in encoded.decoded:
+        raise Unparsable("NUL in HTML")
+    found = scan(encoded.decoded)
+    return HtmlBody(entity, encoded, found, _links(found, rules, unsubscribe, room))
+
+
+def _links(found: Scan, rules: LinkRules, unsubscribe: frozenset[str], room: int) -> tuple[Link, ...]:
+    """Return the links that may be wrapped: none in quoted history, and no more than there is room for."""
+    links: list[Link] = []
+    for anchor in found.anchors:
+        if found.quote_at is not None and anchor.start > found.quote_at:
+            break
+        url = target(anchor.href, anchor.text, anchor.attributes, rules, unsubscribe)
+        if url is not None and len(links) < room:
+            links.append(Link(anchor.start, anchor.end, url))
+    return tuple(links)
+
+
+__all__ = ["CONTROL_HEADER", "HtmlBody", "Link", "Message", "Reading", "read_message"]

@@ -1,0 +1,149 @@
+"""The structure of a message: its MIME entities as byte spans (RFC 2046 §5.1). Iterative, linear, with limits."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from policies.facts import Part
+from proxy.header import Field, MediaType, TooLarge, Unparsable, parse_disposition, parse_media_type, scan_fields
+
+MAX_DEPTH = 100
+MAX_PARTS = 1_000
+_MAX_SCANNED = 8
+"""How often, on average, a byte may be looked at while boundaries are searched: nested multiparts share their bytes."""
+
+_DELIMITER_END = re.compile(rb"(--)?[ \t]*+(?:\r?\n|\Z)")
+_TEXT_PLAIN = MediaType("text/plain", {})
+_MESSAGE = MediaType("message/rfc822", {})
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A part together with its header fields and media type."""
+
+    part: Part
+    fields: tuple[Field, ...]
+    media_type: MediaType | None
+    """None where Content-Type is there but cannot be read."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    start: int
+    end: int
+    depth: int
+    in_body: bool
+    default: MediaType
+
+
+@dataclass(slots=True)
+class Structure:
+    """Every entity of a message, the message itself first, in the order in which they stand."""
+
+    raw: bytes
+    entities: list[Entity] = field(default_factory=list)
+    scanned: int = 0
+
+    def read(self) -> None:
+        """Find all entities. Raises Unparsable or TooLarge; nothing is ever guessed."""
+        pending = [_Pending(0, len(self.raw), 0, True, _TEXT_PLAIN)]
+        while pending:
+            here = pending.pop()
+            entity = self._entity(here)
+            self.entities.append(entity)
+            if len(self.entities) > MAX_PARTS:
+                raise Unparsable("too many parts")
+            media_type = entity.media_type
+            if media_type is not None and media_type.name.startswith("multipart/"):
+                pending.extend(reversed(list(self._children(here, entity, media_type))))
+
+    def _entity(self, here: _Pending) -> Entity:
+        raw = self.raw
+        fields, body = scan_fields(raw, here.start, here.end)
+        by_name: dict[str, list[str]] = {}
+        for one in fields:
+            if one.name.startswith("content-"):
+                by_name.setdefault(one.name, []).append(one.text(raw))
+        if any(len(values) > 1 for values in by_name.values()):
+            # Which of two Content-Type fields counts differs between mail programs.
+            raise Unparsable("a content field occurs twice")
+        one_of = {name: values[0] for name, values in by_name.items()}
+        media_type = parse_media_type(one_of["content-type"]) if "content-type" in one_of else here.default
+        disposition = parse_disposition(one_of["content-disposition"]) if "content-disposition" in one_of else None
+        attached = "content-disposition" in one_of and (disposition is None or disposition.name != "inline")
+        named = _is_named(media_type) or _is_named(disposition)
+        part = Part(
+            start=here.start,
+            body=body,
+            end=here.end,
+            depth=here.depth,
+            content_type=media_type.name if media_type else "",
+            charset=media_type.parameters.get("charset", "").lower() if media_type else "",
+            encoding=one_of.get("content-transfer-encoding", "7bit").strip().lower(),
+            disposition="attachment" if attached else "inline" if disposition else "",
+            named=named,
+            in_body=here.in_body and not attached and not (named and here.depth > 0),
+        )
+        return Entity(part, tuple(fields), media_type)
+
+    def _children(self, here: _Pending, entity: Entity, media_type: MediaType) -> Iterator[_Pending]:
+        if here.depth >= MAX_DEPTH:
+            raise Unparsable("parts are nested too deeply")
+        if entity.part.encoding not in ("7bit", "8bit", "binary"):
+            raise Unparsable("a multipart has a transfer encoding")
+        boundary = media_type.parameters.get("boundary", "")
+        if not boundary or boundary != boundary.rstrip() or not boundary.isascii():
+            raise Unparsable("a multipart has no usable boundary")
+        default = _MESSAGE if media_type.name == "multipart/digest" else _TEXT_PLAIN
+        spans = list(self._split(entity.part.body, here.end, boundary.encode("ascii")))
+        for number, (start, end) in enumerate(spans):
+            # Of a multipart/related only the root is shown: the first part, or the one "start" names (RFC 2387 §3.1).
+            shown = number == 0 or media_type.name != "multipart/related"
+            if media_type.name == "multipart/related" and "start" in media_type.parameters:
+                shown = self._content_id(start, end) == media_type.parameters["start"].strip("<> ")
+            yield _Pending(start, end, here.depth + 1, entity.part.in_body and shown, default)
+
+    def _content_id(self, start: int, end: int) -> str:
+        fields, _ = scan_fields(self.raw, start, end)
+        return next((one.text(self.raw).strip("<> ") for one in fields if one.name == "content-id"), "")
+
+    def _split(self, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
+        """Yield the spans between the delimiter lines; raises Unparsable where the closing one is missing."""
+        raw, delimiter = self.raw, b"--" + boundary
+        self.scanned += end - start
+        if self.scanned > _MAX_SCANNED * len(raw) + 65_536:
+            raise Unparsable("nested parts are too large")
+        part_start: int | None = None
+        at = raw.find(delimiter, start, end)
+        while at != -1:
+            line_end = _DELIMITER_END.match(raw, at + len(delimiter), end)
+            if line_end is not None and (at == start or raw[at - 1] == 10):
+                if part_start is not None:
+                    yield part_start, max(part_start, _before_line_break(raw, at))
+                if line_end[1]:
+                    return
+                part_start = line_end.end()
+            at = raw.find(delimiter, at + len(delimiter), end)
+        raise Unparsable("a multipart is not closed")
+
+
+def _before_line_break(raw: bytes, at: int) -> int:
+    """Return the offset of the line break in front of ``at``: it belongs to the delimiter (RFC 2046 §5.1.1)."""
+    if raw.endswith(b"\r\n", 0, at):
+        return at - 2
+    return at - 1
+
+
+def _is_named(value: MediaType | None) -> bool:
+    """Tell whether a file name is given, also in RFC 2231's forms (``filename*``, ``filename*0``)."""
+    return value is not None and any(name.partition("*")[0] in ("name", "filename") for name in value.parameters)
+
+
+def read_structure(raw: bytes) -> list[Entity]:
+    """Return every entity of a message. Raises Unparsable or TooLarge."""
+    structure = Structure(raw)
+    structure.read()
+    return structure.entities
+
+
+__all__ = ["Entity", "TooLarge", "Unparsable", "read_structure"]

@@ -1,0 +1,67 @@
+"""The message's own wish: our control header, a tag at the start of the subject, and Sensitivity (DESIGN.md §3).
+
+Header and tag are for us alone and are taken out before the message goes on.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from policies.wish import EVERYTHING, NOTHING
+from policies.words import Purpose
+from proxy.encodedword import without_prefix
+from proxy.header import Field
+from proxy.transfer import Edit
+
+CONTROL_HEADER = "x-aboveboard-track"
+_TAG = re.compile(r"[ \t]*\[(?:(track)(?:[ \t]+(open|click))?|(notrack))\][ \t]*", re.IGNORECASE)
+_PRIVATE = frozenset({"private", "personal", "company-confidential"})
+"""RFC 4021 §2.1.55."""
+
+
+def wished_by_header(values: Sequence[str]) -> frozenset[Purpose] | None:
+    """Return what the first control header asks for; whatever it says that is not understood means off."""
+    if not values:
+        return None
+    words = {word.strip().lower() for word in values[0].split(",")}
+    if not words <= {"open", "click"}:
+        return NOTHING
+    return _with_detail(Purpose(word) for word in words)
+
+
+def wished_by_subject(subject: str) -> frozenset[Purpose] | None:
+    """Return what a tag at the start of the subject asks for; None where there is none."""
+    match = _TAG.match(subject)
+    if match is None:
+        return None
+    if match[3]:
+        return NOTHING
+    return _with_detail([Purpose(match[2].lower())]) if match[2] else EVERYTHING
+
+
+def _with_detail(purposes: Iterable[Purpose]) -> frozenset[Purpose]:
+    """``detail`` has no word of its own in a message: it goes with what is asked for, as far as policy allows."""
+    return frozenset({*purposes, Purpose.DETAIL})
+
+
+def message_wish(control: Sequence[str], subject: str, sensitivity: Sequence[str]) -> frozenset[Purpose] | None:
+    """Return what the message asks for in all its ways together, the least of them; None where it says nothing."""
+    wishes = [wish for wish in (wished_by_header(control), wished_by_subject(subject)) if wish is not None]
+    if any(value.strip().lower() in _PRIVATE for value in sensitivity):
+        wishes.append(NOTHING)
+    return frozenset.intersection(*wishes) if wishes else None
+
+
+def removals(raw: bytes, fields: Iterable[Field], keep_subject: bool) -> list[Edit]:
+    """Return the edits that take our control headers and the subject's tag out of the header.
+
+    ``keep_subject`` is for protected messages: a signature may cover the subject, so it stays as it is.
+    """
+    edits: list[Edit] = []
+    for field in fields:
+        if field.name == CONTROL_HEADER:
+            edits.append((field.start, field.end, b""))
+        elif field.name == "subject" and not keep_subject:
+            edit = without_prefix(raw, field, _TAG)
+            if edit is not None:
+                edits.append(edit)
+    return edits
