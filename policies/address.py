@@ -4,6 +4,11 @@ A grant is compared exactly (the local part is case-sensitive, RFC 5321 §2.4); 
 people, compares the folded form, because whoever refuses means every spelling of their address.
 """
 
+import unicodedata
+
+# What IDNA 2003, which Python's codec speaks, maps away or drops, and IDNA 2008 keeps (RFC 5894 §7.2).
+_DEVIATIONS = frozenset("ßς\u200c\u200d")
+
 
 def split(address: str) -> tuple[str, str]:
     """Return (local part, domain) of an address; the domain is empty where there is no ``@``."""
@@ -20,9 +25,16 @@ def canonical_domain(domain: str) -> str:
     if domain.isascii():
         return domain
     try:
-        return domain.encode("idna").decode("ascii")
+        if _DEVIATIONS.isdisjoint(domain):
+            return domain.encode("idna").decode("ascii").rstrip(".")
+        # straße.example and strasse.example are two domains: a grant for one must not count for the other.
+        return ".".join(label if label.isascii() else _a_label(label) for label in domain.split("."))
     except UnicodeError:
         return domain
+
+
+def _a_label(label: str) -> str:
+    return "xn--" + unicodedata.normalize("NFC", label).encode("punycode").decode("ascii")
 
 
 def canonical(address: str) -> str:

@@ -17,6 +17,7 @@ from policies.words import MessageClass
 
 _CLASS_ORDER = {message_class: place for place, message_class in enumerate(MessageClass)}
 _COMMENT = re.compile(r"\([^()]*\)")
+_WORD = re.compile(r"[\w-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +73,12 @@ def _list_and_bulk(facts: Facts) -> Iterator[Signal]:
             yield Signal(MessageClass.LIST, name)
     for name in ("precedence", "x-precedence"):
         for value in facts.values(name):
-            word = _keyword(value)
-            if word in ("bulk", "junk"):
-                yield Signal(MessageClass.BULK, name)
-            elif word == "list":
+            # The field was never standardised, so a word counts wherever it stands: beside others, or by a comment.
+            words = frozenset(_WORD.findall(value.lower()))
+            if "list" in words:
                 yield Signal(MessageClass.LIST, name)
+            elif words & {"bulk", "junk"}:
+                yield Signal(MessageClass.BULK, name)
     if facts.undisclosed:
         yield Signal(MessageClass.BULK, "undisclosed_recipients")
 
@@ -85,7 +87,7 @@ def _people(policy: Policy, facts: Facts, envelope: Envelope) -> Iterator[Signal
     addressed = frozenset(folded(address) for address in facts.addressed)
     everybody = envelope.recipients | addressed
     for address in sorted(everybody):
-        if matches(policy.lists, address):
+        if matches(policy.lists, address) or matches(policy.lists, untagged(address)):
             yield Signal(MessageClass.LIST, "list_address")
         elif matches(policy.roles, untagged(address)):
             yield Signal(MessageClass.GROUP, "role_address")

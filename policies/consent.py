@@ -60,6 +60,9 @@ class Standing:
         event = self.event
         if event is None or event.state is not State.GRANTED or event.valid_until is None:
             return False
+        # A time without a zone is a doubt, and doubts are off; comparing it with one that has a zone would raise.
+        if now.utcoffset() is None or event.valid_until.utcoffset() is None:
+            return False
         return now < event.valid_until
 
 

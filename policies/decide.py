@@ -23,6 +23,7 @@ _CLASS_REASONS = {
     MessageClass.BULK: Reason.BULK,
     MessageClass.GROUP: Reason.GROUP,
 }
+_PROBLEMS = frozenset({Reason.ERROR, Reason.UNPARSABLE, Reason.TOO_LARGE})
 _STATE_REASONS = {
     State.SUPPRESSED: Reason.SUPPRESSED,
     State.REFUSED: Reason.REFUSED,
@@ -113,7 +114,9 @@ def _reason(case: _Case, purpose: Purpose) -> Reason:
 
 
 def _by_facts(case: _Case, purpose: Purpose) -> Reason | None:
-    return case.facts.problem
+    problem = case.facts.problem
+    # A problem is never good news: one in any other word (``tracked`` above all) is an error.
+    return problem if problem is None or problem in _PROBLEMS else Reason.ERROR
 
 
 def _by_ledger(case: _Case, purpose: Purpose) -> Reason | None:
@@ -121,9 +124,13 @@ def _by_ledger(case: _Case, purpose: Purpose) -> Reason | None:
 
 
 def _by_class(case: _Case, purpose: Purpose) -> Reason | None:
-    if case.message_class is MessageClass.INDIVIDUAL:
-        return None
-    return _CLASS_REASONS[case.message_class]
+    # The class is what somebody made of the facts and the envelope; where these say less than it does, they win. With
+    # two recipients there is no "consent of the one recipient" to look at.
+    if case.facts.protection is not None:
+        return Reason.PROTECTED
+    if case.message_class is not MessageClass.INDIVIDUAL:
+        return _CLASS_REASONS[case.message_class]
+    return None if len(case.envelope.recipients) == 1 else Reason.GROUP
 
 
 def _by_colleagues(case: _Case, purpose: Purpose) -> Reason | None:
@@ -153,10 +160,11 @@ def _by_wish(case: _Case, purpose: Purpose) -> Reason | None:
 
 
 def _by_body(case: _Case, purpose: Purpose) -> Reason | None:
-    if case.facts.has_text and not case.facts.has_html:
-        wrap_anyway = purpose is not Purpose.OPEN and case.policy.model.plain_text_links
-        return None if wrap_anyway else Reason.PLAIN_TEXT
-    return Reason.EMPTY_BODY if case.facts.empty else None
+    facts = case.facts
+    wrap_anyway = purpose is not Purpose.OPEN and case.policy.model.plain_text_links
+    if facts.has_text and not facts.has_html and not wrap_anyway:
+        return Reason.PLAIN_TEXT
+    return Reason.EMPTY_BODY if facts.empty or not (facts.has_html or facts.has_text) else None
 
 
 def _by_consent(case: _Case, purpose: Purpose) -> Reason | None:
@@ -166,11 +174,7 @@ def _by_consent(case: _Case, purpose: Purpose) -> Reason | None:
 
 
 def _by_content(case: _Case, purpose: Purpose) -> Reason | None:
-    if purpose is Purpose.CLICK and case.facts.links == 0:
-        return Reason.NOTHING_TO_TRACK
-    if purpose is Purpose.OPEN and not case.facts.has_html:
-        return Reason.NOTHING_TO_TRACK
-    return None
+    return Reason.NOTHING_TO_TRACK if purpose is Purpose.CLICK and case.facts.links == 0 else None
 
 
 _LIMITS: tuple[Callable[[_Case, Purpose], Reason | None], ...] = (

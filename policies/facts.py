@@ -25,7 +25,7 @@ class Part:
     named: bool
     """Has a file name, by Content-Type or Content-Disposition: an attachment, whatever else it says."""
     in_body: bool
-    """Belongs to what a mail program shows as the message: not inside or behind an attachment, not a related resource."""
+    """Belongs to what a mail program shows as the message: not an attachment or inside one, no related resource."""
 
 
 @dataclass(frozen=True, slots=True)

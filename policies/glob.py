@@ -1,5 +1,6 @@
 """Globs over addresses and URLs: ``*`` stands for anything, ``?`` for one character, nothing else is special."""
 
+import fnmatch
 import re
 from collections.abc import Iterable
 
@@ -8,8 +9,10 @@ from policies.address import folded
 
 def pattern(globs: Iterable[str]) -> re.Pattern[str] | None:
     """Return one pattern that matches a whole string when any of the globs does; ``None`` for no globs at all."""
-    parts = [re.escape(glob).replace(r"\*", ".*").replace(r"\?", ".") for glob in globs]
-    return re.compile("|".join(parts), re.IGNORECASE | re.DOTALL) if parts else None
+    # fnmatch writes every star as an atomic group, so that a glob of many stars takes linear time on a long URL; with
+    # plain ".*" six stars and a hundred characters took eleven seconds. Its one extra, "[…]", is escaped away.
+    parts = [fnmatch.translate(glob.replace("[", "[[]")) for glob in globs]
+    return re.compile("|".join(parts), re.IGNORECASE) if parts else None
 
 
 def address_pattern(globs: Iterable[str]) -> re.Pattern[str] | None:

@@ -11,7 +11,7 @@ enquiry events everyone feedback finance ftp general hello help helpdesk hi host
 inquiry invoice invoices it jobs legal logistics mail mailbox mailer-daemon management marketing media news newsletter
 noc noreply no-reply office operations order orders payroll personnel postmaster pr press privacy procurement
 purchasing reception recruiting recruitment reservations returns root sales secretary security service services
-shipping shop staff subscribe support supplies team tech unsubscribe usenet uucp warehouse webmaster welcome www
+shipping shop staff subscribe support supplies tech unsubscribe usenet uucp warehouse webmaster welcome www
 """
 _GERMAN = """
 abteilung anfrage anfragen angebot angebote auftrag auftraege bestellung bestellungen bestellwesen betriebsrat bewerbung
@@ -42,9 +42,9 @@ ROLE_NAMES: tuple[str, ...] = tuple(sorted({*_ENGLISH.split(), *_GERMAN.split(),
                                             *_ITALIAN.split()}))  # fmt: skip
 
 LIST_PATTERNS: tuple[str, ...] = (
-    "all@*", "alle@*", "tous@*", "todos@*", "tutti@*", "all-*@*", "alle-*@*", "everybody@*",
+    "all@*", "alle@*", "tous@*", "todos@*", "tutti@*", "all-*@*", "alle-*@*", "everybody@*", "team@*",
     "*-l@*", "*-list@*", "list@*", "lists@*", "*-users@*", "*-announce@*", "*-request@*", "*-owner@*", "owner-*@*",
     "listserv@*", "majordomo@*", "mailman@*", "sympa@*",
-    "*@lists.*", "*@list.*", "*@listserv.*", "*@googlegroups.com", "*@groups.io", "*@freelists.org", "*@groups.google.com",
-    "*@yahoogroups.com", "*@simplelists.com", "*@groups.outlook.com",
+    "*@lists.*", "*@list.*", "*@listserv.*", "*@googlegroups.com", "*@groups.io", "*@freelists.org",
+    "*@groups.google.com", "*@yahoogroups.com", "*@simplelists.com", "*@groups.outlook.com",
 )  # fmt: skip

@@ -5,12 +5,13 @@ import re
 from functools import lru_cache
 
 # By Python's codec names. Second bytes of the East Asian ones reach down to 0x30 or 0x40, but never to & < > " ' or =.
-# Not here, for they shift states or use two bytes throughout: ISO-2022-*, HZ, UTF-7, UTF-16, UTF-32, EBCDIC.
+# Not here, for they shift states or use two bytes throughout: ISO-2022-*, HZ, UTF-7, UTF-16, UTF-32, EBCDIC; nor Johab,
+# where < = > are second bytes.
 _CONTAINS_ASCII = re.compile(
     r"utf-8|ascii|iso8859-\d+|latin_?1|cp125\d|windows-125\d|koi8-[rut]|kz1048|tis-620|cp874|mac-[a-z]+|ptcp154"
     r"|cp(?:437|720|737|775|850|852|855|856|857|858|860|861|862|863|865|866|869|1006)"
     r"|gb2312|gbk|gb18030|big5|big5hkscs|cp932|cp949|cp950|shift_jis|shift_jis_2004|shift_jisx0213|euc_jp"
-    r"|euc_jis_2004|euc_jisx0213|euc_kr|johab"
+    r"|euc_jis_2004|euc_jisx0213|euc_kr"
 )
 
 

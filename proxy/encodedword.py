@@ -2,20 +2,29 @@
 
 import base64
 import binascii
+import codecs
 import re
 
 from proxy.header import Field
 from proxy.transfer import Edit
 
-_WORD = re.compile(r"=\?([!-~]+?)\?([bBqQ])\?([!->@-~]*)\?=")
-_BETWEEN_WORDS = re.compile(r"(\?=)\s+(?==\?[!-~]+?\?[bBqQ]\?[!->@-~]*\?=)")
+# No "?" in the charset (it is an especial, RFC 2047 §2): one there would make the search quadratic.
+_WORD = re.compile(r"=\?([!->@-~]+)\?([bBqQ])\?([!->@-~]*)\?=")
+_BETWEEN_WORDS = re.compile(r"(\?=)\s+(?==\?[!->@-~]+\?[bBqQ]\?[!->@-~]*\?=)")
+# Python's codecs that are no charsets of text; decoding long punycode is quadratic besides.
+_NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
 
 
 def decode_words(value: str) -> str:
     """Return an unstructured field value with its encoded words decoded; what cannot be decoded stays as it is."""
     if "=?" not in value:
         return value
-    return _WORD.sub(lambda match: _decoded(match) if _decoded(match) is not None else match[0], _joined(value))  # type: ignore[arg-type,return-value]
+    return _WORD.sub(_shown, _joined(value))
+
+
+def _shown(match: re.Match[str]) -> str:
+    text = _decoded(match)
+    return match[0] if text is None else text
 
 
 def _joined(value: str) -> str:
@@ -26,11 +35,14 @@ def _joined(value: str) -> str:
 def _decoded(match: re.Match[str]) -> str | None:
     charset, encoding, text = match.groups()
     try:
+        codec = codecs.lookup(charset.partition("*")[0])
+        if codec.name.replace("_", "-") in _NO_CHARSETS:
+            return None
         if encoding in "bB":
             octets = base64.b64decode(text + "=" * (-len(text) % 4))
         else:
             octets = binascii.a2b_qp(text.replace("_", " ").encode("ascii"), header=False)
-        return octets.decode(charset.partition("*")[0])
+        return octets.decode(codec.name)
     except (ValueError, LookupError):
         return None
 
@@ -54,13 +66,18 @@ def without_prefix(raw: bytes, field: Field, prefix: re.Pattern[str]) -> Edit | 
     match = prefix.match(text)
     if match is None:
         return None
-    return offset, offset + len(word[0]), _encoded(text[match.end() :], word[1], word[2]).encode("ascii")
+    rest = _encoded(text[match.end() :], word[1], word[2])
+    return None if rest is None else (offset, offset + len(word[0]), rest.encode("ascii"))
 
 
-def _encoded(text: str, charset: str, encoding: str) -> str:
+def _encoded(text: str, charset: str, encoding: str) -> str | None:
     if not text:
         return ""
-    octets = text.encode(charset.partition("*")[0])
+    try:
+        octets = text.encode(charset.partition("*")[0])
+    except ValueError:
+        # Some codecs decode what they cannot encode.
+        return None
     if encoding in "bB":
         return f"=?{charset}?{encoding}?{base64.b64encode(octets).decode('ascii')}?="
     letters = "".join(_q(octet) for octet in octets)
@@ -68,8 +85,7 @@ def _encoded(text: str, charset: str, encoding: str) -> str:
 
 
 def _q(octet: int) -> str:
-    """RFC 2047 §4.2, with the characters of §5 (3) only, which are right everywhere."""
-    character = chr(octet)
-    if character == " ":
+    """RFC 2047 §4.2: in a subject every printable character may stand for itself, so no word becomes longer."""
+    if octet == 0x20:
         return "_"
-    return character if character.isascii() and (character.isalnum() or character in "!*+-/") else f"={octet:02X}"
+    return chr(octet) if 0x20 < octet < 0x7F and octet not in b"=?_" else f"={octet:02X}"

@@ -8,8 +8,10 @@ _LONGEST = max(map(len, html5))
 
 # §13.2.5.80: numbers that mean a character of windows-1252, as old pages meant them.
 _WINDOWS_1252 = {
-    number: bytes([number]).decode("cp1252") for number in range(0x80, 0xA0) if number not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)
-}  # fmt: skip
+    number: bytes([number]).decode("cp1252")
+    for number in range(0x80, 0xA0)
+    if number not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)
+}
 
 
 def decode_attribute(value: str) -> str:

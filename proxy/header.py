@@ -19,9 +19,14 @@ _BLANK_LINE = re.compile(rb"\n\r?\n")
 _FOLD = re.compile(r"\r?\n(?=[ \t])")
 
 _TOKEN = r"[^\x00-\x20()<>@,;:\\\"/\[\]?=\x7f]+"
-_MEDIA_TYPE = re.compile(rf"\s*({_TOKEN})/({_TOKEN})\s*(?=;|\Z)")
+# ASCII throughout: a token may hold characters above it, and were some of them white space too, the same run could be
+# read in quadratically many ways.
+_MEDIA_TYPE = re.compile(rf"\s*({_TOKEN})/({_TOKEN})\s*(?=;|\Z)", re.ASCII)
+_DISPOSITION = re.compile(rf"\s*({_TOKEN})\s*(?=;|\Z)", re.ASCII)
 # A value without quotes is taken up to the next space or semicolon, as mail programs do (boundary=----=_Part_1).
-_PARAMETER = re.compile(rf";\s*(?:({_TOKEN})\s*=\s*(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s;\"]+))\s*)?(?=;|\Z)", re.DOTALL)
+_PARAMETER = re.compile(
+    rf";\s*(?:({_TOKEN})\s*=\s*(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s;\"]+))\s*)?(?=;|\Z)", re.ASCII | re.DOTALL
+)
 
 
 class Unparsable(Exception):
@@ -103,7 +108,7 @@ def parse_media_type(value: str) -> MediaType | None:
 def parse_disposition(value: str) -> MediaType | None:
     """Return the type and parameters of a Content-Disposition value (RFC 2183), or None where it is not valid."""
     value = strip_comments(value)
-    match = re.match(rf"\s*({_TOKEN})\s*(?=;|\Z)", value)
+    match = _DISPOSITION.match(value)
     if match is None:
         return None
     parameters = _parameters(value, match.end())
@@ -127,12 +132,15 @@ def _parameters(value: str, at: int) -> dict[str, str] | None:
 
 
 def strip_comments(value: str) -> str:
-    """Return a structured field value with its comments (RFC 5322 §3.2.2, they nest) replaced by a space."""
+    """Return a structured field value with its comments (RFC 5322 §3.2.2, they nest) replaced by a space.
+
+    What is never closed is no comment: it stays, so that an address in it is not overlooked.
+    """
     if "(" not in value:
         return value
     kept: list[str] = []
-    depth, quoted, escaped = 0, False, False
-    for character in value:
+    depth, opened, quoted, escaped = 0, 0, False, False
+    for at, character in enumerate(value):
         if escaped:
             escaped = False
         elif character == "\\":
@@ -140,8 +148,10 @@ def strip_comments(value: str) -> str:
         elif quoted:
             quoted = character != '"'
         elif character == "(":
+            if not depth:
+                opened = at
+                kept.append(" ")
             depth += 1
-            kept.append(" ")
             continue
         elif character == ")" and depth:
             depth -= 1
@@ -150,6 +160,8 @@ def strip_comments(value: str) -> str:
             quoted = True
         if not depth:
             kept.append(character)
+    if depth:
+        kept.append(value[opened:])
     return "".join(kept)
 
 
@@ -171,8 +183,7 @@ def parse_address_list(value: str) -> AddressList:
     Never raises: what cannot be read as an address is kept as it is written, and so counts as one more recipient.
     """
     found = AddressList([], False)
-    for mailbox in _mailboxes(strip_comments(value), found):
-        found.addresses.append(mailbox)
+    found.addresses.extend(_mailboxes(strip_comments(value), found))
     return found
 
 
@@ -180,21 +191,36 @@ def _mailboxes(value: str, found: AddressList) -> Iterator[str]:
     text: list[str] = []
     angle: list[str] | None = None
     closed = ""
-    for match in _ADDRESS_PIECES.finditer(value + ","):
+    for match in _ADDRESS_PIECES.finditer(value):
         piece = match[0]
         if piece == "<":
-            angle = []
+            # A second "<" without a comma between: programs disagree, so each of the two counts.
+            yield from filter(None, (closed, "".join(angle or ())))
+            angle, closed = [], ""
         elif piece == ">" and angle is not None:
             closed, angle = "".join(angle), None
+            text = [] if closed else text
         elif angle is not None:
-            # RFC 5322 §4.4: an obsolete route, "@a,@b:", ends with a colon.
-            angle = [] if piece == ":" else [*angle, piece.strip()]
+            if piece == ":":
+                # RFC 5322 §4.4: an obsolete route, "@a,@b:", ends with a colon.
+                angle.clear()
+            else:
+                angle.append(piece.strip())
         elif piece == ":":
             found.group_syntax, text = True, []
         elif piece in (",", ";"):
-            mailbox = closed or "".join(text).strip()
-            if mailbox:
-                yield mailbox
+            yield from _named(closed, text)
             text, closed = [], ""
         else:
             text.append(piece)
+    yield from _named(closed, text)
+    yield from filter(None, ("".join(angle or ()),))
+
+
+def _named(closed: str, text: list[str]) -> Iterator[str]:
+    """Yield the address in angle brackets, or else the text; text behind the brackets counts if it has an ``@``."""
+    rest = "".join(text).strip()
+    if closed:
+        yield closed
+    if rest and ("@" in rest or not closed):
+        yield rest

@@ -118,8 +118,9 @@ class _Scanner:
             if match is None:
                 inner = _CONDITIONAL.match(data, at, end)
                 next_at = self._past_markup(at, end)
-                if inner is not None and not conditional:
-                    yield from _Scanner(data, self.skip).tags(inner.end(), min(next_at, end) - 3, True)
+                # A comment that is never closed shows nothing to anybody.
+                if inner is not None and not conditional and self.complete:
+                    yield from _Scanner(data, self.skip).tags(inner.end(), max(inner.end(), next_at - 3), True)
                 at = next_at
                 continue
             name = match[2].lower()
@@ -136,7 +137,7 @@ class _Scanner:
                     return at + 4 + len(empty)
             match = _COMMENT_END.search(data, at + 4, end)
             found = match.end() if match else -1
-        elif data[at + 1 : at + 2] in b"!?" or not data[at + 2 : at + 3].isalpha():
+        elif data[at + 1] in b"!?" or (data[at + 1] == 0x2F and not data[at + 2 : at + 3].isalpha()):
             found = data.find(b">", at, end) + 1 or -1
         else:
             # A tag that is never closed: the tokenizer drops it and all that follows (§13.2.5.8 to 40).
@@ -168,7 +169,8 @@ def _script_end(data: bytes, at: int, end: int) -> int | None:
     escaped = 0
     for match in _SCRIPT.finditer(data, at, end):
         if match[0].startswith(b"<!--"):
-            escaped = escaped or int(match[1] is None)
+            # "<!-->" and "<!--->" open and close at once; inside, their "-->" closes all the same (§13.2.5.22).
+            escaped = 0 if match[1] else escaped or 1
         elif match[2] is not None:
             escaped = 0
         elif match[3]:
@@ -307,11 +309,12 @@ def is_empty(data: bytes) -> bool:
 
 
 _BLANK = re.compile(r"[\s\u00ad\u034f\u200b-\u200f\u2060\ufeff\xa0]*")
-_ANY_COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)|<[!?][^>]*>", re.DOTALL)
+_ANY_COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)|<[!?][^>]*+(?:>|\Z)", re.DOTALL)
 
 
 def _says_something(text: bytes) -> bool:
     if not text.strip():
         return False
-    visible = html.unescape(_ANY_COMMENT.sub(b"", text).decode("utf-8", "replace"))
+    # Not html.unescape: int() refuses numbers of more than 4 300 digits.
+    visible = decode_attribute(_ANY_COMMENT.sub(b"", text).decode("utf-8", "replace"))
     return _BLANK.fullmatch(visible) is None

@@ -83,7 +83,8 @@ _MEETINGS: dict[str, str] = {
 _MEETING_PATHS = {host: re.compile(rf"(?:{paths})", re.IGNORECASE) for host, paths in _MEETINGS.items()}
 _MEETING_HOSTS = frozenset(_MEETINGS)
 
-_TEXT_ADDRESS = re.compile(r"https?:|www\.|[^\s@<>()]+@[^\s@<>()]+\.[a-z]{2,}", re.IGNORECASE)
+# One character stands for the local part: with more, every start in a long word would be tried to its end.
+_TEXT_ADDRESS = re.compile(r"https?:|www\.|[^\s@<>()]@[^\s@<>()]+\.[a-z]{2,}", re.IGNORECASE)
 _TEXT_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}(?::\d+)?(?:[/?#]\S*)?", re.IGNORECASE)
 
 # The opt-outs of our own, Postmark, SES, SendGrid, Mailgun, Mailchimp and SparkPost: left in place, and honoured.
@@ -107,9 +108,9 @@ class LinkRules:
     own_hosts: frozenset[str] = field(default_factory=frozenset)
 
 
-def link_rules(visible_url_links: bool, never_wrap: Iterable[str], public_url: str) -> LinkRules:
-    """Return the rules that the policy's keys and the public URL amount to."""
-    return LinkRules(visible_url_links, pattern(never_wrap), frozenset({own_place(public_url)}))
+def link_rules(visible_url_links: bool, never_wrap: Iterable[str], own_urls: Iterable[str]) -> LinkRules:
+    """Return the rules that the policy's keys amount to; ``own_urls`` are our own web addresses, now and before."""
+    return LinkRules(visible_url_links, pattern(never_wrap), frozenset(map(own_place, own_urls)))
 
 
 def own_place(url: str) -> str:

@@ -243,8 +243,11 @@ def _html_body(raw: bytes, entity: Entity, rules: LinkRules, unsubscribe: frozen
         raise TooLarge("HTML part")
     if not contains_ascii(part.charset):
         raise Unparsable("the charset is missing, unknown, or does not contain ASCII")
-    if any(one.name in ("content-md5", "content-length") for one in entity.fields if part.depth):
+    if any(one.name in ("content-md5", "content-length") for one in entity.fields):
         raise Unparsable("the part states a digest or a length of its own")
+    if not raw.endswith((b"\n\n", b"\n\r\n"), part.start, part.body):
+        # RFC 2046 §5.1.1: a part may end with its header, but then what is put behind it would become a header.
+        raise Unparsable("no blank line between header and body")
     encoded = decode(raw[part.body : part.end], part.encoding)
     if len(encoded.decoded) > MAX_HTML_BYTES:
         raise TooLarge("HTML part")

@@ -9,7 +9,7 @@ from policies.words import Purpose
 from proxy.footer import footer_html
 from proxy.header import Unparsable
 from proxy.message import HtmlBody, Message
-from proxy.transfer import MAX_LINE, Edit, Identity, line_break, splice, to_quoted_printable
+from proxy.transfer import MAX_LINE, Base64, Edit, Identity, line_break, splice, to_quoted_printable
 from proxy.wish import removals
 
 MAX_URL = 2_000
@@ -47,7 +47,9 @@ class Outgoing:
 
 def untracked(message: Message) -> Outgoing:
     """Return the message as it came, without our control header and subject tag (DESIGN.md §1, promise 2)."""
-    edits = removals(message.raw, message.fields, keep_subject=message.facts.protection is not None)
+    # A signature of our own that stays covers the subject as any other does.
+    signed = message.facts.protection is not None or bool(message.signatures)
+    edits = removals(message.raw, message.fields, keep_subject=signed)
     if not edits:
         return Outgoing(message.raw)
     return Outgoing(splice(message.raw, edits), (Change("control", len(edits)),))
@@ -73,11 +75,12 @@ def tracked(
             html_edits = list(_link_edits(body, first, marks))
             wrapped += len(html_edits)
         if body is message.bodies[-1]:
-            html_edits.append(_footer_edit(body, decision, marks, organisation))
+            html_edits.append(_footer_edit(body, decision, marks, organisation, eol))
         if html_edits:
             edits += _part_edits(message, body, html_edits, eol, eight_bit)
     changes = [Change("control", len(control)), Change("signature", len(signatures)), Change("link", wrapped),
-               Change("pixel", int(decision.allows(Purpose.OPEN))), Change("footer", 1)]  # fmt: skip
+               Change("pixel", int(bool(message.bodies) and decision.allows(Purpose.OPEN))),
+               Change("footer", int(bool(message.bodies)))]  # fmt: skip
     return Outgoing(splice(message.raw, sorted(edits)), tuple(change for change in changes if change.count))
 
 
@@ -95,7 +98,7 @@ def _link_edits(body: HtmlBody, first: int, marks: Marks) -> Iterator[Edit]:
             yield link.start, link.end, url.encode("ascii")
 
 
-def _footer_edit(body: HtmlBody, decision: Decision, marks: Marks, organisation: str) -> Edit:
+def _footer_edit(body: HtmlBody, decision: Decision, marks: Marks, organisation: str, eol: bytes) -> Edit:
     """Return the insertion of the footer: before the last ``</body>``, else at the end of the part."""
     data = body.encoded.decoded
     at = body.scan.body_end
@@ -103,7 +106,9 @@ def _footer_edit(body: HtmlBody, decision: Decision, marks: Marks, organisation:
         if not body.scan.complete:
             raise Unparsable("the HTML ends inside a tag, a comment or raw text")
         at = len(data.rstrip(b"\r\n"))
-    eol = line_break(data)
+    if isinstance(body.encoded, Base64):
+        # Only there may the text have line breaks of its own; elsewhere they are the message's (RFC 2045 §6.7 rule 4).
+        eol = line_break(data)
     pixel = marks.pixel() if decision.allows(Purpose.OPEN) else None
     footer = footer_html(organisation, decision, marks.stop(), pixel, eol.decode("ascii"))
     return at, at, eol + footer + eol if body.scan.body_end is not None else eol + footer
@@ -118,16 +123,13 @@ def _part_edits(message: Message, body: HtmlBody, edits: Sequence[Edit], eol: by
     if _fits(content) and (eight_bit or content.isascii()):
         # Only the edits themselves: what is between them need not be copied.
         return [(part.body + start, part.body + end, new) for start, end, new in sorted(edits)]
-    return [*_encoding_edits(body, eol), (part.body, part.end, _quoted(content, eol))]
+    return [*_encoding_edits(body, eol), (part.body, part.end, to_quoted_printable(content, eol))]
 
 
 def _fits(content: bytes) -> bool:
-    return max(map(len, content.split(b"\n"))) <= MAX_LINE
-
-
-def _quoted(content: bytes, eol: bytes) -> bytes:
-    quoted = to_quoted_printable(content)
-    return quoted if eol == b"\r\n" else quoted.replace(b"\r\n", b"\n")
+    lines = content.split(b"\n")
+    # The CR does not count, but only a line near the limit is worth looking at twice.
+    return max(map(len, lines)) <= MAX_LINE or max(len(line.removesuffix(b"\r")) for line in lines) <= MAX_LINE
 
 
 def _encoding_edits(body: HtmlBody, eol: bytes) -> list[Edit]:

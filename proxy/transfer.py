@@ -137,7 +137,9 @@ class QuotedPrintable(Encoded):
                 return atom.start()
             rest -= 1
         # Behind the characters of a line only its line break is left, and padding that decoders drop.
-        return table.content_end(line) if rest == 0 else table.encoded[line + 1]
+        if rest:
+            raise Unparsable("an edit begins or ends inside a line break")
+        return table.content_end(line)
 
 
 class _Line:
@@ -203,9 +205,10 @@ def _wrap_line(line: bytes, eol: bytes) -> bytes:
     return (b"=" + eol).join(pieces)
 
 
-def to_quoted_printable(decoded: bytes) -> bytes:
+def to_quoted_printable(decoded: bytes, eol: bytes) -> bytes:
     """Return text as quoted-printable throughout, for a part whose lines have become too long for 7bit or 8bit."""
-    return binascii.b2a_qp(decoded, istext=True)
+    # binascii takes its line breaks from the first one it sees, and where there is none its soft ones are bare LF.
+    return binascii.b2a_qp(decoded, istext=True).replace(b"\r\n", b"\n").replace(b"\n", eol)
 
 
 def decode(content: bytes, encoding: str) -> Encoded:

@@ -13,7 +13,7 @@ from proxy.header import Field
 from proxy.transfer import Edit
 
 CONTROL_HEADER = "x-aboveboard-track"
-_TAG = re.compile(r"[ \t]*\[(?:(track)(?:[ \t]+(open|click))?|(notrack))\][ \t]*", re.IGNORECASE)
+_TAG = re.compile(r"[ \t]*\[(?:(track)(?:\s+(open|click))?|(notrack))\][ \t]*", re.IGNORECASE)
 _PRIVATE = frozenset({"private", "personal", "company-confidential"})
 """RFC 4021 §2.1.55."""
 

@@ -1,0 +1,132 @@
+"""Composition: what the configuration means to the parts."""
+
+import ipaddress
+import ssl
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aboveboard.config import Config, ConfigError, ListenerSection, UpstreamSection
+from ledger.database import Place
+from ledger.keys import Keyring
+from ledger.ledger import Ledger, LedgerSettings
+from ledger.notice import Notice, built_in
+from policies import compile_policy
+from policies.address import canonical_domain
+from proxy.links import link_rules
+from proxy.message import Reading
+from proxy.relay import Conduct
+from proxy.server import Listener
+from proxy.upstream import Route, Upstreams, parse_route
+from web.app import Site
+
+
+def hostname(config: Config) -> str:
+    """Return how the relay calls itself in SMTP: as configured, else the public URL's host (RFC 5321 §4.1.3)."""
+    if config.relay.hostname is not None:
+        return config.relay.hostname
+    host = urlsplit(config.web.public_url).hostname or "localhost"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
+
+
+def conduct(config: Config) -> Conduct:
+    """Return how messages are treated."""
+    ours = frozenset(canonical_domain(domain) for domain in config.organisation.domains)
+    rules = link_rules(
+        config.policy.visible_url_links,
+        config.policy.never_wrap,
+        [config.web.public_url, *config.web.former_urls],
+    )
+    return Conduct(
+        policy=compile_policy(config.policy, config.organisation.domains),
+        reading=Reading(
+            links=rules,
+            max_bytes=config.relay.max_message_bytes,
+            removable_signatures=ours if config.relay.dkim_signed == "remove-own" else frozenset(),
+        ),
+        organisation=config.organisation.name,
+        public_url=config.web.public_url,
+        hostname=hostname(config),
+        received=config.relay.received,
+    )
+
+
+def notice(config: Config) -> Notice:
+    """Return the notice in force."""
+    organisation = config.organisation
+    return built_in(organisation.name, organisation.contact, organisation.privacy_url, config.web.public_url)
+
+
+def ledger(config: Config, keyring: Keyring) -> Ledger:
+    """Return the ledger, not yet opened."""
+    return Ledger(
+        LedgerSettings(
+            url=config.ledger.url,
+            head_file=head_file(config),
+            notice=notice(config),
+            recording=timedelta(days=config.retention.recording_days),
+        ),
+        keyring,
+    )
+
+
+def head_file(config: Config) -> Path:
+    """Return where the head of the consent chain is written: as configured, else beside ledger or key file."""
+    if config.ledger.head_file is not None:
+        return config.ledger.head_file
+    beside = Place(config.ledger.url).sqlite or config.ledger.key_file
+    return beside.with_name(beside.name + ".head")
+
+
+def upstreams(config: Config) -> Upstreams:
+    """Return the upstream routes, in order. Raises ConfigError where a password file cannot be read."""
+    name = hostname(config)
+    return Upstreams([_route(at, section, name) for at, section in enumerate(config.relay.upstream)])
+
+
+def _route(at: int, section: UpstreamSection, name: str) -> Route:
+    password = None
+    if section.password_file is not None:
+        try:
+            password = section.password_file.read_text("utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError([f"relay.upstream[{at}].password_file: cannot be read."]) from error
+    return parse_route(section.url, section.senders, name, section.username, password)
+
+
+def listener(at: int, section: ListenerSection) -> Listener:
+    """Return how a listening address treats its clients. Raises ConfigError where its certificate does not load."""
+    return Listener(
+        networks=tuple(ipaddress.ip_network(network) for network in section.networks),
+        tls=section.tls,
+        tls_context=_server_context(at, section),
+        automated=section.message_class == "automated",
+    )
+
+
+def _server_context(at: int, section: ListenerSection) -> ssl.SSLContext | None:
+    if section.certificate is None or section.key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(section.certificate, section.key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError([f"relay.listener[{at}].certificate: certificate and key do not load: {error}."]) from error
+    return context
+
+
+def site(config: Config, opened: Ledger) -> Site:
+    """Return what the web application shows and where it stands."""
+    return Site(
+        ledger=opened,
+        organisation=config.organisation.name,
+        contact=config.organisation.contact,
+        privacy_url=config.organisation.privacy_url,
+        public_url=config.web.public_url,
+        notice=notice(config),
+    )

@@ -1,0 +1,182 @@
+"""The parent: makes the ledger ready, binds the sockets, keeps the workers running, and ends them in order."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from wsgiref.simple_server import WSGIServer
+
+import structlog
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from aboveboard.config import Config, ConfigError, split_address
+from aboveboard.worker import DRAIN_SECONDS
+from ledger.database import prepare
+
+BACKLOG = 511
+START_SECONDS = 60.0
+RESTART_SECONDS = 1.0
+"""A worker that dies is started again, but no more often than this."""
+
+log = structlog.get_logger()
+
+
+def bind(key_path: str, address: str) -> socket.socket:
+    """Return a listening socket for ``HOST:PORT``. Raises ConfigError with the key path."""
+    host, port = split_address(address)
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        # IPPROTO_TCP said outright: asyncio switches Nagle's algorithm off only where it sees that.
+        bound = socket.socket(family, kind, socket.IPPROTO_TCP)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(place)
+        bound.listen(BACKLOG)
+    except OSError as error:
+        raise ConfigError([f"{key_path}: {address} cannot be listened on: {error.strerror}."]) from error
+    bound.setblocking(False)
+    return bound
+
+
+@dataclass(slots=True)
+class _Worker:
+    part: str
+    process: subprocess.Popen[bytes]
+    ready: int
+    """The end of a pipe from which one byte can be read once it serves."""
+    started: float = field(default_factory=time.monotonic)
+
+
+class Parent:
+    """Runs the workers of one installation."""
+
+    def __init__(self, config: Config, config_path: Path, parts: Sequence[str], workers: int) -> None:
+        self._config = config
+        self._config_path = config_path
+        self._parts = parts
+        self._count = workers
+        self._sockets: dict[str, list[socket.socket]] = {}
+        self._workers: list[_Worker] = []
+        self._stop = Event()
+        self._life: tuple[int, int] = os.pipe()
+        self._environment = dict(os.environ)
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises ConfigError or LedgerError where it cannot begin."""
+        prepare(self._config.ledger.url, self._config.ledger.key_file)
+        self._bind()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        with ExitStack() as stack:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="aboveboard-metrics-"))
+            self._environment["PROMETHEUS_MULTIPROC_DIR"] = directory
+            self._serve_metrics(directory, stack)
+            try:
+                for part in self._parts:
+                    self._workers += [self._start(part) for _ in range(self._count)]
+                for worker in self._workers:
+                    self._wait_until_ready(worker)
+                log.info("serve.ready", parts=list(self._parts), workers=self._count)
+                self._watch()
+            finally:
+                self._end()
+
+    def _bind(self) -> None:
+        if "relay" in self._parts:
+            self._sockets["relay"] = [
+                bind(f"relay.listener[{at}].address", one.address) for at, one in enumerate(self._config.relay.listener)
+            ]
+        if "web" in self._parts:
+            self._sockets["web"] = [bind("web.address", self._config.web.address)]
+
+    def _serve_metrics(self, directory: str, stack: ExitStack) -> None:
+        """Serve the metrics of all workers on a listener of their own."""
+        address = self._config.web.metrics_address
+        if address is None:
+            return
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=directory)
+        host, port = split_address(address)
+        try:
+            server, thread = start_http_server(port, addr=host, registry=registry)
+        except OSError as error:
+            raise ConfigError([f"web.metrics_address: {address} cannot be listened on: {error.strerror}."]) from error
+
+        def close(server: WSGIServer = server) -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        stack.callback(close)
+
+    def _start(self, part: str) -> _Worker:
+        """Start one worker."""
+        descriptors = [one.fileno() for one in self._sockets[part]]
+        ready, say_ready = os.pipe()
+        command = [
+            sys.executable, "-m", "aboveboard", "worker", part, "--config", str(self._config_path),
+            "--sockets", ",".join(map(str, descriptors)), "--ready", str(say_ready), "--life", str(self._life[0]),
+        ]  # fmt: skip
+        process = subprocess.Popen(
+            command, pass_fds=[*descriptors, say_ready, self._life[0]], env=self._environment, stdin=subprocess.DEVNULL
+        )
+        os.close(say_ready)
+        return _Worker(part, process, ready)
+
+    def _wait_until_ready(self, worker: _Worker) -> None:
+        """Wait until a worker serves. Raises ConfigError where it does not."""
+        try:
+            served = select.select([worker.ready], [], [], START_SECONDS)[0] and os.read(worker.ready, 1) == b"r"
+        finally:
+            os.close(worker.ready)
+        if not served and not self._stop.is_set():
+            worker.process.kill()
+            worker.process.wait()
+            raise ConfigError([f"A {worker.part} process did not start; its own message is above."])
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.2):
+            for at, worker in enumerate(self._workers):
+                if worker.process.poll() is None or time.monotonic() - worker.started < RESTART_SECONDS:
+                    continue
+                mark_process_dead(worker.process.pid, self._environment["PROMETHEUS_MULTIPROC_DIR"])
+                log.error("serve.worker_died", part=worker.part, code=worker.process.returncode)
+                self._restart(at, worker.part)
+
+    def _restart(self, at: int, part: str) -> None:
+        self._workers[at] = self._start(part)
+        try:
+            self._wait_until_ready(self._workers[at])
+        except ConfigError:
+            # The next round tries again: a configuration that was right when we began may be mended meanwhile.
+            log.exception("serve.worker_did_not_start", part=part)
+
+    def _end(self) -> None:
+        """Have no new clients, let the workers drain, and end those that do not."""
+        for sockets in self._sockets.values():
+            for one in sockets:
+                one.close()
+        for worker in self._workers:
+            with suppress(ProcessLookupError):
+                worker.process.terminate()
+        deadline = time.monotonic() + DRAIN_SECONDS + 5
+        for worker in self._workers:
+            try:
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+        for end in self._life:
+            os.close(end)
+        log.info("serve.ended")

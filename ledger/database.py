@@ -1,0 +1,206 @@
+"""The database behind the ledger: SQLite by default, PostgreSQL by URL. How it is opened, migrated and missed."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+
+from ledger.errors import LedgerError, LedgerUnavailable
+from ledger.keys import KeyFile, Keyring
+from ledger.schema import chain_head, meta
+
+GENESIS = "0" * 64
+_BUSY_MILLISECONDS = 5_000
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Place:
+    """Where the ledger is: parsed from the configuration's URL."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        self.sqlite: Path | None = None
+        if parsed.get_backend_name() == "sqlite":
+            if not parsed.database or parsed.database == ":memory:":
+                raise LedgerError("The ledger needs a file: sqlite:///PATH.")
+            self.sqlite = Path(parsed.database)
+        elif parsed.get_backend_name() != "postgresql":
+            raise LedgerError("The ledger is a sqlite:/// or a postgresql:// URL.")
+        self._url = parsed
+
+    def url(self, driver: str, mode: str = "rw") -> URL | str:
+        """Return the URL for a driver; an SQLite file is never created unless ``mode`` is ``rwc``."""
+        if self.sqlite is None:
+            return self._url.set(drivername="postgresql+psycopg")
+        return f"{driver}:///file:{quote(str(self.sqlite.absolute()))}?mode={mode}&uri=true"
+
+
+def _set_up_sqlite(engine: Engine, begin: str) -> None:
+    """Make every connection durable, and every transaction one that SQLAlchemy begins (not the driver)."""
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        # WAL with FULL: a commit is on disk when it returns, and readers never wait for the writer.
+        for pragma in (f"busy_timeout={_BUSY_MILLISECONDS}", "journal_mode=WAL", "synchronous=FULL"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+
+@contextmanager
+def _synchronous(place: Place, mode: str) -> Iterator[Connection]:
+    """Open a transaction without asyncio, for what happens before anything runs. Raises LedgerError."""
+    engine = create_engine(place.url("sqlite", mode), poolclass=NullPool)
+    if place.sqlite is not None:
+        _set_up_sqlite(engine, "BEGIN IMMEDIATE")
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise LedgerError(f"The ledger cannot be opened: {_cause(error)}.") from error
+    finally:
+        engine.dispose()
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    """Return the database's own words, without the statement, its values or a password."""
+    original = getattr(error, "orig", None)
+    return str(original or type(error).__name__).strip().splitlines()[0].rstrip(".")
+
+
+def _alembic(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
+
+
+def upgrade(place: Place) -> None:
+    """Bring the ledger's tables up to this version, creating an SQLite file where there is none."""
+    with _synchronous(place, "rwc") as connection:
+        command.upgrade(_alembic(connection), "head")
+        if connection.execute(select(chain_head.c.id)).first() is None:
+            connection.execute(insert(chain_head).values(id=1, sequence=0, row_hash=GENESIS))
+
+
+def check_version(place: Place) -> None:
+    """Raise LedgerError, saying what to do, unless the tables are those of this version."""
+    with _synchronous(place, "rw") as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    wanted = ScriptDirectory.from_config(_alembic()).get_current_head()
+    if current != wanted:
+        raise LedgerError("The ledger's tables are not of this version: run `aboveboard db upgrade` first.")
+
+
+def match_keys(place: Place, key_file: Path) -> None:
+    """See that key file and ledger belong together; make a key file for a ledger that has never had one.
+
+    Raises LedgerError where it is missing or another one: going on would forget every refusal.
+    """
+    with _synchronous(place, "rw") as connection:
+        known = connection.execute(select(meta.c.value).where(meta.c.name == "key_fingerprint")).scalar()
+        if known is None and not key_file.exists():
+            KeyFile.new().write(key_file)
+        elif not key_file.exists():
+            raise LedgerError(
+                f"The key file {key_file} is missing, and this ledger was written with one: put it back from a backup."
+            )
+        fingerprint = Keyring.load(key_file).fingerprint
+        if known is None:
+            connection.execute(insert(meta).values(name="key_fingerprint", value=fingerprint))
+        elif known != fingerprint:
+            raise LedgerError(
+                f"The key file {key_file} is not the one this ledger was written with: put that one back from a backup."
+            )
+
+
+def prepare(url: str, key_file: Path) -> None:
+    """Make the ledger ready: migrate an SQLite file (creating it), check a PostgreSQL one, and match the key file."""
+    place = Place(url)
+    if place.sqlite is not None:
+        upgrade(place)
+    else:
+        check_version(place)
+    match_keys(place, key_file)
+
+
+class Database:
+    """Connections for one event loop. Every failure is LedgerUnavailable, and a later try may work again."""
+
+    def __init__(self, url: str) -> None:
+        self._place = Place(url)
+        self._writing = self._engine("BEGIN IMMEDIATE")
+        self._reading = self._engine("BEGIN")
+        self._inode: tuple[int, int] | None = None
+
+    def _engine(self, begin: str) -> AsyncEngine:
+        engine = create_async_engine(self._place.url("sqlite+aiosqlite"), pool_size=2, max_overflow=8)
+        if self._place.sqlite is not None:
+            _set_up_sqlite(engine.sync_engine, begin)
+        return engine
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Tell whether it is the embedded database."""
+        return self._place.sqlite is not None
+
+    async def _notice_absence(self) -> None:
+        """See that the file is still the one that is open: a deleted one would go on taking writes into nothing."""
+        if self._place.sqlite is None:
+            return
+        try:
+            status = self._place.sqlite.stat()
+        except OSError as error:
+            await self._forget()
+            raise LedgerUnavailable("The ledger's file is missing.") from error
+        if self._inode is not None and self._inode != (status.st_dev, status.st_ino):
+            await self._forget()
+        self._inode = (status.st_dev, status.st_ino)
+
+    async def _forget(self) -> None:
+        if self._inode is not None:
+            self._inode = None
+            await self.close()
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that will write; committed when the block ends. Raises LedgerUnavailable."""
+        async with self._transaction(self._writing) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that only reads. Raises LedgerUnavailable."""
+        async with self._transaction(self._reading) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        await self._notice_absence()
+        try:
+            async with engine.begin() as connection:
+                yield connection
+        except (SQLAlchemyError, OSError) as error:
+            cause = _cause(error) if isinstance(error, SQLAlchemyError) else type(error).__name__
+            raise LedgerUnavailable(f"The ledger does not answer: {cause}.") from error
+
+    async def close(self) -> None:
+        """Close every connection; new ones are opened when needed."""
+        await self._writing.dispose()
+        await self._reading.dispose()

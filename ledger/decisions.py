@@ -1,0 +1,151 @@
+"""Decisions on record: one row per message, so that each can be explained (DESIGN.md §1, promise 8).
+
+The row of an untracked message holds no subject and no address, only keyed hashes, and is gone after seven days.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.keys import Keyring
+from ledger.schema import decision_count, message, stamp
+from policies.decide import Decision
+from policies.envelope import Envelope
+from policies.words import Outcome, Purpose, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedMessage:
+    """What is recorded of one message."""
+
+    id: str
+    decision: Decision
+    envelope: Envelope
+    subject: str
+    decided_at: datetime
+    outcome: Outcome = Outcome.PENDING
+
+
+def to_row(keyring: Keyring, decided: DecidedMessage) -> dict[str, Any]:
+    """Return the row for a message; who and what about only where it is tracked, and then encrypted."""
+    decision, envelope = decided.decision, decided.envelope
+    alone = envelope.rcpt_to[0] if len(envelope.recipients) == 1 else None
+    sealed = None
+    if decision.tracked and alone is not None:
+        who = {"sender": envelope.sender, "recipient": alone, "subject": decided.subject}
+        sealed = keyring.seal_column(
+            json.dumps(who, ensure_ascii=False).encode("utf-8", "replace"), f"message/{decided.id}"
+        )
+    return {
+        "id": decided.id,
+        "decided_at": stamp(decided.decided_at),
+        "class": decision.message_class.value,
+        "reason": decision.reason.value,
+        "reasons": json.dumps({purpose.value: reason.value for purpose, reason in decision.reasons.items()}),
+        "detail": decision.detail.value if decision.detail else None,
+        "rules": json.dumps(list(decision.rules)),
+        "policy_version": decision.policy_version,
+        "consent_events": json.dumps(list(decision.consent_events)),
+        "recipients": len(envelope.recipients),
+        "sender_hash": keyring.folded(envelope.sender),
+        "exact_hash": keyring.exact(alone) if alone else None,
+        "folded_hash": keyring.folded(alone) if alone else None,
+        "outcome": decided.outcome.value,
+        "sealed": sealed,
+    }
+
+
+async def record(connection: AsyncConnection, rows: list[dict[str, Any]]) -> None:
+    """Write the rows of several messages, and count them."""
+    await connection.execute(insert(message), rows)
+    await _count(connection, rows)
+
+
+async def _count(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    counts = Counter((row["decided_at"][:10], row["class"], row["reason"]) for row in rows)
+    dialect_insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+    statement = dialect_insert(decision_count)
+    statement = statement.on_conflict_do_update(
+        index_elements=["day", "class", "reason"],
+        set_={"count": decision_count.c.count + statement.excluded.count},
+    )
+    # In one order everywhere, so that two writers never wait for each other's rows.
+    values = [
+        {"day": day, "class": class_, "reason": reason, "count": count}
+        for (day, class_, reason), count in sorted(counts.items())
+    ]
+    await connection.execute(statement, values)
+
+
+async def record_outcomes(connection: AsyncConnection, outcomes: list[tuple[str, Outcome]]) -> None:
+    """Write what the upstream said in the end, by message id."""
+    statement = update(message).where(message.c.id == bindparam("message")).values(outcome=bindparam("said"))
+    await connection.execute(statement, [{"message": found, "said": outcome.value} for found, outcome in outcomes])
+
+
+async def void(connection: AsyncConnection, ids: list[tuple[str, Reason]]) -> None:
+    """Mark messages whose decision was recorded but that went out untracked after all."""
+    statement = (
+        update(message)
+        .where(message.c.id == bindparam("message"))
+        .values(reason=bindparam("why"), reasons=bindparam("whys"), sealed=None)
+    )
+    values = [
+        {"message": found, "why": why.value, "whys": json.dumps({purpose.value: why.value for purpose in Purpose})}
+        for found, why in ids
+    ]
+    await connection.execute(statement, values)
+
+
+def to_public(keyring: Keyring, row: Any) -> dict[str, Any]:
+    """Return a message's row in the product's words, with what is sealed opened."""
+    who: dict[str, Any] = {"sender": None, "recipient": None, "subject": None}
+    if row.sealed is not None:
+        who = json.loads(keyring.open_column(row.sealed, f"message/{row.id}"))
+    reasons = json.loads(row.reasons)
+    return {
+        "message": row.id,
+        "decided_at": row.decided_at,
+        "class": row._mapping["class"],
+        "reason": row.reason,
+        "reasons": reasons,
+        **{purpose.value: reasons.get(purpose.value) == Reason.TRACKED for purpose in Purpose},
+        "detail_of_protection": row.detail,
+        "rules": json.loads(row.rules),
+        "policy_version": row.policy_version,
+        "consent": json.loads(row.consent_events),
+        "recipients": row.recipients,
+        "outcome": row.outcome,
+        **who,
+    }
+
+
+async def recipient_of(connection: AsyncConnection, keyring: Keyring, folded_hash: str) -> str | None:
+    """Return the address of a person that a tracked message went to, or None where none is on record."""
+    statement = select(message.c.id, message.c.sealed).where(
+        message.c.folded_hash == folded_hash, message.c.sealed.is_not(None)
+    )
+    row = (await connection.execute(statement.order_by(message.c.decided_at.desc()).limit(1))).first()
+    if row is None:
+        return None
+    recipient: str = json.loads(keyring.open_column(row.sealed, f"message/{row.id}"))["recipient"]
+    return recipient
+
+
+async def messages(
+    connection: AsyncConnection, keyring: Keyring, *, sender_hash: str | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the messages on record, newest first; with a hash, only that sender's."""
+    statement = select(message).order_by(message.c.decided_at.desc(), message.c.id)
+    if sender_hash is not None:
+        statement = statement.where(message.c.sender_hash == sender_hash)
+    found = await connection.execute(statement.limit(limit))
+    return [to_public(keyring, row) for row in found]

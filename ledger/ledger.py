@@ -1,0 +1,264 @@
+"""The ledger as the relay, the web and the command see it: ask, record, look up. One per process and event loop."""
+
+import asyncio
+import getpass
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import structlog
+from sqlalchemy import insert, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger import chain, consent, decisions, hits
+from ledger.chain import HeadFile, Verification
+from ledger.consent import Act, Person
+from ledger.database import Database
+from ledger.decisions import DecidedMessage
+from ledger.errors import LedgerUnavailable
+from ledger.hits import Hit
+from ledger.keys import Keyring
+from ledger.notice import Notice
+from ledger.schema import access, notice, stamp
+from ledger.writer import Writer
+from policies.consent import UNAVAILABLE, Consent
+from policies.words import Outcome, Purpose, Reason
+
+PATIENCE = 0.25
+"""Seconds that a message or a hit waits for the ledger (DESIGN.md §2)."""
+
+Result = TypeVar("Result")
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """Where the ledger is and what it needs to know."""
+
+    url: str
+    head_file: Path
+    notice: Notice
+    recording: timedelta = timedelta(days=30)
+
+
+class Ledger:
+    """What is remembered. Use it as an async context manager."""
+
+    def __init__(self, settings: LedgerSettings, keyring: Keyring) -> None:
+        self.keyring = keyring
+        self._settings = settings
+        self._database = Database(settings.url)
+        self._writer = Writer(self._database)
+        self._head = HeadFile(settings.head_file)
+        self._background: set[asyncio.Future[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._writer.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._writer.close()
+        await self._database.close()
+
+    async def _read(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+        async with self._database.reading() as connection:
+            return await work(connection)
+
+    async def consent_of(self, address: str) -> Consent:
+        """Return where a person stands; UNAVAILABLE where the ledger does not say so in time. Never raises."""
+        person = Person.of(self.keyring, address)
+        try:
+            return await asyncio.wait_for(
+                self._read(lambda connection: consent.consent_of(connection, person)), PATIENCE
+            )
+        except (LedgerUnavailable, TimeoutError) as error:
+            log.warning("ledger.unavailable", doing="consent", why=_why(error))
+            return UNAVAILABLE
+
+    async def record_decision(self, decided: DecidedMessage) -> bool:
+        """Record a message's decision and return whether it is on disk, within the ledger's patience. Never raises.
+
+        Where it comes too late it is taken back, so that no row says "tracked" of a message that was not.
+        """
+        row = decisions.to_row(self.keyring, decided)
+        waiting = self._writer.pile("decision", decisions.record, row)
+        try:
+            await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
+        except (LedgerUnavailable, TimeoutError) as error:
+            log.warning("ledger.unavailable", doing="decision", why=_why(error))
+            waiting.cancel()
+            if decided.decision.tracked:
+                # It may be in the commit under way; this comes with a later one.
+                self._later(self._writer.pile("void", decisions.void, (decided.id, Reason.LEDGER_UNAVAILABLE)))
+            return False
+        return True
+
+    def record_outcome(self, message_id: str, outcome: Outcome) -> None:
+        """Have what the upstream said recorded with the next commit; nobody waits for it."""
+        self._later(self._writer.pile("outcome", decisions.record_outcomes, (message_id, outcome)))
+
+    def void_decision(self, message_id: str, reason: Reason) -> None:
+        """Have it recorded that a message went out untracked after all."""
+        self._later(self._writer.pile("void", decisions.void, (message_id, reason)))
+
+    def _later(self, future: asyncio.Future[Any]) -> None:
+        def finished(done: asyncio.Future[Any]) -> None:
+            self._background.discard(done)
+            if not done.cancelled() and done.exception() is not None:
+                log.warning("ledger.unavailable", doing="outcome", why=str(done.exception()))
+
+        self._background.add(future)
+        future.add_done_callback(finished)
+
+    async def record_hit(self, one: Hit) -> None:
+        """Record a hit if it may be, and return when it is on disk, or when patience ends. Never raises."""
+
+        async def work(connection: AsyncConnection, pile: list[Hit]) -> None:
+            await hits.record(connection, self.keyring, pile, self._settings.recording)
+
+        waiting = self._writer.pile("hit", work, one)
+        try:
+            await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
+        except (LedgerUnavailable, TimeoutError) as error:
+            log.warning("ledger.unavailable", doing="hit", why=_why(error))
+
+    async def tick(self) -> None:
+        """Wait for the next commit, as a recorded hit would: how long an answer takes tells nothing. Never raises."""
+
+        async def nothing(connection: AsyncConnection, pile: list[None]) -> None:
+            """There is nothing to write; only the turn is awaited."""
+
+        waiting = self._writer.pile("tick", nothing, None)
+        with suppress(LedgerUnavailable, TimeoutError):
+            await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
+
+    async def grant(self, address: str, purposes: Sequence[Purpose], act: Act) -> None:
+        """Record a grant. Raises ConsentRefused or LedgerUnavailable."""
+        person = Person.of(self.keyring, address)
+        said = self._settings.notice
+
+        async def work(connection: AsyncConnection) -> tuple[int, str]:
+            await self._keep_notice(connection)
+            return await consent.grant(connection, self.keyring, person, purposes, act, said, _now())
+
+        await self._advance(await self._writer.job(work))
+
+    async def refuse(self, person: Person, purposes: Sequence[Purpose], act: Act, *, keep_hits: bool = False) -> None:
+        """Record a refusal, and delete the hits so far unless they are to be kept. Raises LedgerUnavailable."""
+        said = self._settings.notice
+
+        async def work(connection: AsyncConnection) -> tuple[int, str] | None:
+            await self._keep_notice(connection)
+            head = await consent.refuse(connection, self.keyring, person, purposes, act, said, _now())
+            if not keep_hits:
+                await hits.forget(connection, person.folded_hash)
+            return head
+
+        await self._advance(await self._writer.job(work))
+
+    async def _keep_notice(self, connection: AsyncConnection) -> None:
+        said = self._settings.notice
+        dialect_insert = sqlite_insert if self._database.is_sqlite else postgresql_insert
+        values = {"id": said.id, "language": said.language, "body": said.body, "created_at": stamp(_now())}
+        await connection.execute(dialect_insert(notice).values(values).on_conflict_do_nothing())
+
+    async def _advance(self, head: tuple[int, str] | None) -> None:
+        if head is None:
+            return
+        try:
+            await asyncio.to_thread(self._head.advance, *head)
+        except OSError as error:
+            # The event itself is on disk and counts; only the witness beside the database is behind.
+            log.error("ledger.head_file", why=error.strerror or type(error).__name__)
+
+    async def standing(self, person: Person) -> Consent:
+        """Return where a person stands. Raises LedgerUnavailable."""
+        return await self._read(lambda connection: consent.consent_of(connection, person))
+
+    async def history(self, person: Person) -> list[dict[str, Any]]:
+        """Return every consent event of a person, oldest first. Raises LedgerUnavailable."""
+        return await self._read(lambda connection: consent.history(connection, self.keyring, person))
+
+    async def known_address(self, person: Person) -> str | None:
+        """Return the person's address where the ledger still has it. Raises LedgerUnavailable."""
+
+        async def work(connection: AsyncConnection) -> str | None:
+            events = await consent.history(connection, self.keyring, person)
+            known = [event["address"] for event in events if event["address"]]
+            return known[-1] if known else await decisions.recipient_of(connection, self.keyring, person.folded_hash)
+
+        return await self._read(work)
+
+    async def holdings(self, person: Person) -> dict[str, int]:
+        """Return how many messages and hits of a person are on record. Raises LedgerUnavailable."""
+        return await self._read(lambda connection: hits.holdings(connection, person.folded_hash))
+
+    async def notice_body(self, notice_id: str) -> str | None:
+        """Return a stored notice, as JSON. Raises LedgerUnavailable."""
+        statement = select(notice.c.body).where(notice.c.id == notice_id)
+
+        async def work(connection: AsyncConnection) -> str | None:
+            return (await connection.execute(statement)).scalar()
+
+        return await self._read(work)
+
+    async def verify(self) -> Verification:
+        """Walk the chain of consent events. Raises LedgerUnavailable."""
+        return await self._read(lambda connection: chain.verify(connection, self.keyring, self._head))
+
+    async def messages(self, *, sender_hash: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+        """Return messages, newest first; with a hash, that sender's only. Raises LedgerUnavailable."""
+        return await self._read(
+            lambda connection: decisions.messages(connection, self.keyring, sender_hash=sender_hash, limit=limit)
+        )
+
+    async def hits(self, *, message_ids: Iterable[str] | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+        """Return hits, newest first; with ids, those of these messages only. Raises LedgerUnavailable."""
+        return await self._read(
+            lambda connection: hits.hits(connection, self.keyring, message_ids=message_ids, limit=limit)
+        )
+
+    async def record_access(self, action: str) -> None:
+        """Record that an administrator looked at what is recorded. Raises LedgerUnavailable."""
+        row = {"id": secrets.token_hex(16), "at": stamp(_now()), "actor": _login(), "action": action}
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(insert(access), [row])
+
+        await self._writer.job(work)
+
+    async def answers(self) -> bool:
+        """Tell whether the ledger answers within its patience."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(select(1))
+
+        try:
+            await asyncio.wait_for(self._read(work), PATIENCE)
+        except (LedgerUnavailable, TimeoutError):
+            return False
+        return True
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except OSError:
+        return "unknown"
+
+
+def _why(error: Exception) -> str:
+    return str(error) or "no answer in time"

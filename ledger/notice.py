@@ -1,0 +1,51 @@
+"""The notice: what people are told before they agree. One is built in, made from the ``[organisation]`` section."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A notice in one language: what is recorded, why, what for, how long, and by whom."""
+
+    language: str
+    controller: str
+    contact: str
+    privacy_url: str
+    what: str
+    why: str
+    what_for: str
+    how_long: str
+    withdrawal: str
+
+    @property
+    def id(self) -> str:
+        """Names exactly this wording: the first 16 hex digits of its SHA-256."""
+        return hashlib.sha256(self.body.encode()).hexdigest()[:16]
+
+    @property
+    def body(self) -> str:
+        """The notice as it is stored, JSON with sorted keys."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+
+
+def built_in(controller: str, contact: str, privacy_url: str, public_url: str) -> Notice:
+    """Return the notice that stands until the organisation writes its own."""
+    return Notice(
+        language="en",
+        controller=controller,
+        contact=contact,
+        privacy_url=privacy_url,
+        what=(
+            "The date and time when an image in a message to you is loaded (open), and when which of its links is "
+            "followed, by host and path (click). No IP address, no device, no content of messages."
+        ),
+        why="You agreed to it. You need not agree, and nothing else depends on it.",
+        what_for="The sender of a message sees whether that message was received with interest. Nobody else sees it.",
+        how_long=(
+            "Hits and the messages they belong to for 90 days. Your agreement counts for 12 months; the proof of it is "
+            "kept for 3 years after it ends."
+        ),
+        withdrawal=f"By the link at the end of every such message, at {public_url}/how, or by writing to {contact}.",
+    )

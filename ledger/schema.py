@@ -1,0 +1,134 @@
+"""The tables. Times are ISO 8601 text in UTC with microseconds, so that both databases sort and show them alike.
+
+Every column that could lead to a person is keyed (``…_hash``: HMAC) or sealed (``sealed``: encrypted for its row).
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+chain_head = Table(
+    "chain_head",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("row_hash", String(64), nullable=False),
+)
+
+consent_event = Table(
+    "consent_event",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", String(36), nullable=False, unique=True),
+    Column("schema_version", String(32), nullable=False),
+    Column("exact_hash", String(64)),
+    Column("folded_hash", String(64), nullable=False),
+    Column("purpose", String(16), nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("event_time", String(27), nullable=False),
+    Column("recorded_at", String(27), nullable=False),
+    Column("actor_kind", String(32), nullable=False),
+    Column("method", String(64), nullable=False),
+    Column("expression", Text, nullable=False),
+    Column("notice_id", String(64)),
+    Column("language", String(16), nullable=False),
+    Column("assurance", String(32), nullable=False),
+    Column("legal_basis", String(32), nullable=False),
+    Column("valid_until", String(27)),
+    Column("withdrawal", Text, nullable=False),
+    Column("personal_hash", String(64), nullable=False),
+    Column("previous_hash", String(64), nullable=False),
+    Column("row_hash", String(64), nullable=False),
+    Index("consent_event_by_person", "folded_hash", "sequence"),
+)
+
+consent_personal = Table(
+    "consent_personal",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("language", String(16), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", String(27), nullable=False),
+)
+
+message = Table(
+    "message",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("decided_at", String(27), nullable=False, index=True),
+    Column("class", String(16), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("reasons", Text, nullable=False),
+    Column("detail", String(16)),
+    Column("rules", Text, nullable=False),
+    Column("policy_version", String(16), nullable=False),
+    Column("consent_events", Text, nullable=False),
+    Column("recipients", Integer, nullable=False),
+    Column("sender_hash", String(64), nullable=False),
+    Column("exact_hash", String(64)),
+    Column("folded_hash", String(64)),
+    Column("outcome", String(16), nullable=False),
+    Column("sealed", LargeBinary),
+    Index("message_by_sender", "sender_hash", "decided_at"),
+    Index("message_by_person", "folded_hash"),
+)
+
+decision_count = Table(
+    "decision_count",
+    metadata,
+    Column("day", String(10), primary_key=True),
+    Column("class", String(16), primary_key=True),
+    Column("reason", String(32), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
+hit = Table(
+    "hit",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("message_id", String(32), nullable=False),
+    Column("purpose", String(16), nullable=False),
+    Column("link", Integer, nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("first_at", String(27), nullable=False),
+    Column("last_at", String(27), nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("sealed", LargeBinary),
+    Index("hit_by_message", "message_id", "purpose", "link"),
+    Index("hit_by_time", "first_at"),
+)
+
+access = Table(
+    "access",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("at", String(27), nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("action", String(64), nullable=False),
+)
+
+
+def stamp(moment: datetime) -> str:
+    """Return an aware time as the ledger writes it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def moment(text: str) -> datetime:
+    """Return the aware time that ``stamp`` wrote."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)

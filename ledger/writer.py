@@ -1,0 +1,136 @@
+"""The writer: many writes share one commit, and nobody is answered before theirs is on disk.
+
+While one commit is under way, everything that arrives waits for the next: under load a commit carries hundreds of
+writes, at rest a write waits for nothing but its own commit.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.database import Database
+from ledger.errors import LedgerError, LedgerUnavailable
+
+Result = TypeVar("Result")
+Work = Callable[[AsyncConnection], Awaitable[Result]]
+ManyWork = Callable[[AsyncConnection, list[Any]], Awaitable[None]]
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Work[Any]
+    done: asyncio.Future[Any]
+
+
+@dataclass(slots=True)
+class _Pile:
+    """Writes of one kind, which go to the driver together."""
+
+    work: ManyWork
+    items: list[tuple[Any, asyncio.Future[None]]] = field(default_factory=list)
+
+
+class Writer:
+    """Collects writes and commits them together. One per process and event loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._jobs: list[_Job] = []
+        self._piles: dict[str, _Pile] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def start(self) -> None:
+        """Begin to commit. Needs a running event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        """Commit what is waiting, and end."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+
+    def job(self, work: Work[Result]) -> asyncio.Future[Result]:
+        """Have ``work`` done in the next transaction; the future is done when that is on disk.
+
+        ``work`` may raise a LedgerError before it has written anything; the rest of the transaction goes on.
+        """
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._jobs.append(_Job(work, future))
+        self._wake.set()
+        return future
+
+    def pile(self, kind: str, work: ManyWork, item: Any) -> asyncio.Future[None]:
+        """Add an item to the pile that ``work`` writes at once; the future is done when it is on disk."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._piles.setdefault(kind, _Pile(work)).items.append((item, future))
+        self._wake.set()
+        return future
+
+    async def _run(self) -> None:
+        while not (self._closing and not self._jobs and not self._piles):
+            await self._wake.wait()
+            self._wake.clear()
+            jobs, self._jobs = self._jobs, []
+            piles, self._piles = self._piles, {}
+            if jobs or piles:
+                await self._commit(jobs, [*piles.values()])
+
+    async def _commit(self, jobs: list[_Job], piles: list[_Pile]) -> None:
+        waiting = [job.done for job in jobs] + [done for pile in piles for _, done in pile.items]
+        outcomes: list[tuple[_Job, Any, LedgerError | None]] = []
+        try:
+            async with self._database.writing() as connection:
+                for job in jobs:
+                    outcomes.append(await self._do(job, connection))  # noqa: PERF401  # kept where one of them raises
+                for pile in piles:
+                    wanted = [item for item, done in pile.items if not done.cancelled()]
+                    if wanted:
+                        await pile.work(connection, wanted)
+        except LedgerUnavailable as error:
+            self._fail(waiting, error)
+        except Exception as error:
+            # A defect in one write must not stop the writer: everybody in this commit hears that nothing was written.
+            log.exception("ledger.commit_failed")
+            self._fail(waiting, LedgerUnavailable(f"The ledger could not be written ({type(error).__name__})."))
+        else:
+            for job, result, problem in outcomes:
+                self._settle(job.done, result, problem)
+            for done in waiting:
+                self._settle(done, None, None)
+
+    @staticmethod
+    async def _do(job: _Job, connection: AsyncConnection) -> tuple[_Job, Any, LedgerError | None]:
+        try:
+            return job, await job.work(connection), None
+        except LedgerUnavailable:
+            raise
+        except LedgerError as problem:
+            return job, None, problem
+
+    @staticmethod
+    def _settle(done: asyncio.Future[Any], result: Any, problem: LedgerError | None) -> None:
+        if done.done():
+            return
+        if problem is not None:
+            done.set_exception(problem)
+        else:
+            done.set_result(result)
+
+    @staticmethod
+    def _fail(waiting: list[asyncio.Future[Any]], error: LedgerUnavailable) -> None:
+        for done in waiting:
+            if not done.done():
+                done.set_exception(error)
+                with suppress(LedgerUnavailable):
+                    # Whoever gave up waiting does not look at it; that must not be reported as lost.
+                    done.exception()

@@ -1,0 +1,125 @@
+"""The arguments of MAIL and RCPT: paths and parameters, by the grammar of RFC 5321 §4.1.2 and RFC 6531 §3.3.
+
+Read from the raw text by our own code, because what is let through here is sent to the upstream as it is: no control
+characters, no encoded words, nothing longer than 254 octets.
+"""
+
+import re
+from dataclasses import dataclass
+
+from proxy.reply import ReplyError, reply
+
+MAX_PATH = 254
+"""Octets of an address; RFC 5321 §4.5.3.1.3 less the angle brackets."""
+
+_UTF8 = "\u0080-\U0010ffff"
+_ATEXT = rf"[A-Za-z0-9!#$%&'*+\-/=?^_`{{|}}~{_UTF8}]"
+_DOT_STRING = rf"{_ATEXT}+(?:\.{_ATEXT}+)*"
+_QUOTED_STRING = rf'"(?:[ !#-\[\]-~{_UTF8}]|\\[ -~])*"'
+_LABEL = rf"[A-Za-z0-9_{_UTF8}](?:[A-Za-z0-9_\-{_UTF8}]*[A-Za-z0-9_{_UTF8}])?"
+_DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*\.?"
+_LITERAL = r"\[[!-Z^-~]+\]"
+_MAILBOX = re.compile(rf"(?:{_DOT_STRING}|{_QUOTED_STRING})@(?:{_DOMAIN}|{_LITERAL})")
+# RFC 5321 §4.1.1.3: a source route is to be ignored.
+_SOURCE_ROUTE = re.compile(rf"@{_DOMAIN}(?:,@{_DOMAIN})*:")
+_ENCODED_WORD = re.compile(r"=\?[^?]*\?[bBqQ]\?")
+_PARAMETER = re.compile(rf"([A-Za-z0-9][A-Za-z0-9\-]*)(?:=([!-<>-~{_UTF8}]+))?")
+_KEYWORDS = {"FROM": re.compile(r"FROM:\s?<", re.IGNORECASE), "TO": re.compile(r"TO:\s?<", re.IGNORECASE)}
+_BODIES = ("7BIT", "8BITMIME")
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A reverse- or forward-path with its ESMTP parameters."""
+
+    address: str
+    """Empty for the null reverse-path."""
+    parameters: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class MailParameters:
+    """The parameters of MAIL that we take."""
+
+    size: int | None
+    eight_bit: bool
+    smtputf8: bool
+
+
+def parse_path(keyword: str, argument: str) -> Path:
+    """Return the path of ``FROM:<…>`` or ``TO:<…>``. Raises ReplyError with the reply to give."""
+    opening = _KEYWORDS[keyword].match(argument)
+    closing = _closing_bracket(argument, opening.end()) if opening else -1
+    if opening is None or closing == -1:
+        raise ReplyError(reply(501, f"5.5.4 Syntax: {'MAIL FROM' if keyword == 'FROM' else 'RCPT TO'}:<address>"))
+    address = argument[opening.end() : closing]
+    route = _SOURCE_ROUTE.match(address)
+    address = address[route.end() :] if route else address
+    if not (keyword == "FROM" and not address) and not (keyword == "TO" and address.lower() == "postmaster"):
+        _check_mailbox(address, "5.1.7" if keyword == "FROM" else "5.1.3")
+    return Path(address, _parameters(argument[closing + 1 :]))
+
+
+def _closing_bracket(argument: str, at: int) -> int:
+    """Return where the path ends: at the first ``>`` that is not inside a quoted local part."""
+    quoted = escaped = False
+    for offset in range(at, len(argument)):
+        character = argument[offset]
+        if escaped:
+            escaped = False
+        elif quoted and character == "\\":
+            escaped = True
+        elif character == '"':
+            quoted = not quoted
+        elif character == ">" and not quoted:
+            return offset
+    return -1
+
+
+def _check_mailbox(address: str, enhanced: str) -> None:
+    try:
+        length = len(address.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        # Bytes that are not UTF-8 came in as surrogates.
+        raise ReplyError(reply(501, f"{enhanced} The address is not UTF-8")) from error
+    if length > MAX_PATH:
+        raise ReplyError(reply(501, f"{enhanced} The address is longer than {MAX_PATH} octets"))
+    if _ENCODED_WORD.search(address) or not _MAILBOX.fullmatch(address):
+        raise ReplyError(reply(501, f"{enhanced} The address is not valid (RFC 5321 section 4.1.2)"))
+    if len(address.rpartition("@")[0].encode("utf-8")) > 64:
+        raise ReplyError(reply(501, f"{enhanced} The local part is longer than 64 octets"))
+
+
+def _parameters(text: str) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    if text and not text.startswith(" "):
+        raise ReplyError(reply(501, "5.5.4 A space belongs between path and parameters"))
+    for word in text.split():
+        match = _PARAMETER.fullmatch(word)
+        if match is None or match[1].upper() in found:
+            raise ReplyError(reply(501, "5.5.4 A parameter is not valid or occurs twice"))
+        found[match[1].upper()] = match[2]
+    return found
+
+
+def mail_parameters(path: Path, *, extended: bool, smtputf8_offered: bool) -> MailParameters:
+    """Return what MAIL's parameters say. Raises ReplyError for those that were not offered or are not valid."""
+    parameters = dict(path.parameters)
+    if parameters and not extended:
+        raise ReplyError(reply(501, "5.5.4 Parameters need EHLO"))
+    size = parameters.pop("SIZE", "0")
+    body = parameters.pop("BODY", "7BIT")
+    smtputf8 = "SMTPUTF8" in parameters
+    if smtputf8 and (parameters.pop("SMTPUTF8") is not None or not smtputf8_offered):
+        raise ReplyError(
+            reply(555, "5.6.7 SMTPUTF8 is not offered" if not smtputf8_offered else "5.5.4 SMTPUTF8 takes no value")
+        )
+    if size is None or not size.isascii() or not size.isdigit() or len(size) > 20:
+        raise ReplyError(reply(501, "5.5.4 SIZE is a number of octets"))
+    if body is None or body.upper() not in _BODIES:
+        raise ReplyError(reply(501, "5.5.4 BODY is 7BIT or 8BITMIME"))
+    if parameters:
+        raise ReplyError(reply(555, f"5.5.4 Not offered: {', '.join(parameters)}"))
+    if not smtputf8 and not path.address.isascii():
+        raise ReplyError(reply(553, "5.6.7 The address needs SMTPUTF8"))
+    return MailParameters(int(size) or None, body.upper() == "8BITMIME", smtputf8)

@@ -1,0 +1,129 @@
+"""What comes in from the client: command lines, and the content after DATA. Strict about line ends.
+
+One buffer for both, so that nothing is lost between them and everything can be thrown away at once at STARTTLS.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from proxy.reply import ReplyError, reply
+
+_CHUNK = 262_144
+_END = b"\r\n.\r\n"
+_MAX_DRAINED = 33_554_432
+"""How much of a message that is too large is read to its end, so that the client hears why (RFC 5321 §4.5.3.1.10)."""
+_MAX_ENDLESS_LINE = 65_536
+"""How long a line may be once the message is too large; longer means that no end is to be expected."""
+
+
+class ClientGone(Exception):
+    """The client closed the connection."""
+
+
+class Wire:
+    """Reads lines and message content from a stream. ``alive`` is called whenever something arrives."""
+
+    def __init__(self, reader: asyncio.StreamReader, alive: Callable[[], None]) -> None:
+        self._reader = reader
+        self._alive = alive
+        self._buffer = bytearray()
+
+    def discard(self) -> None:
+        """Throw away what was read ahead: after STARTTLS nothing sent in clear counts (RFC 3207 §4.2)."""
+        self._buffer.clear()
+
+    async def _fill(self) -> None:
+        chunk = await self._reader.read(_CHUNK)
+        if not chunk:
+            raise ClientGone
+        self._alive()
+        self._buffer += chunk
+
+    async def line(self, limit: int) -> bytes:
+        """Return the next command line without its CRLF. Raises ReplyError for one that is too long or not strict."""
+        searched = 0
+        while (at := self._buffer.find(b"\n", searched)) == -1:
+            searched = len(self._buffer)
+            if searched > limit:
+                raise ReplyError(reply(500, "5.5.2 The line is too long"), close=True)
+            await self._fill()
+        line = bytes(self._buffer[:at])
+        del self._buffer[: at + 1]
+        if not line.endswith(b"\r") or b"\r" in line[:-1] or b"\0" in line:
+            # RFC 5321 §2.3.8: only CRLF ends a line. A lone LF or CR is how one server's line becomes another's two.
+            raise ReplyError(reply(500, "5.5.2 Lines end with CRLF, and have no other CR, LF or NUL"), close=True)
+        if len(line) - 1 > limit:
+            raise ReplyError(reply(500, "5.5.2 The line is too long"))
+        return line[:-1]
+
+    async def content(self, limit: int) -> bytes:
+        """Return the message after DATA, without its dots (RFC 5321 §4.5.2), ending with CRLF unless it is empty.
+
+        Raises ReplyError: 521 at the first bare CR, LF or NUL, 552 for more than ``limit`` octets.
+        """
+        # With a line break in front, the end of an empty message looks like every other end.
+        content = bytearray(b"\r\n")
+        searched = 0
+        while True:
+            content += self._buffer
+            self._buffer.clear()
+            at = content.find(_END, max(0, searched - len(_END)))
+            stop = at + len(_END) if at != -1 else len(content)
+            _check_line_ends(content, max(0, searched - 1), stop if at != -1 else stop - 1)
+            if at != -1:
+                self._buffer += memoryview(content)[stop:]
+                break
+            if len(content) - 2 > limit + 2:
+                await self._drain(content)
+                raise ReplyError(reply(552, f"5.3.4 The message is larger than {limit} octets"))
+            searched = len(content)
+            await self._fill()
+        if at > limit:
+            raise ReplyError(reply(552, f"5.3.4 The message is larger than {limit} octets"))
+        return _without_dots(bytes(memoryview(content)[2 : at + 2]))
+
+    async def _drain(self, content: bytearray) -> None:
+        """Read a message that is too large to its end, keeping nothing of it."""
+        tail, drained, line = bytes(content[-_MAX_ENDLESS_LINE:]), 0, 0
+        content.clear()
+        while (at := tail.find(_END)) == -1:
+            line = len(tail) - 1 - tail.rfind(b"\n") if b"\n" in tail else line + len(tail)
+            if line >= _MAX_ENDLESS_LINE or drained > _MAX_DRAINED:
+                raise ReplyError(reply(552, "5.3.4 The message is too large"), close=True)
+            await self._fill()
+            drained += len(self._buffer)
+            tail = tail[-4:] + bytes(self._buffer)
+            self._buffer.clear()
+        self._buffer += tail[at + len(_END) :]
+
+
+def _check_line_ends(content: bytearray, start: int, end: int) -> None:
+    """Raise ReplyError for a bare CR, a bare LF or a NUL in the span: never forwarded, never an end of data."""
+    breaks = content.count(b"\r\n", start, end)
+    line_feeds, returns = content.count(b"\n", start, end), content.count(b"\r", start, end)
+    if start and content[start] == 10 and content[start - 1] == 13:
+        line_feeds -= 1
+    if end > start and content[end - 1] == 13 and content[end : end + 1] == b"\n":
+        returns -= 1
+    if line_feeds != breaks or returns != breaks or content.find(b"\0", start, end) != -1:
+        raise ReplyError(
+            reply(521, "5.5.2 The message has a bare CR, a bare LF or a NUL (RFC 5321 section 2.3.8)"), close=True
+        )
+
+
+def _without_dots(content: bytes) -> bytes:
+    if b"\r\n." in content:
+        content = content.replace(b"\r\n.", b"\r\n")
+    return content[1:] if content.startswith(b".") else content
+
+
+def with_dots(content: bytes, start: int, end: int) -> bytes:
+    """Return a slice of a message as it goes over the wire: a dot doubled where it begins a line (RFC 5321 §4.5.2)."""
+    piece = content[start:end]
+    if b"\n." in piece:
+        piece = piece.replace(b"\r\n.", b"\r\n..")
+    if piece.startswith(b".") and (start == 0 or content.endswith(b"\r\n", 0, start)):
+        piece = b"." + piece
+    elif piece.startswith(b"\n.") and content.endswith(b"\r", 0, start):
+        piece = b"\n." + piece[1:]
+    return piece

@@ -1,0 +1,109 @@
+"""Globs over addresses and URLs."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policies.glob import address_pattern, matches, pattern
+
+
+def by_the_book(glob: str, text: str) -> bool:
+    """Match by following every possibility: slow, and plain to read."""
+    reachable = {0}
+    for symbol in glob:
+        if symbol == "*":
+            reachable = set(range(min(reachable, default=len(text) + 1), len(text) + 1))
+        else:
+            reachable = {at + 1 for at in reachable if at < len(text) and symbol in ("?", text[at])}
+    return len(text) in reachable
+
+
+@pytest.mark.parametrize(
+    ("glob", "text", "expected"),
+    [
+        ("*", "", True),
+        ("*", "anything\nat all", True),
+        ("?", "a", True),
+        ("?", "", False),
+        ("?", "ab", False),
+        ("https://example.org/*", "https://example.org/a/b?c=d", True),
+        ("https://example.org/*", "http://example.org/", False),
+        ("https://example.org/", "https://example.org/more", False),
+        ("example.org", "https://example.org", False),
+        ("https://example.org/a?b", "https://example.org/a?b", True),
+        ("https://EXAMPLE.org/*", "HTTPS://example.ORG/", True),
+        ("a.b", "axb", False),
+        ("[ab]", "a", False),
+        ("[ab]", "[ab]", True),
+        ("[!a]*", "[!a]b", True),
+        ("a|b", "a", False),
+        ("(a)+\\d$", "(a)+\\d$", True),
+        ("a\n", "a", False),
+        ("a", "a\n", False),
+    ],
+    ids=[
+        "star_nothing", "star_lines", "mark_one", "mark_none", "mark_two", "under", "scheme", "no_prefix_match",
+        "no_search", "mark_in_url", "case", "dot_is_a_dot", "no_class", "brackets_stand_for_themselves",
+        "no_negated_class", "no_alternative", "no_regex", "newline_in_glob", "newline_in_text",
+    ],
+)  # fmt: skip
+def test_glob(glob: str, text: str, expected: bool) -> None:
+    """A glob matches the whole text, and only the star and the question mark are special."""
+    assert expected == matches(pattern([glob]), text)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text("ab*?[]!-.|", max_size=8), st.text("ab[]!-.|", max_size=8))
+def test_every_glob_means_what_the_book_says(glob: str, text: str) -> None:
+    """The compiled pattern agrees with a matcher that tries every possibility."""
+    assert by_the_book(glob, text) == matches(pattern([glob]), text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text("ab*?", max_size=5), max_size=4), st.text("ab", max_size=6))
+def test_several_globs_are_any_of_them(globs: list[str], text: str) -> None:
+    """A list of globs matches when one of them does, in any order, and an empty list never."""
+    expected = any(by_the_book(glob, text) for glob in globs)
+
+    assert expected == matches(pattern(globs), text)
+    assert expected == matches(pattern(reversed(globs)), text)
+
+
+def test_no_globs_are_no_pattern() -> None:
+    """Nothing configured matches nothing, not even the empty text."""
+    assert pattern([]) is None
+    assert not matches(None, "")
+
+
+def test_many_stars_are_no_way_to_stop_the_relay() -> None:
+    """A glob of many stars answers at once on the longest URL: with a backtracking star this would not end."""
+    compiled = pattern(["*a" * 20 + "*b"])
+
+    assert not matches(compiled, "a" * 2_000)
+    assert matches(compiled, "a" * 2_000 + "b")
+
+
+@pytest.mark.parametrize(
+    ("glob", "address", "expected"),
+    [
+        ("*@press.example", "jane@press.example", True),
+        ("*@PRESS.example.", "jane@press.example", True),
+        ("*@press.example", "jane@sub.press.example", False),
+        ("*@*.news.example", "jane@a.b.news.example", True),
+        ("*@*.news.example", "jane@news.example", False),
+        ("Jane.Doe@*", "jane.doe@press.example", True),
+        ("*@münchen.example", "jane@xn--mnchen-3ya.example", True),
+        ("*@*.münchen.example", "jane@mail.xn--mnchen-3ya.example", True),
+        ("*@XN--MNCHEN-3YA.example", "jane@xn--mnchen-3ya.example", True),
+        ("jane+*@press.example", "jane+shop@press.example", True),
+        ("*", "jane@press.example", True),
+        ("press.example", "jane@press.example", False),
+    ],
+    ids=[
+        "domain", "spelling", "not_below", "below", "not_itself", "local_part", "idna", "idna_below", "a_label", "tag",
+        "everybody", "bare_domain",
+    ],
+)  # fmt: skip
+def test_address_glob(glob: str, address: str, expected: bool) -> None:
+    """A glob over addresses is folded as addresses are, so that case and alphabet do not matter."""
+    assert expected == matches(address_pattern([glob]), address)

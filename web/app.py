@@ -1,0 +1,73 @@
+"""The application: its routes, and the pages for what is not there."""
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from web.hits import link, pixel
+from web.mail import mail
+from web.pages import STATIC, SecurityHeaders
+from web.refusal import stop, you
+from web.site import Site
+
+log = structlog.get_logger()
+
+
+async def how(request: Request) -> Response:
+    """Say what this is and who runs it."""
+    site: Site = request.app.state.site
+    return site.render("how.html", notice=site.notice)
+
+
+async def health(request: Request) -> Response:
+    """Say whether the process and its ledger answer. The process is well without a ledger: links work, mail flows."""
+    site: Site = request.app.state.site
+    answers = await site.ledger.answers()
+    return JSONResponse({"status": "ok" if answers else "degraded", "ledger": "ok" if answers else "unavailable"})
+
+
+async def _not_there(request: Request, error: Exception) -> Response:
+    site: Site = request.app.state.site
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    response = site.render("not_there.html", status=status)
+    if isinstance(error, HTTPException) and error.headers:
+        response.headers.update(error.headers)
+    return response
+
+
+async def _went_wrong(request: Request, error: Exception) -> Response:
+    site: Site = request.app.state.site
+    # The path holds a token, so only the error is logged.
+    log.error("web.request_failed", exc_info=error)
+    return site.render("went_wrong.html", status=500)
+
+
+ROUTES = [
+    Route("/o/{token:path}", pixel, methods=["GET"]),
+    Route("/l/{token}", link, methods=["GET"]),
+    Route("/stop/{token}", stop, methods=["GET", "POST"]),
+    Route("/you/{token}", you, methods=["GET", "POST"]),
+    Route("/mail/{token}", mail, methods=["GET"]),
+    Route("/how", how, methods=["GET"]),
+    Route("/health", health, methods=["GET"]),
+    Mount("/static", StaticFiles(directory=STATIC)),
+]
+
+
+def build(site: Site) -> Starlette:
+    """Return the application for a site."""
+    app = Starlette(
+        routes=ROUTES,
+        middleware=[Middleware(SecurityHeaders)],
+        exception_handlers={HTTPException: _not_there, Exception: _went_wrong},
+    )
+    app.state.site = site
+    return app
+
+
+__all__ = ["ROUTES", "Site", "build"]

@@ -1,0 +1,24 @@
+"""The site: what every page needs to know of the organisation and of the ledger."""
+
+from dataclasses import dataclass, field
+
+from ledger.ledger import Ledger
+from ledger.notice import Notice
+from web.pages import Renderer, renderer
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The ledger, and the organisation as its pages name it."""
+
+    ledger: Ledger
+    organisation: str
+    contact: str
+    privacy_url: str
+    public_url: str
+    notice: Notice
+    render: Renderer = field(init=False)
+
+    def __post_init__(self) -> None:
+        values = {"organisation": self.organisation, "contact": self.contact, "privacy_url": self.privacy_url}
+        object.__setattr__(self, "render", renderer(**values))
