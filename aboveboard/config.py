@@ -234,7 +234,7 @@ def load(path: Path) -> Config:
 def parse(content: dict[str, Any], base: Path) -> Config:
     """Return the configuration in a parsed file; relative paths are relative to ``base``. Raises ConfigError."""
     try:
-        config = Config.model_validate(_absolute(content, base))
+        config = Config.model_validate(_absolute(_with_defaults(content), base))
     except ValidationError as error:
         raise ConfigError([_sentence(one) for one in error.errors(include_url=False)]) from error
     problems = [*_cross_checks(config)]
@@ -245,6 +245,15 @@ def parse(content: dict[str, Any], base: Path) -> Config:
 
 _PATH_KEYS = frozenset({"certificate", "key", "password_file", "key_file", "head_file"})
 _SQLITE = "sqlite:///"
+
+
+def _with_defaults(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content with the ledger's places written out, so that they too are relative to the file."""
+    ledger = content.get("ledger", {})
+    if not isinstance(ledger, dict):
+        return content
+    places = {"url": LedgerSection().url, "key_file": str(LedgerSection().key_file)}
+    return {**content, "ledger": {**places, **ledger}}
 
 
 def _absolute(value: Any, base: Path, key: str = "") -> Any:
@@ -277,10 +286,15 @@ def _sentence(error: ErrorDetails) -> str:
     if kind in ("literal_error", "enum"):
         return f"{path}: must be {context['expected']}, not {error['input']!r}."
     if kind == "value_error":
-        return f"{path}: {context['error']}, not {error['input']!r}."
+        return f"{path}: {context['error']}{_but_is(error['input'])}."
     if kind == "too_short":
         return f"{path}: must not be empty."
-    return f"{path}: {error['msg'][:1].lower()}{error['msg'][1:]}, not {error['input']!r}."
+    return f"{path}: {error['msg'][:1].lower()}{error['msg'][1:]}{_but_is(error['input'])}."
+
+
+def _but_is(value: object) -> str:
+    """Return what stands there instead, unless a login may be in it."""
+    return "" if "@" in str(value) and "://" in str(value) else f", not {value!r}"
 
 
 def _did_you_mean(location: tuple[int | str, ...]) -> str:

@@ -1,5 +1,6 @@
 """The parent: makes the ledger ready, binds the sockets, keeps the workers running, and ends them in order."""
 
+import itertools
 import os
 import select
 import signal
@@ -36,14 +37,18 @@ def bind(key_path: str, address: str) -> socket.socket:
     host, port = split_address(address)
     try:
         family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        # IPPROTO_TCP said outright: asyncio switches Nagle's algorithm off only where it sees that.
-        bound = socket.socket(family, kind, socket.IPPROTO_TCP)
+    except OSError as error:
+        raise ConfigError([f"{key_path}: {address} is not an address of this machine: {error.strerror}."]) from error
+    # IPPROTO_TCP said outright: asyncio switches Nagle's algorithm off only where it sees that.
+    bound = socket.socket(family, kind, socket.IPPROTO_TCP)
+    try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind(place)
         bound.listen(BACKLOG)
     except OSError as error:
+        bound.close()
         raise ConfigError([f"{key_path}: {address} cannot be listened on: {error.strerror}."]) from error
     bound.setblocking(False)
     return bound
@@ -69,13 +74,14 @@ class Parent:
         self._sockets: dict[str, list[socket.socket]] = {}
         self._workers: list[_Worker] = []
         self._stop = Event()
-        self._life: tuple[int, int] = os.pipe()
+        self._life: tuple[int, int] = (-1, -1)
         self._environment = dict(os.environ)
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises ConfigError or LedgerError where it cannot begin."""
         prepare(self._config.ledger.url, self._config.ledger.key_file)
         self._bind()
+        self._life = os.pipe()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         with ExitStack() as stack:
@@ -93,12 +99,22 @@ class Parent:
                 self._end()
 
     def _bind(self) -> None:
-        if "relay" in self._parts:
-            self._sockets["relay"] = [
-                bind(f"relay.listener[{at}].address", one.address) for at, one in enumerate(self._config.relay.listener)
-            ]
-        if "web" in self._parts:
-            self._sockets["web"] = [bind("web.address", self._config.web.address)]
+        places = [
+            ("relay", f"relay.listener[{at}].address", one.address)
+            for at, one in enumerate(self._config.relay.listener)
+        ]
+        places.append(("web", "web.address", self._config.web.address))
+        try:
+            for part, key_path, address in places:
+                if part in self._parts:
+                    self._sockets.setdefault(part, []).append(bind(key_path, address))
+        except ConfigError:
+            self._close_sockets()
+            raise
+
+    def _close_sockets(self) -> None:
+        for one in itertools.chain(*self._sockets.values()):
+            one.close()
 
     def _serve_metrics(self, directory: str, stack: ExitStack) -> None:
         """Serve the metrics of all workers on a listener of their own."""
@@ -164,9 +180,7 @@ class Parent:
 
     def _end(self) -> None:
         """Have no new clients, let the workers drain, and end those that do not."""
-        for sockets in self._sockets.values():
-            for one in sockets:
-                one.close()
+        self._close_sockets()
         for worker in self._workers:
             with suppress(ProcessLookupError):
                 worker.process.terminate()

@@ -39,11 +39,13 @@ class Place:
             raise LedgerError("The ledger is a sqlite:/// or a postgresql:// URL.")
         self._url = parsed
 
-    def url(self, driver: str, mode: str = "rw") -> URL | str:
+    def url(self, driver: str, mode: str = "rw") -> URL:
         """Return the URL for a driver; an SQLite file is never created unless ``mode`` is ``rwc``."""
         if self.sqlite is None:
             return self._url.set(drivername="postgresql+psycopg")
-        return f"{driver}:///file:{quote(str(self.sqlite.absolute()))}?mode={mode}&uri=true"
+        # Put together and not parsed: parsing would take off the quotes that SQLite's own URI needs around a path.
+        file = f"file:{quote(str(self.sqlite.absolute()))}"
+        return URL.create(driver, database=file, query={"mode": mode, "uri": "true"})
 
 
 def _set_up_sqlite(engine: Engine, begin: str) -> None:
@@ -109,13 +111,15 @@ def check_version(place: Place) -> None:
 
 
 def match_keys(place: Place, key_file: Path) -> None:
-    """See that key file and ledger belong together; make a key file for a ledger that has never had one.
+    """See that key file and ledger belong together; make a key file for an empty ledger that has never had one.
 
     Raises LedgerError where it is missing or another one: going on would forget every refusal.
     """
     with _synchronous(place, "rw") as connection:
+        # The lock has two that start together make one key file and not two.
+        events = connection.execute(select(chain_head.c.sequence).with_for_update()).scalar()
         known = connection.execute(select(meta.c.value).where(meta.c.name == "key_fingerprint")).scalar()
-        if known is None and not key_file.exists():
+        if known is None and not events and not key_file.exists():
             KeyFile.new().write(key_file)
         elif not key_file.exists():
             raise LedgerError(

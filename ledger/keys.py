@@ -34,8 +34,8 @@ _RELOAD_SECONDS = 1.0
 class KeyFile:
     """The content of a key file."""
 
-    lookup: bytes
-    tokens: dict[int, bytes]
+    lookup: bytes = field(repr=False)
+    tokens: dict[int, bytes] = field(repr=False)
     sealing: int
     """The id of the token key that new tokens are made with; all others are for reading."""
 
@@ -51,7 +51,7 @@ class KeyFile:
             return cls._from_json(json.loads(path.read_text("ascii")))
         except FileNotFoundError:
             raise
-        except (OSError, ValueError, KeyError, TypeError, binascii.Error) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, binascii.Error) as error:
             raise LedgerError(f"The key file {path} cannot be read as one ({type(error).__name__}).") from error
 
     @classmethod
@@ -59,7 +59,8 @@ class KeyFile:
         tokens = {int(one["id"]): base64.b64decode(one["key"], validate=True) for one in content["tokens"]}
         found = cls(base64.b64decode(content["lookup"], validate=True), tokens, int(content["sealing"]))
         sizes = {len(found.lookup), *map(len, tokens.values())}
-        if content["format"] != _FORMAT or sizes != {_KEY_BYTES} or found.sealing not in tokens:
+        known = found.sealing in tokens and all(0 < key_id <= _MAX_KEY_ID for key_id in tokens)
+        if content["format"] != _FORMAT or sizes != {_KEY_BYTES} or not known:
             raise ValueError("not a key file of this format")
         return found
 
@@ -75,10 +76,13 @@ class KeyFile:
         try:
             descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                # A leftover of an earlier try keeps the rights it had.
+                os.fchmod(descriptor, 0o600)
                 json.dump(content, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(path)
+            _sync_folder(path.parent)
         except OSError as error:
             raise LedgerError(f"The key file {path} cannot be written: {error.strerror}.") from error
 
@@ -96,6 +100,15 @@ class KeyFile:
         if new_id > _MAX_KEY_ID:
             raise LedgerError(f"The key file holds {_MAX_KEY_ID} token keys already; no more can be told apart.")
         return KeyFile(self.lookup, {**self.tokens, new_id: secrets.token_bytes(_KEY_BYTES)}, self.sealing)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new name in a folder outlive a power cut: the ledger's fingerprint would, and ask for this very file."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _derive(secret: bytes, purpose: str) -> bytes:
@@ -148,7 +161,12 @@ class Keyring:
         return self._hash(b"folded", folded(address))
 
     def _hash(self, kind: bytes, text: str) -> str:
-        return hmac.digest(self._address, kind + b"\0" + text.encode("utf-8", "surrogateescape"), "sha256").hex()
+        try:
+            content = text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            # A lone surrogate stands for no byte. Such an address is nobody's, but asking about it must not raise.
+            content = text.encode("utf-8", "surrogatepass")
+        return hmac.digest(self._address, kind + b"\0" + content, "sha256").hex()
 
     def chained(self, content: bytes) -> str:
         """Return the link of the chain over one row's content (which names the previous link), as hex."""

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import structlog
+from prometheus_client import Counter
 from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -33,6 +34,9 @@ from policies.words import Outcome, Purpose, Reason
 
 PATIENCE = 0.25
 """Seconds that a message or a hit waits for the ledger (DESIGN.md §2)."""
+
+FAILURES = Counter("aboveboard_ledger_failures", "What could not be asked of or written to the ledger.", ["doing"])
+_COMPLAIN_SECONDS = 1.0
 
 Result = TypeVar("Result")
 log = structlog.get_logger()
@@ -58,6 +62,7 @@ class Ledger:
         self._writer = Writer(self._database)
         self._head = HeadFile(settings.head_file)
         self._background: set[asyncio.Future[Any]] = set()
+        self._complained = float("-inf")
 
     async def __aenter__(self) -> Self:
         self._writer.start()
@@ -73,6 +78,14 @@ class Ledger:
         async with self._database.reading() as connection:
             return await work(connection)
 
+    def _complain(self, doing: str, error: BaseException | None) -> None:
+        """Count a failure, and log it, but no more than once a second: an outage under load must not fill a disk."""
+        FAILURES.labels(doing).inc()
+        now = asyncio.get_running_loop().time()
+        if now - self._complained >= _COMPLAIN_SECONDS:
+            self._complained = now
+            log.warning("ledger.unavailable", doing=doing, why=str(error) or "no answer in time")
+
     async def consent_of(self, address: str) -> Consent:
         """Return where a person stands; UNAVAILABLE where the ledger does not say so in time. Never raises."""
         person = Person.of(self.keyring, address)
@@ -81,7 +94,7 @@ class Ledger:
                 self._read(lambda connection: consent.consent_of(connection, person)), PATIENCE
             )
         except (LedgerUnavailable, TimeoutError) as error:
-            log.warning("ledger.unavailable", doing="consent", why=_why(error))
+            self._complain("consent", error)
             return UNAVAILABLE
 
     async def record_decision(self, decided: DecidedMessage) -> bool:
@@ -94,7 +107,7 @@ class Ledger:
         try:
             await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
         except (LedgerUnavailable, TimeoutError) as error:
-            log.warning("ledger.unavailable", doing="decision", why=_why(error))
+            self._complain("decision", error)
             waiting.cancel()
             if decided.decision.tracked:
                 # It may be in the commit under way; this comes with a later one.
@@ -114,7 +127,7 @@ class Ledger:
         def finished(done: asyncio.Future[Any]) -> None:
             self._background.discard(done)
             if not done.cancelled() and done.exception() is not None:
-                log.warning("ledger.unavailable", doing="outcome", why=str(done.exception()))
+                self._complain("outcome", done.exception())
 
         self._background.add(future)
         future.add_done_callback(finished)
@@ -129,7 +142,7 @@ class Ledger:
         try:
             await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
         except (LedgerUnavailable, TimeoutError) as error:
-            log.warning("ledger.unavailable", doing="hit", why=_why(error))
+            self._complain("hit", error)
 
     async def tick(self) -> None:
         """Wait for the next commit, as a recorded hit would: how long an answer takes tells nothing. Never raises."""
@@ -258,7 +271,3 @@ def _login() -> str:
         return getpass.getuser()
     except OSError:
         return "unknown"
-
-
-def _why(error: Exception) -> str:
-    return str(error) or "no answer in time"

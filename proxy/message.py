@@ -92,7 +92,9 @@ def read_message(raw: bytes, reading: Reading) -> Message:
         entities = read_structure(raw)
     except (Unparsable, TooLarge) as problem:
         fields = _fields_only(raw)
-        return Message(raw, _header_facts(raw, fields, problem=_reason(problem)), fields)
+        signatures, protection = _signatures(raw, fields, reading.removable_signatures)
+        facts = _header_facts(raw, fields, protection=protection, problem=_reason(problem))
+        return Message(raw, facts, fields, signatures=signatures)
     fields = entities[0].fields
     signatures, protection = _signatures(raw, fields, reading.removable_signatures)
     protection = _protected_structure(entities) or protection

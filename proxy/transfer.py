@@ -89,6 +89,7 @@ class QuotedPrintable(Encoded):
 
     _INVALID = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?(?:\n|\Z))|\r(?!\n)|[^\t\r\n -~]")
     _ATOM = re.compile(rb"=[0-9A-Fa-f]{2}|[^=]")
+    _LINE_END_SPACE = re.compile(rb"[ \t](?=\r?\n)")
 
     def __init__(self, content: bytes) -> None:
         if self._INVALID.search(content):
@@ -122,9 +123,11 @@ class QuotedPrintable(Encoded):
             at = max(to, from_)
         content_end = table.content_end(last)
         pieces.append(self._content[at:content_end])
-        text, tail = b"".join(pieces), self._content[max(at, content_end) : end]
+        # Decoders drop white space at the end of a line (RFC 2045 §6.7 rule 3). Only edits bring line breaks here, but
+        # the white space before one may be the line's own.
+        text = self._LINE_END_SPACE.sub(lambda found: b"=%02X" % ord(found[0]), b"".join(pieces))
+        tail = self._content[max(at, content_end) : end]
         if not tail.startswith(b"=") and text[-1:] in (b" ", b"\t"):
-            # Decoders drop white space at the end of a line (RFC 2045 §6.7 rule 3).
             text = text[:-1] + b"=%02X" % text[-1]
         return start, end, wrap(text, eol) + tail
 
@@ -182,8 +185,7 @@ class _Lines:
 
 def quote(text: bytes) -> bytes:
     """Return ASCII text as quoted-printable atoms, line breaks as they are; not yet cut into lines."""
-    quoted = text.replace(b"=", b"=3D")
-    return re.sub(rb"[ \t](?=\r?\n)", lambda found: b"=%02X" % ord(found[0]), quoted)
+    return text.replace(b"=", b"=3D")
 
 
 def wrap(quoted: bytes, eol: bytes) -> bytes:

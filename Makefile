@@ -1,0 +1,38 @@
+# Everything runs in an environment of its own, .venv, made on first use. Only Python 3.11 or newer and make are needed.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check bench schema clean
+
+demo: .venv/run                ## everything on loopback, with sample messages; prints what to open
+	@$(BIN)/aboveboard demo
+
+test: .venv/test               ## the tests; peers that are not installed are skipped with a reason
+	$(BIN)/python -m pytest -q
+
+check: .venv/test              ## linter, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/test              ## speed, as ratios against peers in the same run
+	$(BIN)/python -m tests.bench
+
+schema: .venv/run              ## the JSON Schema of the configuration file, from the models
+	$(BIN)/aboveboard schema > docs/aboveboard.schema.json
+
+clean:                         ## removes what make made
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aboveboard needs Python 3.11 or newer: make PYTHON=…")'
+	$(PYTHON) -m venv .venv
+
+.venv/run: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable .
+	@touch $@
+
+.venv/test: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[test,check]'
+	@touch .venv/run $@

@@ -1,0 +1,220 @@
+"""The command, called as a person calls it: what it prints, where, and its exit code."""
+
+import json
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from click.testing import CliRunner, Result
+
+from aboveboard.cli import main
+
+CONFIG = """
+[organisation]
+name = "Example GmbH"
+domains = ["example.org"]
+privacy_url = "https://example.org/privacy"
+contact = "privacy@example.org"
+[[relay.listener]]
+address = "127.0.0.1:1587"
+[[relay.upstream]]
+url = "smtp://127.0.0.1:25"
+[web]
+public_url = "http://127.0.0.1:8080"
+"""
+EML = (
+    b"From: Alice <alice@example.org>\nTo: bob@customer.test\nSubject: [track open] Offer\nMIME-Version: 1.0\n"
+    b"Content-Type: text/html; charset=utf-8\n\n"
+    b'<p>Dear Bob, <a href="https://shop.example/a">our offer</a></p>\n'
+)
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """Run the command in a folder with a configuration file and a message."""
+    (tmp_path / "aboveboard.toml").write_text(CONFIG)
+    (tmp_path / "m.eml").write_bytes(EML)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("aboveboard.logs.set_up", lambda: None)
+    with structlog.testing.capture_logs():
+        yield lambda *words: CliRunner().invoke(main, words)
+
+
+MESSAGE = ("m.eml", "--mail-from", "alice@example.org", "--rcpt", "bob@customer.test")
+GRANT = ("consent", "grant", "bob@customer.test", "--purpose", "open", "--purpose", "click", "--method", "paper")
+EVIDENCE = ("--evidence", "form 12")
+
+
+def test_check(command: Command, tmp_path: Path) -> None:
+    """check exits 0 for a right file; else it exits 1 and names the error on standard error."""
+    assert 0 == command("check").exit_code
+    (tmp_path / "bad.toml").write_text(CONFIG + "[policy]\nopne = 1\n")
+    bad = command("check", "--config", "bad.toml")
+    assert (1, "", 'policy.opne: is not a known key (did you mean "open"?).\n') == (
+        bad.exit_code,
+        bad.stdout,
+        bad.stderr,
+    )
+
+
+def test_wrong_call(command: Command) -> None:
+    """A wrong call is exit 2."""
+    assert [2, 2, 2, 2] == [
+        command("nonsense").exit_code,
+        command("explain", "m.eml").exit_code,
+        command("consent", "grant", "not an address", "--purpose", "open", "--method", "x").exit_code,
+        command("rewrite", *MESSAGE, "--assume-consent", "everything").exit_code,
+    ]
+
+
+def test_explain_without_a_ledger(command: Command, tmp_path: Path) -> None:
+    """explain works before anything was recorded, says no_consent, and makes no file."""
+    before = sorted(tmp_path.iterdir())
+    answer = json.loads(command("explain", *MESSAGE, "--json").stdout)
+    assert before == sorted(tmp_path.iterdir())
+    assert {"open": "no_consent", "click": "message_off", "detail": "policy_off"} == answer["reasons"]
+    assert ("individual", False, False, False, "no_consent", [], []) == (
+        *(answer[key] for key in ("class", "open", "click", "detail", "reason", "rules", "consent")),
+    )
+    assert [{"what": "control", "count": 1}] == answer["changes"]
+    assert len(answer["policy_version"]) == 12
+
+
+def test_explain_with_consent(command: Command) -> None:
+    """explain says tracked, on which consent events that relies, and what would be changed."""
+    command(*GRANT, *EVIDENCE)
+    answer = json.loads(command("explain", *MESSAGE, "--json").stdout)
+    assert (True, False, "tracked", 1) == (answer["open"], answer["click"], answer["reason"], len(answer["consent"]))
+    assert {"control": 1, "pixel": 1, "footer": 1} == {one["what"]: one["count"] for one in answer["changes"]}
+    assert "reason: tracked" in command("explain", *MESSAGE).stdout
+
+
+def test_explain_with_a_ledger_that_is_gone(command: Command, tmp_path: Path) -> None:
+    """explain says ledger_unavailable, as the relay would, where the ledger's file was deleted."""
+    command(*GRANT, *EVIDENCE)
+    for file in tmp_path.glob("aboveboard.db*"):
+        file.unlink()
+    assert "ledger_unavailable" == json.loads(command("explain", *MESSAGE, "--json").stdout)["reason"]
+
+
+def test_rewrite_untracked_is_identical(command: Command, tmp_path: Path) -> None:
+    """rewrite prints the very bytes of a message nobody agreed to, with its own line ends; no ledger, no key."""
+    plain = EML.replace(b"[track open] ", b"")
+    (tmp_path / "plain.eml").write_bytes(plain)
+    assert plain == command("rewrite", "plain.eml", *MESSAGE[1:]).stdout_bytes
+    assert not (tmp_path / "aboveboard.key").exists()
+
+
+def test_rewrite_with_assumed_consent(command: Command) -> None:
+    """rewrite --assume-consent shows what would leave, in the file's own line ends."""
+    out = command("rewrite", *MESSAGE, "--assume-consent", "open,click").stdout_bytes
+    assert b"Subject: Offer\n" in out
+    assert (1, 0, 1) == (out.count(b"/o/"), out.count(b"/l/"), out.count(b"/stop/"))
+    assert b"\r" not in out
+
+
+def test_grant_and_show(command: Command) -> None:
+    """A grant is recorded with its evidence and shown again; the address's case matters for a grant."""
+    assert 0 == command(*GRANT, *EVIDENCE).exit_code
+    shown = json.loads(command("consent", "show", "bob@customer.test", "--json").stdout)
+    assert {"open": "granted", "click": "granted", "detail": "unknown"} == shown["consent"]
+    assert ["form 12", "form 12"] == [event["evidence"] for event in shown["events"]]
+    other = json.loads(command("consent", "show", "Bob@customer.test", "--json").stdout)
+    assert {"unknown"} == set(other["consent"].values())
+    assert "open: granted" in command("consent", "show", "bob@customer.test").stdout
+
+
+def test_grant_needs_evidence(command: Command) -> None:
+    """Without evidence a grant is refused with one sentence, and nothing is recorded."""
+    refused = command(*GRANT)
+    assert (1, "") == (refused.exit_code, refused.stdout)
+    assert 1 == refused.stderr.count("\n")
+    assert "The chain is whole: 0 events." in command("consent", "verify").stdout
+
+
+def test_grant_after_a_refusal(command: Command) -> None:
+    """After a refusal, in whatever case, an administrator's grant is refused."""
+    command(*GRANT, *EVIDENCE)
+    assert 0 == command("consent", "withdraw", "BOB@customer.test").exit_code
+    assert 1 == command(*GRANT, *EVIDENCE).exit_code
+    shown = json.loads(command("consent", "show", "bob@customer.test", "--json").stdout)
+    assert {"open": "withdrawn", "click": "withdrawn", "detail": "refused"} == shown["consent"]
+    assert "withdrawn" == json.loads(command("explain", *MESSAGE, "--json").stdout)["reason"]
+
+
+def test_verify_finds_an_alteration(command: Command) -> None:
+    """verify fails, and names the row, after a row was altered by hand."""
+    command(*GRANT, *EVIDENCE)
+    assert 0 == command("consent", "verify").exit_code
+    connection = sqlite3.connect("aboveboard.db")
+    with connection:
+        connection.execute("UPDATE consent_event SET purpose = 'detail' WHERE sequence = 2")
+    connection.close()
+    found = command("consent", "verify")
+    assert (1, "Event 2 was altered.\n") == (found.exit_code, found.stderr)
+
+
+def test_looking_is_recorded(command: Command) -> None:
+    """messages and hits print JSON, and that an administrator looked is on record."""
+    assert ("[]\n", "[]\n") == (command("messages", "--json").stdout, command("hits", "--json").stdout)
+    connection = sqlite3.connect("aboveboard.db")
+    looked = sorted(row[0] for row in connection.execute("SELECT action FROM access"))
+    connection.close()
+    assert ["hits", "messages"] == looked
+
+
+def test_key_rotation(command: Command) -> None:
+    """key rotate takes two steps, and says which was taken."""
+    assert 1 == command("key", "rotate").exit_code
+    command("db", "upgrade")
+    assert "Key 2 is known now" in command("key", "rotate").stdout
+    assert "Key 2 is in use from now on" in command("key", "rotate").stdout
+    assert "Key 3 is known now" in command("key", "rotate").stdout
+
+
+def test_another_key_file_stops_everything(command: Command, tmp_path: Path) -> None:
+    """With a missing or another key file nothing works on, and one sentence says why."""
+    command(*GRANT, *EVIDENCE)
+    key = (tmp_path / "aboveboard.key").read_bytes()
+    (tmp_path / "aboveboard.key").unlink()
+    missing = command("consent", "verify")
+    assert (1, True) == (missing.exit_code, "is missing" in missing.stderr)
+    assert not (tmp_path / "aboveboard.key").exists()
+    assert 1 == command("serve").exit_code
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/aboveboard.toml").write_text(CONFIG)
+    command("db", "upgrade", "--config", "other/aboveboard.toml")
+    (tmp_path / "aboveboard.key").write_bytes((tmp_path / "other/aboveboard.key").read_bytes())
+    assert "is not the one this ledger was written with" in command("consent", "verify").stderr
+    (tmp_path / "aboveboard.key").write_bytes(key)
+    assert 0 == command("consent", "verify").exit_code
+
+
+def test_sender_link(command: Command) -> None:
+    """sender-link prints an address of the sender's pages."""
+    assert command("sender-link", "alice@example.org").stdout.startswith("http://127.0.0.1:8080/mail/")
+
+
+def test_config_by_environment(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """$ABOVEBOARD_CONFIG names the file where --config does not."""
+    (tmp_path / "aboveboard.toml").rename(tmp_path / "elsewhere.toml")
+    assert 1 == command("check").exit_code
+    monkeypatch.setenv("ABOVEBOARD_CONFIG", str(tmp_path / "elsewhere.toml"))
+    assert 0 == command("check").exit_code
+
+
+def test_a_port_in_use(command: Command, tmp_path: Path) -> None:
+    """serve says which setting cannot be listened on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "aboveboard.toml").write_text(CONFIG.replace("1587", str(port)))
+        answer = command("serve")
+    assert 1 == answer.exit_code
+    assert (
+        f"relay.listener[0].address: 127.0.0.1:{port} cannot be listened on: Address already in use.\n" == answer.stderr
+    )

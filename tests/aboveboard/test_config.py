@@ -1,0 +1,190 @@
+"""The configuration file: what is right loads, what is wrong is named by its key path in one sentence."""
+
+import copy
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aboveboard import compose
+from aboveboard.config import ConfigError, load, parse, without_effect
+
+DESIGN = """
+[organisation]
+name = "Example GmbH"
+domains = ["example.org"]
+privacy_url = "https://example.org/privacy"
+contact = "privacy@example.org"
+
+[[relay.listener]]
+address = "127.0.0.1:1587"
+tls = "none"
+auth = "networks"
+networks = ["127.0.0.0/8", "::1/128"]
+
+[[relay.upstream]]
+url = "smtp://127.0.0.1:25"
+senders = ["*"]
+
+[relay]
+max_message_bytes = 36_700_160
+received = true
+processed_header = false
+dkim_signed = "untouched"
+
+[web]
+address = "127.0.0.1:8080"
+public_url = "http://127.0.0.1:8080"
+trusted_proxies = []
+metrics_address = "127.0.0.1:9108"
+
+[ledger]
+url = "sqlite:///aboveboard.db"
+key_file = "aboveboard.key"
+
+[system_mail]
+from = "privacy@example.org"
+url = "smtp+starttls://mail.example.org:587"
+
+[policy]
+open = "with-consent"
+click = "with-consent"
+detail = "never"
+internal = "never"
+sender_default = "on"
+ask = "never"
+plain_text_links = false
+visible_url_links = false
+never_wrap = []
+foreign_tracking = { individual = "remove", group = "remove", bulk = "remove" }
+merge_window = { messages = 5, minutes = 10 }
+
+[[policy.rule]]
+name = "Never the press"
+when = { recipient = ["*@press.example", "*@*.news.example"] }
+then = { open = "never", click = "never" }
+
+[retention]
+"""
+BASE = tomllib.loads(DESIGN)
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """Return the file of DESIGN.md with one key set, or with None removed."""
+    content = copy.deepcopy(BASE)
+    *way, last = path.split(".")
+    here: Any = content
+    for step in way:
+        here = here[int(step)] if step.isdigit() else here.setdefault(step, {})
+    if value is None:
+        del here[last]
+    else:
+        here[last] = value
+    return content
+
+
+def problems(content: dict[str, Any], base: Path = Path("/etc")) -> list[str]:
+    """Return what is wrong with a file."""
+    with pytest.raises(ConfigError) as caught:
+        parse(content, base)
+    return caught.value.problems
+
+
+def test_the_file_of_the_design_loads() -> None:
+    """The file in DESIGN.md §3 is right, whole."""
+    config = parse(BASE, Path("/etc/aboveboard"))
+    assert ("Example GmbH", 1, "Never the press") == (
+        config.organisation.name, len(config.relay.listener), config.policy.rule[0].name,
+    )  # fmt: skip
+    assert "[127.0.0.1]" == compose.hostname(config)
+
+
+def test_paths_are_relative_to_the_file() -> None:
+    """Relative paths in the file are relative to it, the ledger's included; absolute ones stay."""
+    config = parse(BASE, Path("/etc/aboveboard"))
+    assert Path("/etc/aboveboard/aboveboard.key") == config.ledger.key_file
+    assert "sqlite:////etc/aboveboard/aboveboard.db" == config.ledger.url
+    assert Path("/etc/aboveboard/aboveboard.db.head") == compose.head_file(config)
+    absolute = parse(changed("ledger.key_file", "/run/secrets/key"), Path("/etc/aboveboard"))
+    assert Path("/run/secrets/key") == absolute.ledger.key_file
+
+
+WRONG = [
+    ("organisation.name", None, "organisation.name: is missing."),
+    ("organisation.nmae", "x", 'organisation.nmae: is not a known key (did you mean "name"?).'),
+    ("organisation.domains", [], "organisation.domains: must not be empty."),
+    ("organisation.domains", ["exa mple"], "organisation.domains[0]: must be a domain name"),
+    ("organisation.contact", "privacy", "organisation.contact: must be an e-mail address"),
+    ("organisation.privacy_url", "example.org", "organisation.privacy_url: must be a web address"),
+    ("relay.listener", [], "relay.listener: must not be empty."),
+    ("relay.listener.0.address", "1587", 'relay.listener[0].address: must be "HOST:PORT"'),
+    ("relay.listener.0.address", "127.0.0.1:99999", 'relay.listener[0].address: must be "HOST:PORT"'),
+    ("relay.listener.0.tls", "ssl", "relay.listener[0].tls: must be 'none', 'starttls' or 'implicit', not 'ssl'."),
+    ("relay.listener.0.tls", "starttls", "relay.listener[0].certificate: is missing"),
+    ("relay.listener.0.key", "x.pem", 'relay.listener[0].key: has no meaning with tls = "none".'),
+    ("relay.listener.0.networks", ["0.0.0.0/0"], "relay.listener[0].networks[0]: is wider than /8"),
+    ("relay.listener.0.networks", ["::/0"], "relay.listener[0].networks[0]: is wider than /32"),
+    ("relay.listener.0.networks", ["10.0.0.1/8"], "relay.listener[0].networks[0]: must be a network"),
+    ("relay.listener.0.adress", "x", 'relay.listener[0].adress: is not a known key (did you mean "address"?).'),
+    ("relay.upstream.0.url", "smtp://mail.example.org", "relay.upstream[0].url: mail would travel in clear"),
+    ("relay.upstream.0.url", "http://127.0.0.1", 'relay.upstream[0].url: must be "smtp://HOST:PORT"'),
+    ("relay.upstream.0.url", "smtps://u:p@mail.example.org", "relay.upstream[0].url: must not hold a login"),
+    ("relay.upstream.0.username", "u", "relay.upstream[0]: username and password_file belong together."),
+    ("relay.max_message_bytes", "big", "relay.max_message_bytes: input should be a valid integer"),
+    ("relay.max_message_bytes", 1, "relay.max_message_bytes: input should be greater than or equal to 65536"),
+    ("web.public_url", "http://track.example.org", "web.public_url: must begin with https://"),
+    ("web.public_url", "https://t.example.org/?x=1", "web.public_url: must be a web address"),
+    ("web.address", "127.0.0.1:1587", "web.address: 127.0.0.1:1587 is in use already, by relay.listener[0].address."),
+    ("ledger.url", "mysql://x/y", 'ledger.url: must be "sqlite:///FILE"'),
+    ("policy.open", "always", "policy.open: must be 'never' or 'with-consent', not 'always'."),
+    ("policy.rule.0.then", {"open": "with-consent"}, "policy.rule[0].then.open: must be 'never'"),
+    ("policy.rule.0.when", {"recipent": ["*"]}, "policy.rule[0].when.recipent: is not a known key (did you mean"),
+    ("policy.rule.0.name", None, "policy.rule[0].name: is missing."),
+    ("retention.hits_days", 400, "retention.hits_days: input should be less than or equal to 395"),
+    ("relais", {}, 'relais: is not a known key (did you mean "relay"?).'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value", "sentence"), WRONG, ids=[f"{path}={value}" for path, value, _ in WRONG])
+def test_what_is_wrong_is_named(path: str, value: Any, sentence: str) -> None:
+    """An error is one sentence that begins with its key path."""
+    found = problems(changed(path, value))
+    assert any(one.startswith(sentence) for one in found), found
+    assert all("\n" not in one and one.endswith(".") for one in found)
+
+
+def test_every_error_is_named_at_once() -> None:
+    """All errors are reported together, not one per try."""
+    content = changed("organisation.name", None)
+    content["policy"]["open"] = "yes"
+    content["web"]["publik_url"] = "x"
+    assert ["organisation.name", "policy.open", "web.publik_url"] == sorted(
+        one.partition(":")[0] for one in problems(content)
+    )
+
+
+def test_passwords_are_not_repeated() -> None:
+    """A login in a URL is refused without the error repeating its password."""
+    found = problems(changed("relay.upstream.0.url", "smtps://u:hunter2@mail.example.org"))
+    assert "hunter2" not in " ".join(found)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(b"[organisation\n", "is not valid TOML"), (b"\xff\xfe", "is not UTF-8 text"), (None, "cannot be read")],
+)
+def test_a_file_that_is_none(tmp_path: Path, content: bytes | None, sentence: str) -> None:
+    """A file that is missing, not text or not TOML is one sentence too."""
+    path = tmp_path / "x.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=sentence):
+        load(path)
+
+
+def test_settings_without_effect_are_said() -> None:
+    """A setting that this version does not act on is named, and no other is."""
+    assert ["policy.foreign_tracking", "policy.merge_window", "system_mail"] == sorted(
+        one.partition(":")[0] for one in without_effect(parse(BASE, Path("/etc")))
+    )

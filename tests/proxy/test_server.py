@@ -1,0 +1,199 @@
+"""The server's conduct when a side goes away or is slow: nothing acknowledged is lost."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from proxy import upstream as upstream_module
+from proxy.relay import Relay
+from tests.relaying import Running, running_relay
+from tests.upstream import FakeUpstream
+
+ENVELOPE = b"EHLO client.test\r\nMAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@customer.test>\r\n"
+MESSAGE = b"Subject: x\r\n\r\nhi\r\n"
+
+
+async def talk(port: int, content: bytes, replies: int) -> tuple[list[str], asyncio.StreamWriter]:
+    """Send bytes and return the last lines of so many replies, the greeting included, and the open connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(content)
+    found: list[str] = []
+    while len(found) < replies:
+        line = (await asyncio.wait_for(reader.readline(), 10)).decode().rstrip()
+        if not line:
+            break
+        if line[3:4] != "-":
+            found.append(line)
+    return found, writer
+
+
+async def until(condition: object, seconds: float = 5.0) -> None:
+    """Wait until a condition holds."""
+    assert callable(condition)
+    for _ in range(int(seconds / 0.02)):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come to pass in time")
+
+
+async def test_client_gone_after_the_final_dot(tmp_path: Path) -> None:
+    """168: a client that hangs up after its final dot does not stop the message, which arrives once."""
+    upstream = FakeUpstream(data_delay=0.3)
+    async with upstream, running_relay(tmp_path, upstream.port) as running:
+        _, writer = await talk(running.port, ENVELOPE + b"DATA\r\n" + MESSAGE + b".\r\n", 5)
+        await until(lambda: running.server.deliveries)
+        writer.transport.abort()
+        await until(lambda: upstream.messages)
+        await until(lambda: not running.server.deliveries)
+    assert 1 == len(upstream.messages)
+
+
+async def test_client_gone_during_data(tmp_path: Path) -> None:
+    """A client that hangs up in the middle of its message has sent nothing."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        _, writer = await talk(running.port, ENVELOPE + b"DATA\r\n" + MESSAGE, 5)
+        writer.close()
+        await until(lambda: not running.server.sessions)
+        assert [] == await running.ledger.messages()
+    assert [] == upstream.messages
+    assert "DATA" not in upstream.heard
+
+
+async def test_client_that_only_stops_sending_still_hears_the_answer(tmp_path: Path) -> None:
+    """A client that has said all it had to say and closes its side still gets every reply."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(ENVELOPE + b"DATA\r\n" + MESSAGE + b".\r\nQUIT\r\n")
+        writer.write_eof()
+        heard = (await asyncio.wait_for(reader.read(), 10)).decode()
+        writer.close()
+    assert "250 2.0.0 Ok: queued as 4XYZ\r\n221" in heard
+    assert 1 == len(upstream.messages)
+
+
+async def test_upstream_unreachable(tmp_path: Path) -> None:
+    """Nobody listens behind the relay: 451 with a plain reason, nothing recorded."""
+    async with FakeUpstream() as upstream:
+        port = upstream.port
+    async with running_relay(tmp_path, port) as running:
+        replies, writer = await talk(running.port, ENVELOPE, 4)
+        writer.close()
+        assert [] == await running.ledger.messages()
+    assert replies[-1].startswith("451 4.4.1 The mail server behind this relay cannot be reached")
+
+
+@pytest.mark.parametrize(
+    ("step", "reply"),
+    [("MAIL", "451 4.4.2"), ("RCPT", "451 4.4.2"), ("DATA", "451 4.4.2"), (".", "451 4.4.2")],
+)
+async def test_upstream_lost(tmp_path: Path, step: str, reply: str) -> None:
+    """S19, 163: the upstream hangs up at any step: the client hears 451 and never 250."""
+    async with FakeUpstream(hang_up_on=step) as upstream, running_relay(tmp_path, upstream.port) as running:
+        content = ENVELOPE + b"DATA\r\n" + MESSAGE + b".\r\n"
+        replies, writer = await talk(running.port, content, 6 if step in ("DATA", ".") else 4)
+        writer.close()
+        outcomes = [one["outcome"] for one in await running.ledger.messages()]
+    assert replies[-1].startswith(reply)
+    assert outcomes == {"DATA": ["refused"], ".": ["unknown"]}.get(step, [])
+
+
+async def test_stale_connection_is_replaced(tmp_path: Path) -> None:
+    """An upstream that hung up between two messages of one session gets the second on a fresh connection."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        for _ in range(2):
+            writer.write(ENVELOPE + b"DATA\r\n" + MESSAGE + b".\r\n")
+            while b"queued" not in (line := await asyncio.wait_for(reader.readline(), 10)):
+                assert line[:1] in b"23", line
+            for session in running.server.sessions:
+                assert session._upstream is not None
+                session._upstream[1].close()
+        writer.close()
+    assert 2 == len(upstream.messages)
+
+
+async def test_internal_error_says_nothing_of_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception in the handler becomes 451 4.3.0, never its text, and the session goes on."""
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError("secret /etc/path")
+
+    monkeypatch.setattr(Relay, "deliver", fail)
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        content = ENVELOPE + b"DATA\r\n" + MESSAGE + b".\r\nNOOP\r\n"
+        replies, writer = await talk(running.port, content, 7)
+        writer.close()
+    assert "451 4.3.0 Something went wrong here; please try again later" == replies[5]
+    assert "250 2.0.0 OK" == replies[6]
+
+
+async def test_drain(tmp_path: Path) -> None:
+    """SIGTERM's way: a session at rest gets 421, one in the middle of a message may end it, new ones are not taken."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        idle_reader, idle_writer = await asyncio.open_connection("127.0.0.1", running.port)
+        await idle_reader.readline()
+        busy_reader, busy_writer = await asyncio.open_connection("127.0.0.1", running.port)
+        busy_writer.write(ENVELOPE + b"DATA\r\n" + MESSAGE)
+        while not (await busy_reader.readline()).startswith(b"354"):
+            pass
+        draining = asyncio.create_task(running.server.drain(5.0))
+        assert (await asyncio.wait_for(idle_reader.readline(), 5)).startswith(b"421 4.3.2")
+        busy_writer.write(b".\r\n")
+        assert (await asyncio.wait_for(busy_reader.readline(), 5)).startswith(b"250 2.0.0 Ok: queued")
+        assert (await asyncio.wait_for(busy_reader.readline(), 5)).startswith(b"421 4.3.2")
+        await draining
+        idle_writer.close()
+        busy_writer.close()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", running.port)
+    assert 1 == len(upstream.messages)
+
+
+async def test_silence_ends_a_session(tmp_path: Path) -> None:
+    """A client that says nothing for too long hears 421; one that sends slowly does not."""
+
+    def impatient(running: Running) -> None:
+        for session in running.server.sessions:
+            session._timeout_duration = 0.4
+            session._reset_timeout()
+
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        await reader.readline()
+        impatient(running)
+        for piece in (ENVELOPE, b"DATA\r\n", *(b"line\r\n" for _ in range(8)), b".\r\n"):
+            writer.write(piece)
+            await asyncio.sleep(0.1)
+        while not (line := await asyncio.wait_for(reader.readline(), 5)).startswith(b"250 2.0.0 Ok: queued"):
+            assert line[:3] in (b"250", b"354"), line
+        assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"421 4.4.2")
+        writer.close()
+    assert 1 == len(upstream.messages)
+
+
+async def test_early_answer_in_the_middle_of_the_body(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upstream that refuses before it has heard the whole message is heard, and the client gets its reply."""
+    monkeypatch.setattr(upstream_module, "_SLICE", 1_000)
+
+    async def session(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 hi\r\n")
+        while line := await reader.readline():
+            if line.startswith(b"DATA"):
+                writer.write(b"354 go on\r\n")
+                await reader.readexactly(500)
+                writer.write(b"552 5.3.4 That is enough\r\n")
+                await reader.read()
+                break
+            writer.write(b"250 ok\r\n")
+        writer.close()
+
+    early = await asyncio.start_server(session, "127.0.0.1", 0)
+    port = early.sockets[0].getsockname()[1]
+    async with running_relay(tmp_path, port) as running:
+        body = b"Subject: x\r\n\r\n" + b"y" * 70 + b"\r\n" * 2_000_000
+        replies, writer = await talk(running.port, ENVELOPE + b"DATA\r\n" + body + b".\r\n", 6)
+        writer.close()
+    early.close()
+    assert "552 5.3.4 That is enough" == replies[-1]

@@ -1,0 +1,85 @@
+"""A relay in the test's own event loop, on a free port, with a real ledger and a fake upstream."""
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.consent import Act
+from ledger.database import prepare
+from ledger.keys import Keyring
+from ledger.ledger import Ledger, LedgerSettings
+from ledger.notice import built_in
+from policies import PolicyModel, Purpose, compile_policy
+from policies.consent import Assurance
+from proxy.links import link_rules
+from proxy.message import Reading
+from proxy.relay import Conduct, Relay
+from proxy.server import Listener, Server
+from proxy.upstream import Upstreams, parse_route
+
+PUBLIC_URL = "http://track.test:8080"
+PAPER = Act("admin", "paper", Assurance.ASSERTED, "recorded by an administrator", "form 12, signed")
+
+
+def conduct(policy: PolicyModel | None = None) -> Conduct:
+    """Return the conduct of an organisation whose domain is example.org."""
+    return Conduct(
+        policy=compile_policy(policy or PolicyModel(), ["example.org"]),
+        reading=Reading(links=link_rules(False, [], [PUBLIC_URL])),
+        organisation="Example GmbH",
+        public_url=PUBLIC_URL,
+        hostname="relay.test",
+    )
+
+
+@dataclass
+class Running:
+    """A relay that runs: where, and what belongs to it."""
+
+    port: int
+    server: Server
+    ledger: Ledger
+    database: Path
+
+    async def agree(self, address: str, *purposes: Purpose) -> None:
+        """Record that a person agreed."""
+        await self.ledger.grant(address, purposes or (Purpose.OPEN, Purpose.CLICK), PAPER)
+
+
+@asynccontextmanager
+async def open_ledger(folder: Path) -> AsyncIterator[Ledger]:
+    """Open a new SQLite ledger in a folder."""
+    url = f"sqlite:///{folder}/ledger.db"
+    prepare(url, folder / "keys")
+    notice = built_in("Example GmbH", "privacy@example.org", "https://example.org/privacy", PUBLIC_URL)
+    settings = LedgerSettings(url, folder / "head", notice)
+    async with Ledger(settings, Keyring.load(folder / "keys")) as ledger:
+        yield ledger
+
+
+@asynccontextmanager
+async def running_relay(
+    folder: Path,
+    upstream_port: int,
+    *,
+    settings: Conduct | None = None,
+    max_message_bytes: int = 10_000_000,
+    tls: ssl.SSLContext | None = None,
+    networks: tuple[str, ...] = ("127.0.0.0/8",),
+) -> AsyncIterator[Running]:
+    """Run a relay in front of the upstream on a port."""
+    async with open_ledger(folder) as ledger:
+        relay = Relay(settings or conduct(), ledger)
+        upstreams = Upstreams([parse_route(f"smtp://127.0.0.1:{upstream_port}", ["*"], "relay.test")])
+        server = Server(relay, upstreams, max_message_bytes, "relay.test")
+        bound = socket.create_server(("127.0.0.1", 0))
+        listener = Listener(tuple(ipaddress.ip_network(one) for one in networks), "starttls" if tls else "none", tls)
+        await server.listen([(bound, listener)])
+        try:
+            yield Running(bound.getsockname()[1], server, ledger, folder / "ledger.db")
+        finally:
+            await server.drain(2.0)

@@ -1,0 +1,101 @@
+"""The documentation names what there is: settings, reasons, classes, routes, commands and metrics."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from prometheus_client import REGISTRY
+
+import proxy.server  # noqa: F401  # registers its metrics
+from aboveboard.cli import main
+from aboveboard.config import json_schema, parse
+from policies.words import MessageClass, Reason
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+POLICY = (ROOT / "docs/policy.md").read_text("utf-8")
+OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def settings(schema: dict[str, Any], here: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Yield the key path of every setting in the schema."""
+    for option in [here, *here.get("anyOf", []), here.get("items", {})]:
+        if "$ref" in option:
+            option = schema["$defs"][option["$ref"].rsplit("/", 1)[1]]
+        for name, inner in option.get("properties", {}).items():
+            yield f"{path}{name}"
+            yield from settings(schema, inner, f"{path}{name}.")
+
+
+SECTIONS = {"organisation", "relay", "web", "ledger", "policy", "retention"}
+
+
+@pytest.mark.parametrize("setting", sorted(set(settings(json_schema(), json_schema())) - SECTIONS))
+def test_every_setting_is_described(setting: str) -> None:
+    """Every key of the configuration file stands in docs/operations.md or docs/policy.md."""
+    assert f"`{setting}`" in OPERATIONS + POLICY
+
+
+@pytest.mark.parametrize("word", [*Reason, *MessageClass], ids=str)
+def test_every_reason_and_class_is_described(word: str) -> None:
+    """Every reason code and every class stands in docs/policy.md."""
+    assert f"`{word}`" in POLICY
+
+
+def commands(group: click.Group, prefix: str = "") -> Iterator[str]:
+    """Yield every command that is not hidden."""
+    for name, command in group.commands.items():
+        if not command.hidden:
+            yield f"{prefix}{name}"
+
+
+@pytest.mark.parametrize("command", sorted(commands(main)))
+def test_every_command_is_in_the_changelog(command: str) -> None:
+    """Every command is announced in CHANGELOG.md."""
+    assert re.search(rf"`{command}\b", CHANGELOG)
+
+
+def test_every_metric_is_described() -> None:
+    """Every metric of ours stands in docs/operations.md."""
+    ours = {metric.name for metric in REGISTRY.collect() if metric.name.startswith("aboveboard_")}
+    assert ours
+    assert [] == sorted(name for name in ours if f"`{name}" not in OPERATIONS)
+
+
+def test_schema_is_current() -> None:
+    """docs/aboveboard.schema.json is what `make schema` writes."""
+    assert json_schema() == json.loads((ROOT / "docs/aboveboard.schema.json").read_text("utf-8"))
+
+
+def test_readme_configuration_loads() -> None:
+    """The configuration in the README is complete and right."""
+    (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    config = parse(tomllib.loads(block), ROOT)
+    assert "Example GmbH" == config.organisation.name
+
+
+def test_policy_examples_load() -> None:
+    """Every example in docs/policy.md loads."""
+    (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    examples = re.findall(r"```toml\n(.*?)```", POLICY, re.DOTALL)
+    assert examples
+    for example in examples:
+        assert parse(tomllib.loads(block + example), ROOT).policy.rule
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    """Every relative link in README and docs leads to a file."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    broken = [
+        f"{page.name}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert [] == broken

@@ -1,0 +1,81 @@
+"""A mail server for tests: says what it is told to say, and remembers what it heard."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+
+@dataclass
+class FakeUpstream:
+    """An SMTP server on loopback. ``answers`` maps the beginning of a command to the reply to give instead of 250."""
+
+    extensions: tuple[str, ...] = ("8BITMIME", "SMTPUTF8", "SIZE 50000000")
+    answers: dict[str, str] = field(default_factory=dict)
+    heard: list[str] = field(default_factory=list)
+    messages: list[bytes] = field(default_factory=list)
+    hang_up_on: str | None = None
+    """The connection is cut without an answer when a command begins with this; "." is the final dot."""
+    data_delay: float = 0.0
+    connections: int = 0
+    port: int = 0
+
+    async def __aenter__(self) -> "FakeUpstream":
+        self._server = await asyncio.start_server(self._session, "127.0.0.1", 0, limit=1 << 20)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Take no more connections."""
+        self._server.close()
+
+    async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            await self._talk(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._say(writer, "220 upstream.test ESMTP")
+        while True:
+            line = (await reader.readuntil(b"\r\n")).decode("utf-8").removesuffix("\r\n")
+            self.heard.append(line)
+            if self.hang_up_on is not None and line.startswith(self.hang_up_on):
+                return
+            if line.startswith("EHLO"):
+                lines = ["upstream.test", *self.extensions]
+                for at, text in enumerate(lines):
+                    await self._say(writer, f"250{'-' if at < len(lines) - 1 else ' '}{text}")
+            elif line == "DATA" and self._answer("DATA") is None:
+                if not await self._message(reader, writer):
+                    return
+            else:
+                await self._say(writer, self._answer(line) or ("221 2.0.0 bye" if line == "QUIT" else "250 2.0.0 Ok"))
+            if line == "QUIT":
+                return
+
+    async def _message(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        await self._say(writer, "354 go on")
+        content = b""
+        while (line := await reader.readuntil(b"\n")) != b".\r\n":
+            content += line[1:] if line.startswith(b".") else line
+        if self.hang_up_on == ".":
+            return False
+        await asyncio.sleep(self.data_delay)
+        answer = self._answer(".") or "250 2.0.0 Ok: queued as 4XYZ"
+        if answer.startswith("2"):
+            self.messages.append(content)
+        await self._say(writer, answer)
+        return True
+
+    def _answer(self, line: str) -> str | None:
+        return next((answer for beginning, answer in self.answers.items() if line.startswith(beginning)), None)
+
+    @staticmethod
+    async def _say(writer: asyncio.StreamWriter, text: str) -> None:
+        writer.write(text.replace("\\n", "\r\n").encode() + b"\r\n")
+        await writer.drain()
