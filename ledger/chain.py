@@ -32,15 +32,18 @@ def personal_hash(sealed: bytes) -> str:
     return hashlib.sha256(sealed).hexdigest()
 
 
-async def append(
-    connection: AsyncConnection, keyring: Keyring, rows: list[tuple[dict[str, Any], bytes]]
-) -> tuple[int, str]:
-    """Append events, each with its sealed personal part, and return the new head (sequence, row hash).
-
-    The head's row is locked first, so that writers queue up and sequences have no gaps.
-    """
+async def lock(connection: AsyncConnection) -> tuple[int, str]:
+    """Have every other writer of events wait until this transaction ends, and return the head (sequence, row hash)."""
     found = await connection.execute(select(chain_head.c.sequence, chain_head.c.row_hash).with_for_update())
-    sequence, previous = found.one()
+    sequence, link = found.one()
+    return sequence, link
+
+
+async def append(
+    connection: AsyncConnection, keyring: Keyring, head: tuple[int, str], rows: list[tuple[dict[str, Any], bytes]]
+) -> tuple[int, str]:
+    """Append events, each with its sealed personal part, to the head that ``lock`` gave, and return the new one."""
+    sequence, previous = head
     events, personal = [], []
     for row, content in rows:
         sequence += 1
@@ -55,6 +58,12 @@ async def append(
     return sequence, previous
 
 
+async def holds(connection: AsyncConnection, sequence: int, link: str) -> bool:
+    """Tell whether the chain has an event with this number and row hash."""
+    found = await connection.execute(select(consent_event.c.row_hash).where(consent_event.c.sequence == sequence))
+    return found.scalar() == link
+
+
 @dataclass(frozen=True, slots=True)
 class HeadFile:
     """The head of the chain outside the database: without it, a cut tail could not be told from a short chain."""
@@ -64,27 +73,27 @@ class HeadFile:
     def advance(self, sequence: int, link: str) -> None:
         """Write the head unless the file already holds a later one. Safe between processes."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        with os.fdopen(descriptor, "r+", encoding="ascii") as file:
+        with os.fdopen(descriptor, "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             known = self._parse(file.read())
             if known is not None and known[0] >= sequence:
                 return
             file.seek(0)
-            file.write(f"{sequence} {link}\n")
+            file.write(f"{sequence} {link}\n".encode("ascii"))
             file.truncate()
             file.flush()
             os.fsync(file.fileno())
 
     def read(self) -> tuple[int, str] | None:
-        """Return the head (sequence, row hash); None where there is no file yet."""
+        """Return the head (sequence, row hash); None where there is no file yet, or none that can be read as one."""
         try:
-            return self._parse(self.path.read_text("ascii"))
-        except FileNotFoundError:
+            return self._parse(self.path.read_bytes())
+        except OSError:
             return None
 
     @staticmethod
-    def _parse(text: str) -> tuple[int, str] | None:
-        sequence, _, link = text.strip().partition(" ")
+    def _parse(content: bytes) -> tuple[int, str] | None:
+        sequence, _, link = content.decode("ascii", "replace").strip().partition(" ")
         return (int(sequence), link) if sequence.isdigit() else None
 
 
@@ -127,7 +136,7 @@ async def verify(connection: AsyncConnection, keyring: Keyring, head_file: HeadF
     if not anchored and outside is not None:
         flaws.append(Flaw(outside[0], f"Event {outside[0]}, which the head file names, is missing or another one."))
     if outside is None and count:
-        flaws.append(Flaw(0, f"The head file {head_file.path} is missing, so a cut end could not be seen."))
+        flaws.append(Flaw(0, f"The head file {head_file.path} is missing or damaged, so a cut end could not be seen."))
     return Verification(count, flaws)
 
 

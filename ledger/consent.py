@@ -104,6 +104,7 @@ async def grant(
     Raises ConsentRefused without evidence for what is only asserted, and after a refusal that only the person
     themselves, by their mailbox, may take back.
     """
+    head = await chain.lock(connection)
     if act.assurance is not Assurance.MAILBOX_PROVEN:
         if not act.evidence.strip():
             raise ConsentRefused("A grant recorded for somebody else needs evidence of how they gave it.")
@@ -114,7 +115,7 @@ async def grant(
                 f"This person has refused ({', '.join(refused)}); only they can agree again, by their own mailbox."
             )
     rows = [_row(keyring, person, purpose, State.GRANTED, act, notice, now) for purpose in purposes]
-    return await chain.append(connection, keyring, rows)
+    return await chain.append(connection, keyring, head, rows)
 
 
 async def refuse(
@@ -127,22 +128,25 @@ async def refuse(
     now: datetime,
 ) -> tuple[int, str] | None:
     """Record a refusal or withdrawal per purpose and return the chain's new head; None where all stood refused."""
-    before = await consent_of(connection, person)
-    granted = await _ever_granted(connection, person)
+    head = await chain.lock(connection)
+    said = await _said(connection, person)
     rows = []
     for purpose in purposes:
-        if before.on(purpose).state not in REFUSALS:
-            said = State.WITHDRAWN if purpose in granted else State.REFUSED
-            rows.append(_row(keyring, person, purpose, said, act, notice, now))
-    return await chain.append(connection, keyring, rows) if rows else None
+        before = said.get(purpose, [])
+        # Where the last word was a refusal, it holds for every spelling; a grant for another spelling must not stand.
+        if not before or before[-1] not in REFUSALS:
+            state = State.WITHDRAWN if State.GRANTED in before else State.REFUSED
+            rows.append(_row(keyring, person, purpose, state, act, notice, now))
+    return await chain.append(connection, keyring, head, rows) if rows else None
 
 
-async def _ever_granted(connection: AsyncConnection, person: Person) -> frozenset[Purpose]:
-    """Return what was ever granted for the address in any spelling: then a refusal is a withdrawal."""
-    statement = select(consent_event.c.purpose).where(
-        consent_event.c.folded_hash == person.folded_hash, consent_event.c.state == State.GRANTED.value
-    )
-    return frozenset(Purpose(purpose) for purpose in await connection.scalars(statement))
+async def _said(connection: AsyncConnection, person: Person) -> dict[Purpose, list[State]]:
+    """Return what was said for the address in any spelling, oldest first."""
+    statement = select(consent_event.c.purpose, consent_event.c.state).order_by(consent_event.c.sequence)
+    said: dict[Purpose, list[State]] = {}
+    for row in await connection.execute(statement.where(consent_event.c.folded_hash == person.folded_hash)):
+        said.setdefault(Purpose(row.purpose), []).append(State(row.state))
+    return said
 
 
 def _row(
@@ -168,7 +172,7 @@ def _row(
         "withdrawal": notice.withdrawal,
     }
     personal = {"address": person.address, "evidence": act.evidence}
-    return row, json.dumps(personal, ensure_ascii=False).encode()
+    return row, json.dumps(personal, ensure_ascii=False).encode("utf-8", "replace")
 
 
 async def history(connection: AsyncConnection, keyring: Keyring, person: Person) -> list[dict[str, Any]]:

@@ -1,5 +1,8 @@
 """The database behind the ledger: SQLite by default, PostgreSQL by URL. How it is opened, migrated and missed."""
 
+import asyncio
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -12,7 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
@@ -21,7 +24,8 @@ from ledger.keys import KeyFile, Keyring
 from ledger.schema import chain_head, meta
 
 GENESIS = "0" * 64
-_BUSY_MILLISECONDS = 5_000
+_BUSY_SECONDS = 5.0
+_BUSY_LOOK_SECONDS = 0.002
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -48,16 +52,21 @@ class Place:
         return URL.create(driver, database=file, query={"mode": mode, "uri": "true"})
 
 
-def _set_up_sqlite(engine: Engine, begin: str) -> None:
-    """Make every connection durable, and every transaction one that SQLAlchemy begins (not the driver)."""
+def _set_up_sqlite(engine: Engine, begin: str, *, patient: bool = True) -> None:
+    """Make every connection durable, and every transaction one that SQLAlchemy begins (not the driver).
+
+    One that is not patient hears at once that another process is writing; ``_begin`` is for those.
+    """
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         # WAL with FULL: a commit is on disk when it returns, and readers never wait for the writer.
-        for pragma in (f"busy_timeout={_BUSY_MILLISECONDS}", "journal_mode=WAL", "synchronous=FULL"):
+        for pragma in (f"busy_timeout={_BUSY_SECONDS * 1_000:.0f}", "journal_mode=WAL", "synchronous=FULL"):
             cursor.execute(f"PRAGMA {pragma}")
+        if not patient:
+            cursor.execute("PRAGMA busy_timeout=0")
         cursor.close()
 
     @event.listens_for(engine, "begin")
@@ -144,6 +153,23 @@ def prepare(url: str, key_file: Path) -> None:
     match_keys(place, key_file)
 
 
+async def _begin(connection: AsyncConnection) -> None:
+    """Begin a transaction, waiting for the turn of this process where several write to one SQLite file.
+
+    SQLite's own waiting looks only every 100 ms in the end: a process that writes without a pause would starve others.
+    """
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            await connection.begin()
+        except OperationalError as error:
+            if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        else:
+            return
+        await asyncio.sleep(_BUSY_LOOK_SECONDS)
+
+
 class Database:
     """Connections for one event loop. Every failure is LedgerUnavailable, and a later try may work again."""
 
@@ -156,7 +182,7 @@ class Database:
     def _engine(self, begin: str) -> AsyncEngine:
         engine = create_async_engine(self._place.url("sqlite+aiosqlite"), pool_size=2, max_overflow=8)
         if self._place.sqlite is not None:
-            _set_up_sqlite(engine.sync_engine, begin)
+            _set_up_sqlite(engine.sync_engine, begin, patient=False)
         return engine
 
     @property
@@ -198,8 +224,10 @@ class Database:
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         await self._notice_absence()
         try:
-            async with engine.begin() as connection:
+            async with engine.connect() as connection:
+                await _begin(connection)
                 yield connection
+                await connection.commit()
         except (SQLAlchemyError, OSError) as error:
             cause = _cause(error) if isinstance(error, SQLAlchemyError) else type(error).__name__
             raise LedgerUnavailable(f"The ledger does not answer: {cause}.") from error

@@ -8,9 +8,10 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.consent import Person, consents_of
@@ -41,53 +42,65 @@ def _key(one: Hit) -> _Key:
     return one.message_id, one.purpose.value, one.link
 
 
+@dataclass(slots=True)
+class _Row:
+    """A row of hits that a repeat may be added to."""
+
+    id: str
+    first_at: datetime
+    last_at: str
+    times: int = 0
+    """How many are to be added."""
+
+
 async def record(connection: AsyncConnection, keyring: Keyring, hits: list[Hit], recording: timedelta) -> None:
     """Record the hits that may be: of a tracked message still in its recording time, whose recipient agrees now."""
     allowed = await _allowed(connection, hits, recording)
     if not allowed:
         return
-    seen = await _recent(connection, allowed)
-    new: dict[_Key, dict[str, Any]] = {}
-    repeats: dict[str, dict[str, Any]] = {}
-    for one in allowed:
-        at = stamp(one.at)
-        known = seen.get(_key(one))
-        if known is not None:
-            repeat = repeats.setdefault(known, {"found": known, "times": 0, "at": at})
-            repeat.update(times=repeat["times"] + 1, at=max(at, repeat["at"]))
-        elif _key(one) in new:
-            row = new[_key(one)]
-            row.update(count=row["count"] + 1, last_at=max(at, row["last_at"]))
-        else:
-            new[_key(one)] = _row(keyring, one, at)
+    rows = await _recent(connection, allowed)
+    repeated = {row.id: row for row in rows.values()}
+    new: list[tuple[Hit, _Row]] = []
+    for one in sorted(allowed, key=lambda one: one.at):
+        row = rows.get(_key(one))
+        if row is None or one.at - row.first_at > REPEAT:
+            row = rows[_key(one)] = _Row(secrets.token_hex(16), one.at, stamp(one.at))
+            new.append((one, row))
+        row.times += 1
+        row.last_at = max(row.last_at, stamp(one.at))
     if new:
-        await connection.execute(insert(hit), list(new.values()))
-    if repeats:
+        await connection.execute(insert(hit), [_values(keyring, one, row) for one, row in new])
+    # In one order everywhere, so that two writers never wait for each other's rows.
+    counted = [{"found": row.id, "times": row.times, "at": row.last_at} for row in repeated.values() if row.times]
+    if counted:
+        later = case((hit.c.last_at < bindparam("at"), bindparam("at")), else_=hit.c.last_at)
         statement = update(hit).where(hit.c.id == bindparam("found"))
-        statement = statement.values(count=hit.c.count + bindparam("times"), last_at=bindparam("at"))
-        await connection.execute(statement, list(repeats.values()))
+        statement = statement.values(count=hit.c.count + bindparam("times"), last_at=later)
+        await connection.execute(statement, sorted(counted, key=itemgetter("found")))
 
 
-def _row(keyring: Keyring, one: Hit, at: str) -> dict[str, Any]:
-    hit_id = secrets.token_hex(16)
-    sealed = keyring.seal_column(one.place.encode("utf-8", "replace"), f"hit/{hit_id}") if one.place else None
+def _values(keyring: Keyring, one: Hit, row: _Row) -> dict[str, Any]:
+    place = one.place.encode("utf-8", "replace")
     return {
-        "id": hit_id,
+        "id": row.id,
         "message_id": one.message_id,
         "purpose": one.purpose.value,
         "link": one.link,
         "verdict": one.verdict.value,
-        "first_at": at,
-        "last_at": at,
-        "count": 1,
-        "sealed": sealed,
+        "first_at": stamp(row.first_at),
+        "last_at": row.last_at,
+        "count": row.times,
+        "sealed": keyring.seal_column(place, f"hit/{row.id}") if place else None,
     }
 
 
 async def _allowed(connection: AsyncConnection, hits: Iterable[Hit], recording: timedelta) -> list[Hit]:
     wanted = {one.message_id for one in hits}
     columns = (message.c.id, message.c.decided_at, message.c.reasons, message.c.exact_hash, message.c.folded_hash)
-    found = {row.id: row for row in await connection.execute(select(*columns).where(message.c.id.in_(wanted)))}
+    statement = select(*columns).where(message.c.id.in_(wanted)).order_by(message.c.id)
+    # Whoever refuses waits for this transaction, or this one for the refusal: no hit slips in between.
+    rows = await connection.execute(statement.with_for_update(read=True, key_share=True))
+    found = {row.id: row for row in rows}
     people = {found_id: Person(row.folded_hash or "", row.exact_hash) for found_id, row in found.items()}
     consents = await consents_of(connection, set(people.values()))
     return [
@@ -105,19 +118,22 @@ def _was_tracked(row: Any, one: Hit, recording: timedelta) -> bool:
     return one.at <= moment(row.decided_at) + recording
 
 
-async def _recent(connection: AsyncConnection, hits: list[Hit]) -> dict[_Key, str]:
-    """Return the hits of these messages that are young enough to be repeated, newest last."""
+async def _recent(connection: AsyncConnection, hits: list[Hit]) -> dict[_Key, _Row]:
+    """Return the newest rows of these messages that are young enough to be repeated."""
     since = stamp(min(one.at for one in hits) - REPEAT)
-    statement = select(hit.c.id, hit.c.message_id, hit.c.purpose, hit.c.link).where(
+    statement = select(hit.c.id, hit.c.message_id, hit.c.purpose, hit.c.link, hit.c.first_at, hit.c.last_at).where(
         hit.c.message_id.in_({one.message_id for one in hits}), hit.c.first_at >= since
     )
-    rows = await connection.execute(statement.order_by(hit.c.first_at))
-    return {(row.message_id, row.purpose, row.link): row.id for row in rows}
+    return {
+        (row.message_id, row.purpose, row.link): _Row(row.id, moment(row.first_at), row.last_at)
+        for row in await connection.execute(statement.order_by(hit.c.first_at))
+    }
 
 
 async def forget(connection: AsyncConnection, folded_hash: str) -> int:
     """Delete every hit of a person's messages and return how many there were."""
     theirs = select(message.c.id).where(message.c.folded_hash == folded_hash)
+    await connection.execute(theirs.order_by(message.c.id).with_for_update())
     return (await connection.execute(delete(hit).where(hit.c.message_id.in_(theirs)))).rowcount
 
 

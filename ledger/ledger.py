@@ -27,6 +27,7 @@ from ledger.errors import LedgerUnavailable
 from ledger.hits import Hit
 from ledger.keys import Keyring
 from ledger.notice import Notice
+from ledger.reader import ConsentReader
 from ledger.schema import access, notice, stamp
 from ledger.writer import Writer
 from policies.consent import UNAVAILABLE, Consent
@@ -60,17 +61,23 @@ class Ledger:
         self._settings = settings
         self._database = Database(settings.url)
         self._writer = Writer(self._database)
+        self._reader = ConsentReader(self._database)
         self._head = HeadFile(settings.head_file)
+        self._head_lock = asyncio.Lock()
+        self._head_reached = (0, "")
+        self._head_written = 0
         self._background: set[asyncio.Future[Any]] = set()
         self._complained = float("-inf")
 
     async def __aenter__(self) -> Self:
         self._writer.start()
+        self._reader.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._reader.close()
         await self._writer.close()
         await self._database.close()
 
@@ -90,9 +97,7 @@ class Ledger:
         """Return where a person stands; UNAVAILABLE where the ledger does not say so in time. Never raises."""
         person = Person.of(self.keyring, address)
         try:
-            return await asyncio.wait_for(
-                self._read(lambda connection: consent.consent_of(connection, person)), PATIENCE
-            )
+            return await asyncio.wait_for(self._reader.ask(person), PATIENCE)
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("consent", error)
             return UNAVAILABLE
@@ -187,11 +192,26 @@ class Ledger:
     async def _advance(self, head: tuple[int, str] | None) -> None:
         if head is None:
             return
-        try:
-            await asyncio.to_thread(self._head.advance, *head)
-        except OSError as error:
-            # The event itself is on disk and counts; only the witness beside the database is behind.
-            log.error("ledger.head_file", why=error.strerror or type(error).__name__)
+        self._head_reached = max(self._head_reached, head)
+        async with self._head_lock:
+            if head[0] <= self._head_written:
+                return
+            reached = self._head_reached
+            try:
+                await self._write_head(reached)
+            except (LedgerUnavailable, OSError) as error:
+                # The event itself is on disk and counts; only the witness beside the database is behind.
+                log.error("ledger.head_file", why=str(error))
+            else:
+                self._head_written = reached[0]
+
+    async def _write_head(self, head: tuple[int, str]) -> None:
+        """Have the head file name this head, unless it bears witness to an event that the ledger has lost."""
+        outside = await asyncio.to_thread(self._head.read)
+        if outside is not None and not await self._read(lambda connection: chain.holds(connection, *outside)):
+            log.error("ledger.head_file", why=f"Event {outside[0]}, which it names, is missing or another one.")
+            return
+        await asyncio.to_thread(self._head.advance, *head)
 
     async def standing(self, person: Person) -> Consent:
         """Return where a person stands. Raises LedgerUnavailable."""

@@ -51,11 +51,10 @@ _SKIP_NOTHING = re.compile(rb"(?:[^<]++|<(?![A-Za-z/!?]))*+")
 
 # Where a mail program says that history begins: Gmail, Outlook on the web and desktop, Thunderbird, Yahoo, Proton,
 # Apple Mail (blockquote). Looked for in the raw bytes first, so that most mail never stops at a div.
-_QUOTE_HINT = re.compile(
-    rb"gmail_quote|gmail_extra|divRplyFwdMsg|appendonsend|moz-cite-prefix|moz-forward-container|yahoo_quoted"
-    rb"|protonmail_quote|mail-editor-reference-message-container|border-top:solid #",
-    re.IGNORECASE,
-)
+_QUOTE_HINTS = (
+    b"gmail_quote", b"gmail_extra", b"divrplyfwdmsg", b"appendonsend", b"moz-cite-prefix", b"moz-forward-container",
+    b"yahoo_quoted", b"protonmail_quote", b"mail-editor-reference-message-container", b"border-top:solid #",
+)  # fmt: skip
 _QUOTE_VALUE = re.compile(
     r"(?:^|\s)(?:gmail_quote\S*|gmail_extra|\S*divRplyFwdMsg|\S*appendonsend|moz-cite-prefix|moz-forward-container"
     r"|yahoo_quoted|protonmail_quote|\S*mail-editor-reference-message-container)(?:\s|$)",
@@ -217,7 +216,8 @@ class Scan:
 def scan(data: bytes) -> Scan:
     """Return what there is to wrap in an HTML document, and where a footer may stand. Linear in its input."""
     found = Scan()
-    scanner = _Scanner(data, _SKIP_NOT_DIV if _QUOTE_HINT.search(data) else _SKIP)
+    lowered = data.lower()
+    scanner = _Scanner(data, _SKIP_NOT_DIV if any(hint in lowered for hint in _QUOTE_HINTS) else _SKIP)
     open_anchors: list[tuple[Tag, dict[str, Attribute], Attribute]] = []
 
     def close(text_end: int) -> None:
@@ -274,6 +274,8 @@ def _anchor(data: bytes, tag: Tag, attributes: dict[str, Attribute], href: Attri
 
 def visible_text(fragment: bytes) -> str:
     """Return the text of a fragment as a person reads it: without tags, white space folded, references decoded."""
+    if b"<" not in fragment:
+        return " ".join(html.unescape(fragment.decode("latin-1")).split())
     pieces = []
     at = 0
     for tag in all_tags(fragment):

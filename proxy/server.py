@@ -30,6 +30,8 @@ MAX_COMMAND_LINE = 2_048
 MAX_RECIPIENTS = 1_000
 MAX_ERRORS = 20
 IDLE_SECONDS = 300.0
+_READ_AHEAD = 262_144
+"""Bytes read from a client before it is made to wait."""
 
 SESSIONS = Gauge("aboveboard_smtp_sessions", "SMTP sessions that are open.", multiprocess_mode="livesum")
 COMMANDS = Counter("aboveboard_smtp_replies", "Replies to SMTP commands, by code.", ["code"])
@@ -125,18 +127,8 @@ class Server:
 class Session(SMTP):
     """One client's session."""
 
-    line_length_limit = 65_536
-
     def __init__(self, server: Server, listener: Listener) -> None:
-        super().__init__(
-            object(),
-            enable_SMTPUTF8=True,
-            hostname=server.hostname,
-            ident="ESMTP",
-            tls_context=listener.tls_context if listener.tls == "starttls" else None,
-            timeout=IDLE_SECONDS,
-            loop=asyncio.get_running_loop(),
-        )
+        self._set_up_aiosmtpd(listener.tls_context if listener.tls == "starttls" else None)
         self._server = server
         self._listener = listener
         self._wire: Wire | None = None
@@ -147,6 +139,25 @@ class Session(SMTP):
         self._errors = 0
         self._idle = False
         self._was_stale = False
+
+    def _set_up_aiosmtpd(self, tls_context: ssl.SSLContext | None) -> None:
+        """Give aiosmtpd's connection handling and STARTTLS what they use.
+
+        Its own constructor looks through all members of itself and of a handler for hooks, for every connection: half
+        a millisecond, for hooks that are not used here.
+        """
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=_READ_AHEAD, loop=loop)
+        asyncio.StreamReaderProtocol.__init__(self, reader, self._cb_client_connected, loop=loop)
+        self.loop = loop
+        self.enable_SMTPUTF8 = True
+        self.tls_context = tls_context
+        self.session = self.envelope = self.transport = None
+        self._handle_hooks = {}
+        self._timeout_duration = IDLE_SECONDS
+        self._timeout_handle = None
+        self._tls_handshake_okay = True
+        self._tls_protocol = self._original_transport = self._handler_coroutine = None
 
     # The connection
 

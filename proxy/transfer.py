@@ -87,20 +87,25 @@ class Base64(Encoded):
 class QuotedPrintable(Encoded):
     """Quoted-printable (RFC 2045 §6.7), strictly: every ``=`` starts an octet or a soft line break."""
 
-    _INVALID = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?(?:\n|\Z))|\r(?!\n)|[^\t\r\n -~]")
+    _ALLOWED = bytes([*b"\t\r\n", *range(0x20, 0x7F)])
+    _BAD_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?(?:\n|\Z))")
+    _PADDING = (b" \n", b"\t\n", b" \r\n", b"\t\r\n")
     _ATOM = re.compile(rb"=[0-9A-Fa-f]{2}|[^=]")
     _LINE_END_SPACE = re.compile(rb"[ \t](?=\r?\n)")
 
     def __init__(self, content: bytes) -> None:
-        if self._INVALID.search(content):
+        if content.translate(None, self._ALLOWED) or content.count(b"\r") != content.count(b"\r\n"):
+            raise Unparsable("not quoted-printable")
+        if self._BAD_ESCAPE.search(content):
             raise Unparsable("not quoted-printable")
         self._content = content
-        self._lines = [_Line(line) for line in content.splitlines(keepends=True)]
-        self.decoded = binascii.a2b_qp(b"".join(line.bare for line in self._lines))
+        self._padded = content[-1:] in (b" ", b"\t", b"=") or any(padding in content for padding in self._PADDING)
+        bare = b"".join(map(_bare, content.splitlines(keepends=True))) if self._padded else content
+        self.decoded = binascii.a2b_qp(bare)
 
     def with_edits(self, edits: Sequence[Edit], eol: bytes) -> bytes:
         """Return the content with the lines that an edit touches written anew, and all others as they were."""
-        table = _Lines(self._content, self._lines)
+        table = _Lines(self._content, padded=self._padded)
         if table.decoded[-1] != len(self.decoded):
             raise Unparsable("quoted-printable lines do not add up")
         groups: list[tuple[int, int, list[Edit]]] = []
@@ -126,7 +131,8 @@ class QuotedPrintable(Encoded):
         # Decoders drop white space at the end of a line (RFC 2045 §6.7 rule 3). Only edits bring line breaks here, but
         # the white space before one may be the line's own.
         text = self._LINE_END_SPACE.sub(lambda found: b"=%02X" % ord(found[0]), b"".join(pieces))
-        tail = self._content[max(at, content_end) : end]
+        # A line that is written anew goes without its padding: with it, it could become too long.
+        tail = self._content[max(at, content_end) : end].translate(None, b" \t")
         if not tail.startswith(b"=") and text[-1:] in (b" ", b"\t"):
             text = text[:-1] + b"=%02X" % text[-1]
         return start, end, wrap(text, eol) + tail
@@ -145,34 +151,36 @@ class QuotedPrintable(Encoded):
         return table.content_end(line)
 
 
-class _Line:
-    """One encoded line: its own characters, and what stands behind them (padding, ``=``, line break)."""
+def _characters(line: bytes) -> int:
+    """Return how many encoded bytes of a line are its own: what is behind them is padding, ``=`` and line break."""
+    own = line.rstrip(b"\r\n").rstrip(b" \t")
+    return len(own) - own.endswith(b"=")
 
-    __slots__ = ("bare", "characters", "length")
 
-    def __init__(self, line: bytes) -> None:
-        characters = line.rstrip(b"\r\n")
-        ending = line[len(characters) :]
-        characters = characters.rstrip(b" \t")
-        soft = characters.endswith(b"=")
-        self.characters = len(characters) - soft
-        self.bare = characters[:-1] if soft else characters + ending
-        self.length = len(self.bare) - 2 * self.bare.count(b"=")
+def _bare(line: bytes) -> bytes:
+    """Return a line without the padding and the soft line break that decoders drop (RFC 2045 §6.7 rules 3 and 5)."""
+    own = line.rstrip(b"\r\n")
+    ending = line[len(own) :]
+    own = own.rstrip(b" \t")
+    return own[:-1] if own.endswith(b"=") else own + ending
 
 
 class _Lines:
     """Where every line of quoted-printable begins, in encoded and in decoded bytes."""
 
-    def __init__(self, content: bytes, lines: Sequence[_Line]) -> None:
-        sizes = map(len, content.splitlines(keepends=True))
-        self.encoded = [0, *accumulate(sizes)]
-        self.decoded = [0, *accumulate(line.length for line in lines)]
-        self._characters = [line.characters for line in lines]
-        if not lines or content.endswith(b"\n"):
+    def __init__(self, content: bytes, *, padded: bool) -> None:
+        self._lines = content.splitlines(keepends=True)
+        if padded:
+            lengths = [len(bare) - 2 * bare.count(b"=") for bare in map(_bare, self._lines)]
+        else:
+            # An escape is two bytes longer than what it means; a soft line break means nothing, and CRLF is one longer.
+            lengths = [len(line) - 2 * line.count(b"=") - line.endswith(b"=\r\n") for line in self._lines]
+        if not self._lines or content.endswith(b"\n"):
             # What is appended behind the last line break stands on a line of its own.
-            self.encoded.append(self.encoded[-1])
-            self.decoded.append(self.decoded[-1])
-            self._characters.append(0)
+            self._lines.append(b"")
+            lengths.append(0)
+        self.encoded = [0, *accumulate(map(len, self._lines))]
+        self.decoded = [0, *accumulate(lengths)]
 
     def line_of(self, offset: int) -> int:
         """Return the line that holds the decoded offset."""
@@ -180,7 +188,7 @@ class _Lines:
 
     def content_end(self, line: int) -> int:
         """Return the encoded offset where the line's own characters end."""
-        return self.encoded[line] + self._characters[line]
+        return self.encoded[line] + _characters(self._lines[line])
 
 
 def quote(text: bytes) -> bytes:

@@ -41,6 +41,7 @@ def test_split(address: str, expected: tuple[str, str]) -> None:
         ("straße.example", "xn--strae-oqa.example"),
         ("STRAẞE.example", "xn--strae-oqa.example"),
         ("straße.münchen.example", "xn--strae-oqa.xn--mnchen-3ya.example"),
+        ("mu\u0308nchen-straße.example", "xn--mnchen-strae-v9a90b.example"),
         ("*.münchen.example", "*.xn--mnchen-3ya.example"),
         ("[192.0.2.1]", "[192.0.2.1]"),
         ("bad\udcff.example", "bad\udcff.example"),
@@ -49,7 +50,8 @@ def test_split(address: str, expected: tuple[str, str]) -> None:
     ],
     ids=[
         "lower", "case_and_dot", "idna", "idna_upper", "decomposed", "a_label", "ideographic_stops", "sharp_s",
-        "capital_sharp_s", "two_idna_labels", "glob", "literal", "surrogate", "empty_label", "nothing",
+        "capital_sharp_s", "two_idna_labels", "sharp_s_decomposed",
+        "glob", "literal", "surrogate", "empty_label", "nothing",
     ],
 )  # fmt: skip
 def test_canonical_domain(domain: str, expected: str) -> None:

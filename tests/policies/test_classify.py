@@ -78,6 +78,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("row 4 undisclosed beside a name", {"undisclosed": True}, "bulk"),
     ("row 5 team", {"to": ("team@org.example",), "rcpt": ("team@org.example",)}, "list"),
     ("row 5 -l", {"to": ("dev-l@org.example",), "rcpt": ("dev-l@org.example",)}, "list"),
+    ("row 5 only in the envelope", {"to": (JANE,), "rcpt": ("all@org.example",)}, "list"),
     ("row 5 only in Cc", {"to": (JANE, "dev@lists.org.example")}, "list"),
     ("row 5 tagged", {"to": ("crew+x@org.example",), "rcpt": ("crew+x@org.example",)}, "list"),
     ("row 6 any list field", {"header": "List-Whatever: x"}, "list"),

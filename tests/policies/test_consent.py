@@ -126,7 +126,7 @@ def test_precedence(history: list[str], expected: int | None) -> None:
     assert expected == (counted.sequence if counted else None)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(EVENTS)
 def test_precedence_for_every_history(events: list[ConsentEvent]) -> None:
     """For each purpose the event that counts is the one no other displaces."""
@@ -145,7 +145,7 @@ def test_order_of_reading_does_not_matter(orders: tuple[list[ConsentEvent], list
     assert weigh(one) == weigh(iter(other))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(EVENTS, st.sampled_from(sorted(ASSURANCES)), st.sampled_from(sorted(STATES.keys() - {"grant"})), st.booleans())
 def test_a_new_refusal_always_holds(events: list[ConsentEvent], assurance: str, state: str, exact: bool) -> None:
     """After a refusal of any kind, proven or not, in any spelling, nothing that was said before is a grant."""
@@ -155,7 +155,7 @@ def test_a_new_refusal_always_holds(events: list[ConsentEvent], assurance: str, 
     assert refused.on(Purpose.OPEN).state in REFUSALS
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(EVENTS, st.integers(0, 30), st.sampled_from(sorted(ASSURANCES)), st.sampled_from(sorted(REFUSALS)))
 def test_a_refusal_anywhere_never_turns_a_grant_on(
     events: list[ConsentEvent], place: int, assurance: str, state: State

@@ -257,12 +257,13 @@ def test_when_a_rule_applies(when: dict[str, Any], expected: bool) -> None:
         (Envelope("other@example.org", ("a@b.example",), login="jane@example.org"), True),
         (Envelope("jane@example.org", ("a@b.example",), login="other@example.org"), False),
         (Envelope("jane@example.org", ("a@b.example",)), True),
+        (Envelope(" Jane@EXAMPLE.org.", ("a@b.example",)), True),
     ],
-    ids=["login", "only_the_reverse_path", "trusted_network"],
+    ids=["login", "only_the_reverse_path", "trusted_network", "spelling"],
 )
 def test_the_sender_of_a_rule_is_the_login(envelope: Envelope, expected: bool) -> None:
     """The sender is who logged in, and on a trusted network the envelope sender (DESIGN.md §4)."""
-    policy = compiled({"rule": [{"name": "r", "when": {"sender": ["jane@*"]}, "then": {}}]})
+    policy = compiled({"rule": [{"name": "r", "when": {"sender": ["jane@example.org"]}, "then": {}}]})
 
     assert expected == policy.rules[0].applies(envelope, MessageClass.INDIVIDUAL)
 

@@ -1,9 +1,7 @@
 """What the tests of the message engine share: fixtures, a Marks with fixed addresses, decisions, judges, the corpus."""
 
 import os
-from collections.abc import Iterator
 from email import message_from_bytes
-from email.message import Message as Parsed
 from pathlib import Path
 
 import pytest
@@ -106,17 +104,6 @@ def leaves(raw: bytes) -> list[bytes]:
         for part in parts
         if not part.content_type.startswith("multipart/") and not (part.in_body and part.content_type == "text/html")
     ]
-
-
-def judged_leaves(raw: bytes) -> Iterator[tuple[str, str | None, object]]:
-    """Yield type, file name and undecoded content of every part, as the email package of the library sees them."""
-    for part in _walk(message_from_bytes(raw)):
-        content = None if part.is_multipart() else part.get_payload()
-        yield part.get_content_type(), part.get_filename(), content
-
-
-def _walk(parsed: Parsed) -> Iterator[Parsed]:
-    yield from parsed.walk()
 
 
 def bodies(raw: bytes) -> list[str]:

@@ -178,7 +178,7 @@ def test_address_list(value: str, addresses: list[str], group: bool) -> None:
 )
 def test_nobody_is_overlooked(value: str) -> None:
     """Where a list is malformed, what could be one more recipient counts as one (M12)."""
-    assert parse_address_list(value).addresses != ["ada@client.example"]
+    assert parse_address_list(value).addresses not in (["ada@client.example"], ["bob@other.example"])
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ def multipart(
 
 TEXT = b"Content-Type: text/plain\r\n\r\ntext"
 HTML = b"Content-Type: text/html; charset=utf-8\r\n\r\n<p>html"
+UNREADABLE = b"Content-Type: text/plain; charset=a; charset=b\r\n\r\nx"
 ATTACHED = b"Content-Disposition: attachment\r\n"
 LOOKALIKES = b"x\r\n--bc\r\n --b\r\n- --b"
 
@@ -74,7 +75,8 @@ def test_boundary(boundary: bytes) -> None:
         pytest.param(multipart(b"b", b"no header"), None, id="60: part with no separator"),
         pytest.param(b"Content-Transfer-Encoding: base64\r\n" + multipart(b"b", TEXT), None, id="encoded multipart"),
         pytest.param(b"Content-Type: text/plain\r\nContent-Type: text/html\r\n\r\n", None, id="two types"),
-        pytest.param(b"Content-Type: text/plain; charset=a; charset=b\r\n\r\nx", [b"x"], id="type not to be read"),
+        pytest.param(UNREADABLE, None, id="45: type not to be read"),
+        pytest.param(multipart(b"b", UNREADABLE, HTML), [b"x", b"<p>html"], id="45: type of a part not to be read"),
     ],
 )  # fmt: skip
 def test_contents(raw: bytes, contents: list[bytes] | None) -> None:

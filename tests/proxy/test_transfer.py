@@ -184,9 +184,10 @@ def test_quoted_printable_lines_without_an_edit(data: st.DataObject, lines: list
     [
         pytest.param(b'href=3D"http://x.c=\r\nom/a">b', (6, 20, b"U"), b'href=3D"U">b', id="37: over a soft break"),
         pytest.param(b"ab=\r\ncd\r\nef", (1, 3, b"="), b"a=3Dd\r\nef", id="an equals sign"),
-        pytest.param(b"ab \r\ncd", (2, 2, b"X"), b"abX \r\ncd", id="before padding"),
+        pytest.param(b"ab \r\ncd", (2, 2, b"X"), b"abX\r\ncd", id="padding goes with the line"),
         pytest.param(b"ab cd\r\nef", (3, 5, b""), b"ab=20\r\nef", id="space left at the end"),
         pytest.param(b"ab cd", (3, 5, b""), b"ab=20", id="space left at the very end"),
+        pytest.param(b"ab cd", (3, 3, b"\r\n"), b"ab=20\r\ncd", id="space before a new line break"),
         pytest.param(b"ab\r\ncd", (2, 4, b""), b"abcd", id="a line break gone"),
         pytest.param(b"ab=", (2, 2, b"X"), b"abX=", id="before a last soft break"),
         pytest.param(b"ab=\r\n", (2, 2, b"X"), b"ab=\r\nX", id="behind a last soft break"),

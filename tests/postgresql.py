@@ -1,0 +1,132 @@
+"""A throw-away PostgreSQL cluster: started for a session of tests, one fresh database for each."""
+
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tests.peers import program, require
+
+_FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+_SUPERUSER = "aboveboard"
+_SETTINGS = {"listen_addresses": "127.0.0.1", "max_connections": "60", "shared_buffers": "32MB", "autovacuum": "off"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A running cluster."""
+
+    folder: Path
+    port: int
+
+    @property
+    def data(self) -> Path:
+        """Where its files are."""
+        return self.folder / "data"
+
+    def url(self, database: str) -> str:
+        """Return the URL of a database, as the configuration has it."""
+        return f"postgresql://{_SUPERUSER}@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the postmaster."""
+        return int((self.data / "postmaster.pid").read_text().splitlines()[0])
+
+    def execute(self, statement: str, *names: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run one statement outside a transaction, with names put in place of ``{}``, and return its rows."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """Make an empty database and yield its URL; it is dropped in the end, whoever still uses it."""
+        name = f"test_{secrets.token_hex(6)}"
+        self.execute("CREATE DATABASE {}", name)
+        try:
+            yield self.url(name)
+        finally:
+            self.execute("DROP DATABASE {} WITH (FORCE)", name)
+
+    def bytes_of(self, url: str) -> bytes:
+        """Return everything that the cluster has on disk of a database, its share of the write-ahead log included."""
+        name = url.rpartition("/")[2]
+        self.execute("CHECKPOINT")
+        [(oid,)] = self.execute(f"SELECT oid FROM pg_database WHERE datname = '{name}'")
+        files = [*(self.data / "base" / str(oid)).iterdir(), *(self.data / "pg_wal").iterdir()]
+        return b"".join(file.read_bytes() for file in files if file.is_file())
+
+
+def _account() -> dict[str, Any]:
+    """Return how to start a program as somebody who is not root, whom PostgreSQL refuses to run as."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        try:
+            found = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
+    require("there is no account to run PostgreSQL with")
+
+
+def _run(command: list[str | Path], folder: Path, account: Mapping[str, Any], **environment: str) -> None:
+    log = folder / "log"
+    with log.open("ab") as output:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            env={**os.environ, "LC_ALL": "C", **environment},
+            timeout=60,
+            check=False,
+            **account,
+        )
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed:\n{log.read_text('utf-8', 'replace')}")
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def cluster(*, durable: bool = False, **environment: str) -> Iterator[Cluster]:
+    """Run a cluster of its own; ``durable`` has it sync for real, which most tests can do without."""
+    initdb, pg_ctl = program("initdb", *_FOLDERS), program("pg_ctl", *_FOLDERS)
+    account = _account()
+    # pytest's own folder is closed to every other account.
+    folder = Path(tempfile.mkdtemp(prefix="aboveboard-postgresql-"))
+    settings = {**_SETTINGS, "fsync": "on" if durable else "off", "unix_socket_directories": str(folder)}
+    try:
+        if account:
+            os.chown(folder, account["user"], account["group"])
+        found = Cluster(folder, _free_port())
+        arguments = ["-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D", found.data]
+        _run([initdb, *arguments], folder, account)
+        options = " ".join(f"-c {name}={value}" for name, value in (settings | {"port": str(found.port)}).items())
+        start = [pg_ctl, "-D", found.data, "-w", "-t", "30", "-l", folder / "server.log", "-o", options, "start"]
+        _run(start, folder, account, **environment)
+        try:
+            yield found
+        finally:
+            _run([pg_ctl, "-D", found.data, "-w", "-t", "30", "-m", "immediate", "stop"], folder, account)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
