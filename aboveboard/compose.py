@@ -58,7 +58,7 @@ def conduct(config: Config) -> Conduct:
 def notice(config: Config) -> Notice:
     """Return the notice in force."""
     organisation = config.organisation
-    return built_in(organisation.name, organisation.contact, organisation.privacy_url, config.web.public_url)
+    return built_in(organisation.name, organisation.contact, organisation.privacy_url)
 
 
 def ledger(config: Config, keyring: Keyring) -> Ledger:

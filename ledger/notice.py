@@ -30,7 +30,7 @@ class Notice:
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
 
 
-def built_in(controller: str, contact: str, privacy_url: str, public_url: str) -> Notice:
+def built_in(controller: str, contact: str, privacy_url: str) -> Notice:
     """Return the notice that stands until the organisation writes its own."""
     return Notice(
         language="en",
@@ -47,5 +47,5 @@ def built_in(controller: str, contact: str, privacy_url: str, public_url: str) -
             "Hits and the messages they belong to for 90 days. Your agreement counts for 12 months; the proof of it is "
             "kept for 3 years after it ends."
         ),
-        withdrawal=f"By the link at the end of every such message, at {public_url}/how, or by writing to {contact}.",
+        withdrawal=f"By the link at the end of every such message, or by writing to {contact}.",
     )

@@ -1,7 +1,8 @@
 """The footer: who is told what, and the link to stop; the pixel stands inside it, so that no line of its own is added.
 
 ASCII only, so that it is right in every charset that contains ASCII. Colours come from the mail program (no colour is
-set), so that it is readable in light and dark mode; a table cell, because Outlook's Word engine ignores much else.
+set), so that it is readable in light and dark mode; margin, font and line height on one div are what Outlook's Word
+engine understands too.
 """
 
 from html import escape

@@ -33,7 +33,7 @@ from proxy.message import Message, Reading, read_message
 from proxy.reply import Reply, ReplyError, reply
 from proxy.rewrite import Outgoing, tracked, untracked
 from proxy.upstream import Connection, OutcomeUnknown
-from proxy.wish import CONTROL_HEADER, message_wish
+from proxy.wish import CONTROL_HEADER, message_wish, without_tag
 
 MAX_RECEIVED = 50
 """More Received fields than this are a loop (RFC 5321 §6.3). Mail at submission has made a few hops at most."""
@@ -164,7 +164,12 @@ class Relay:
                 self.conduct, examined, marks, eight_bit=capabilities.eight_bit, room=capabilities.size
             )
             prepared = _Prepared(
-                message_id, envelope, examined.decision, examined.message.subject, outgoing.raw, examined.now
+                message_id,
+                envelope,
+                examined.decision,
+                without_tag(examined.message.subject),
+                outgoing.raw,
+                examined.now,
             )
             if examined.decision.tracked and not await self._ledger.record_decision(_decided(prepared)):
                 examined = again(self.conduct, examined, Reason.LEDGER_UNAVAILABLE)

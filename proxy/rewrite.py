@@ -10,7 +10,7 @@ from proxy.footer import footer_html
 from proxy.header import Unparsable
 from proxy.message import HtmlBody, Message
 from proxy.transfer import MAX_LINE, Base64, Edit, Identity, line_break, splice, to_quoted_printable
-from proxy.wish import removals
+from proxy.wish import removals, removals_unread
 
 MAX_URL = 2_000
 """Characters of a wrapped URL; a link that would become longer is left alone."""
@@ -49,7 +49,10 @@ def untracked(message: Message) -> Outgoing:
     """Return the message as it came, without our control header and subject tag (DESIGN.md §1, promise 2)."""
     # A signature of our own that stays covers the subject as any other does.
     signed = message.facts.protection is not None or bool(message.signatures)
-    edits = removals(message.raw, message.fields, keep_subject=signed)
+    if message.fields:
+        edits = removals(message.raw, message.fields, keep_subject=signed)
+    else:
+        edits = removals_unread(message.raw)
     if not edits:
         return Outgoing(message.raw)
     return Outgoing(splice(message.raw, edits), (Change("control", len(edits)),))

@@ -14,6 +14,10 @@ from proxy.transfer import Edit
 
 CONTROL_HEADER = "x-aboveboard-track"
 _TAG = re.compile(r"[ \t]*\[(?:(track)(?:\s+(open|click))?|(notrack))\][ \t]*", re.IGNORECASE)
+_CONTROL_LINES = re.compile(
+    rb"^" + CONTROL_HEADER.encode("ascii") + rb"[ \t]*:[^\r\n]*+(?:\r?\n[ \t][^\r\n]*+)*+\r?\n",
+    re.IGNORECASE | re.MULTILINE,
+)
 _PRIVATE = frozenset({"private", "personal", "company-confidential"})
 """RFC 4021 §2.1.55."""
 
@@ -36,6 +40,12 @@ def wished_by_subject(subject: str) -> frozenset[Purpose] | None:
     if match[3]:
         return NOTHING
     return _with_detail([Purpose(match[2].lower())]) if match[2] else EVERYTHING
+
+
+def without_tag(subject: str) -> str:
+    """Return a subject as the recipient reads it, without a tag of ours."""
+    match = _TAG.match(subject)
+    return subject[match.end() :] if match else subject
 
 
 def _with_detail(purposes: Iterable[Purpose]) -> frozenset[Purpose]:
@@ -65,3 +75,13 @@ def removals(raw: bytes, fields: Iterable[Field], keep_subject: bool) -> list[Ed
             if edit is not None:
                 edits.append(edit)
     return edits
+
+
+def removals_unread(raw: bytes) -> list[Edit]:
+    """Return the edits that take our control headers out of a header that could not be read field by field.
+
+    What looks like one, up to the first blank line, is one: nobody else writes it.
+    """
+    blank = re.search(rb"\n\r?\n", raw)
+    end = blank.start() + 1 if blank else len(raw)
+    return [(match.start(), match.end(), b"") for match in _CONTROL_LINES.finditer(raw, 0, end)]

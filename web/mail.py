@@ -22,7 +22,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.LEDGER_UNAVAILABLE: "Consent could not be looked up at that moment.",
     Reason.PROTECTED: "Signed, encrypted, calendar and similar messages are never changed.",
     Reason.AUTOMATED: "Automatic messages are never tracked.",
-    Reason.LIST: "Mail to lists is never tracked.",
+    Reason.LIST: "Newsletters and mailing lists are never tracked.",
     Reason.BULK: "Bulk mail is never tracked.",
     Reason.GROUP: "Mail to several people, or to a shared mailbox, is never tracked.",
     Reason.INTERNAL: "Mail to colleagues is not tracked.",
@@ -33,7 +33,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.PLAIN_TEXT: "Plain text messages are not tracked.",
     Reason.EMPTY_BODY: "The message has nothing to see in it.",
     Reason.NOTHING_TO_TRACK: "There is nothing in the message that could be tracked.",
-    **dict.fromkeys(_CONSENT_REASONS, "There is no agreement of this person to be tracked."),
+    **dict.fromkeys(_CONSENT_REASONS, "There is no agreement from this person."),
 }
 """What a sender reads. Every reason that has to do with consent says the same."""
 
@@ -44,7 +44,8 @@ async def mail(request: Request) -> Response:
     sender_hash = open_sender(site.ledger.keyring, request.path_params["token"])
     if sender_hash is None:
         return site.render("no_sender.html", status=404)
-    only = request.query_params.get("show", "all")
+    only = request.query_params.get("show", "")
+    only = only if only in ("tracked", "untracked") else "all"
     try:
         messages = await site.ledger.messages(sender_hash=sender_hash, limit=SHOWN)
         hits = await site.ledger.hits(message_ids=[one["message"] for one in messages if one["reason"] == "tracked"])
@@ -58,7 +59,7 @@ async def mail(request: Request) -> Response:
 def _row(message: dict[str, Any], hits: list[dict[str, Any]]) -> dict[str, Any]:
     reason = Reason(message["reason"])
     return {
-        "when": message["decided_at"][:16].replace("T", " "),
+        "when": message["decided_at"][:19].replace("T", " "),
         "tracked": reason is Reason.TRACKED,
         "subject": message["subject"],
         "recipient": message["recipient"],

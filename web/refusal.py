@@ -66,10 +66,13 @@ async def you(request: Request) -> Response:
         holdings = await site.ledger.holdings(person)
     except LedgerUnavailable:
         return site.render("try_again.html", status=503)
+    choices = _choices(consent, history)
     return site.render(
         "you.html",
         address=await _shown_address(site, person),
-        choices=_choices(consent, history),
+        choices=choices,
+        open=any(choice["state"] != "refused" for choice in choices),
+        nothing_ticked=request.method == "POST",
         holdings=holdings,
         notice=site.notice,
         label=CHOOSE_LABEL,
@@ -132,6 +135,13 @@ async def _refuse(
     )
 
 
+_NAMES = {
+    Purpose.OPEN: "When images are loaded",
+    Purpose.CLICK: "Which links are followed",
+    Purpose.DETAIL: "Town and mail program",
+}
+
+
 def _choices(consent: Consent, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return per purpose how things stand, in words for the page."""
     choices = []
@@ -140,5 +150,5 @@ def _choices(consent: Consent, history: list[dict[str, Any]]) -> list[dict[str, 
         granted = [event for event in history if event["purpose"] == purpose and event["state"] == "granted"]
         state = "refused" if standing in REFUSALS else "agreed" if granted else "unknown"
         since = next((event["time"][:10] for event in reversed(history) if event["purpose"] == purpose), None)
-        choices.append({"purpose": purpose.value, "state": state, "since": since})
+        choices.append({"purpose": purpose.value, "name": _NAMES[purpose], "state": state, "since": since})
     return choices

@@ -158,12 +158,12 @@ def test_a_link_arrives_at_its_exact_destination(running: Running) -> None:
 def test_the_story(tmp_path: Path) -> None:
     """An opened pixel shows in the sender's view; a refusal deletes it and holds for the next message; Ctrl-C ends."""
     with demo(tmp_path) as found:
-        assert "image loaded" not in fetch("GET", found.sender).text
+        assert "Image: loaded" not in fetch("GET", found.sender).text
         fetch("GET", str(found.frame(1).find("img")["src"]))
-        assert "image loaded" in fetch("GET", found.sender).text
+        assert "Image: loaded" in fetch("GET", found.sender).text
 
         assert "Tracking is stopped" in fetch("POST", found.stop).text
-        assert "image loaded" not in fetch("GET", found.sender).text
+        assert "Image: loaded" not in fetch("GET", found.sender).text
         again = fetch("POST", f"{found.mailbox}message/1/again")
         assert again.headers["location"] == "/message/7"
         assert "byte for byte the same" in found.get("message/7").text

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from policies import EVERYTHING, NOTHING, Purpose
 from proxy.header import scan_fields
 from proxy.transfer import splice
-from proxy.wish import message_wish, removals, wished_by_header, wished_by_subject
+from proxy.wish import message_wish, removals, removals_unread, wished_by_header, wished_by_subject, without_tag
 
 OPEN = frozenset({Purpose.OPEN, Purpose.DETAIL})
 CLICK = frozenset({Purpose.CLICK, Purpose.DETAIL})
@@ -135,3 +135,21 @@ def test_what_is_obeyed_is_removed(subject: bytes) -> None:
 
     assert b"track" not in changed
     assert fields[0].text(changed) in ("Hello", "=?utf-8?q?Hello?=", "=?utf-8?b?SGVsbG8=?=")
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [("[track] Offer", "Offer"), ("[NOTRACK]Offer", "Offer"), ("Re: [track] Offer", "Re: [track] Offer"), ("", "")],
+)
+def test_without_tag(subject: str, expected: str) -> None:
+    """What is recorded of a subject is what the recipient reads."""
+    assert expected == without_tag(subject)
+
+
+def test_a_header_that_cannot_be_read_loses_our_fields_too() -> None:
+    """M2: in a header with a line that is no field, our control header, folded or repeated, is still taken out."""
+    raw = b"From: a\r\nno field\r\nX-Aboveboard-Track: open,\r\n click\r\nTo: b\r\nx-aboveboard-track : off\r\n\r\nX-Aboveboard-Track: body\r\n"
+
+    result = splice(raw, removals_unread(raw))
+
+    assert result == b"From: a\r\nno field\r\nTo: b\r\n\r\nX-Aboveboard-Track: body\r\n"

@@ -63,7 +63,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Setting]:
     async with open_ledger(tmp_path) as ledger:
         await ledger.grant("bob@customer.test", [Purpose.OPEN, Purpose.CLICK], PAPER)
         message_id = await record_message(ledger, "alice@example.org", "bob@customer.test")
-        notice = built_in("Example GmbH", "privacy@example.org", "https://example.org/privacy", PUBLIC)
+        notice = built_in("Example GmbH", "privacy@example.org", "https://example.org/privacy")
         app = build(Site(ledger, "Example GmbH", "privacy@example.org", "https://example.org/privacy", PUBLIC, notice))
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=PUBLIC) as client:
@@ -291,10 +291,10 @@ async def test_promise_7_senders_see_their_own(site: Setting) -> None:
         await record_message(site.ledger, "alice@example.org", "other@customer.test", reason)
     page = (await site.get(sender_url(site.ledger.keyring, PUBLIC, "Alice@example.org", 60))).text
     assert "bob@customer.test" in page
-    assert "image loaded" in page
+    assert "Image: loaded" in page
     assert "Our &lt;b&gt;offer&lt;/b&gt;" in page
     assert not any(word in page for word in ("secret@", "carol@", "other@", "efused", "ithdr"))
-    assert 3 == page.count("There is no agreement of this person to be tracked.")
+    assert 3 == page.count("There is no agreement from this person.")
 
 
 async def test_sender_link_ends(site: Setting) -> None:
