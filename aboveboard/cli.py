@@ -381,6 +381,18 @@ def sender_link(address: str, days: int, config_path: Path) -> None:
     click.echo(_with_ledger(config, work))
 
 
+@main.command()
+@_config_option
+def purge(config_path: Path) -> None:
+    """Apply the retention periods now; `serve` does it every day."""
+    config = _load(config_path)
+    removed = _with_ledger(config, lambda ledger: ledger.purge())
+    click.echo(
+        f"Removed: {removed['hits']} hits, {removed['untracked']} decisions of untracked messages, {removed['names']} "
+        f"names and subjects, {removed['decisions']} decisions of tracked messages."
+    )
+
+
 @main.group()
 def key() -> None:
     """Look after the key file."""

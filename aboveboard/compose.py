@@ -11,6 +11,7 @@ from ledger.database import Place
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
 from ledger.notice import Notice, built_in
+from ledger.retention import Periods
 from policies import compile_policy
 from policies.address import canonical_domain
 from proxy.links import link_rules
@@ -58,7 +59,7 @@ def conduct(config: Config) -> Conduct:
 def notice(config: Config) -> Notice:
     """Return the notice in force."""
     organisation = config.organisation
-    return built_in(organisation.name, organisation.contact, organisation.privacy_url)
+    return built_in(organisation.name, organisation.contact, organisation.privacy_url, config.retention.hits_days)
 
 
 def ledger(config: Config, keyring: Keyring) -> Ledger:
@@ -68,9 +69,20 @@ def ledger(config: Config, keyring: Keyring) -> Ledger:
             url=config.ledger.url,
             head_file=head_file(config),
             notice=notice(config),
-            recording=timedelta(days=config.retention.recording_days),
+            periods=periods(config),
         ),
         keyring,
+    )
+
+
+def periods(config: Config) -> Periods:
+    """Return how long things are kept."""
+    retention = config.retention
+    return Periods(
+        recording=timedelta(days=retention.recording_days),
+        hits=timedelta(days=retention.hits_days),
+        messages=timedelta(days=retention.messages_days),
+        decisions=timedelta(days=retention.decisions_days),
     )
 
 

@@ -196,6 +196,7 @@ class RetentionSection(Section):
     messages_days: int = Field(
         default=90, ge=0, le=395, description="Sender, recipient and subject of tracked messages."
     )
+    decisions_days: int = Field(default=365, ge=0, le=1_095, description="Decisions about tracked messages.")
 
 
 class Config(Section):

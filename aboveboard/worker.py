@@ -4,15 +4,17 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 import uvicorn
 
 from aboveboard import compose
 from aboveboard.config import Config
+from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
+from ledger.ledger import Ledger
 from proxy.relay import Relay
 from proxy.server import Server
 from web.app import build
@@ -21,12 +23,37 @@ DRAIN_SECONDS = 30.0
 
 log = structlog.get_logger()
 
+PURGE_SECONDS = 86_400.0
+
 Ready = Callable[[], None]
 Part = Callable[[Config, Sequence[socket.socket], Ready, asyncio.Event], Awaitable[None]]
 
 
-async def _relay(config: Config, sockets: Sequence[socket.socket], ready: Ready, stop: asyncio.Event) -> None:
+@asynccontextmanager
+async def _opened(config: Config) -> AsyncIterator[Ledger]:
+    """Open the ledger, and apply the retention periods now and every day while it is open."""
     async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
+        purging = asyncio.create_task(_purge_daily(ledger))
+        try:
+            yield ledger
+        finally:
+            purging.cancel()
+
+
+async def _purge_daily(ledger: Ledger) -> None:
+    while True:
+        try:
+            removed = await ledger.purge()
+        except LedgerUnavailable as error:
+            log.warning("ledger.not_purged", why=str(error))
+        else:
+            if any(removed.values()):
+                log.info("ledger.purged", **removed)
+        await asyncio.sleep(PURGE_SECONDS)
+
+
+async def _relay(config: Config, sockets: Sequence[socket.socket], ready: Ready, stop: asyncio.Event) -> None:
+    async with _opened(config) as ledger:
         server = Server(
             Relay(compose.conduct(config), ledger),
             compose.upstreams(config),
@@ -50,7 +77,7 @@ class _WebServer(uvicorn.Server):
 
 
 async def _web(config: Config, sockets: Sequence[socket.socket], ready: Ready, stop: asyncio.Event) -> None:
-    async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
+    async with _opened(config) as ledger:
         settings = uvicorn.Config(
             build(compose.site(config, ledger)),
             log_config=None,

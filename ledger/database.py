@@ -19,13 +19,15 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from ledger.errors import LedgerError, LedgerUnavailable
+from ledger.errors import LedgerContended, LedgerError, LedgerUnavailable
 from ledger.keys import KeyFile, Keyring
 from ledger.schema import chain_head, meta
 
 GENESIS = "0" * 64
 _BUSY_SECONDS = 5.0
 _BUSY_LOOK_SECONDS = 0.002
+# PostgreSQL's serialization_failure and deadlock_detected.
+_CONTENDED = frozenset({"40001", "40P01"})
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -230,7 +232,9 @@ class Database:
                 await connection.commit()
         except (SQLAlchemyError, OSError) as error:
             cause = _cause(error) if isinstance(error, SQLAlchemyError) else type(error).__name__
-            raise LedgerUnavailable(f"The ledger does not answer: {cause}.") from error
+            contended = getattr(getattr(error, "orig", None), "sqlstate", None) in _CONTENDED
+            kind = LedgerContended if contended else LedgerUnavailable
+            raise kind(f"The ledger does not answer: {cause}.") from error
 
     async def close(self) -> None:
         """Close every connection; new ones are opened when needed."""

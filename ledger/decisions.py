@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
@@ -88,7 +89,9 @@ async def _count(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) ->
 async def record_outcomes(connection: AsyncConnection, outcomes: list[tuple[str, Outcome]]) -> None:
     """Write what the upstream said in the end, by message id."""
     statement = update(message).where(message.c.id == bindparam("message")).values(outcome=bindparam("said"))
-    await connection.execute(statement, [{"message": found, "said": outcome.value} for found, outcome in outcomes])
+    # In one order everywhere, here and below, so that two writers never wait for each other's rows.
+    values = [{"message": found, "said": outcome.value} for found, outcome in sorted(outcomes, key=itemgetter(0))]
+    await connection.execute(statement, values)
 
 
 async def void(connection: AsyncConnection, ids: list[tuple[str, Reason]]) -> None:
@@ -100,7 +103,7 @@ async def void(connection: AsyncConnection, ids: list[tuple[str, Reason]]) -> No
     )
     values = [
         {"message": found, "why": why.value, "whys": json.dumps({purpose.value: why.value for purpose in Purpose})}
-        for found, why in ids
+        for found, why in sorted(ids, key=itemgetter(0))
     ]
     await connection.execute(statement, values)
 

@@ -9,5 +9,9 @@ class LedgerUnavailable(LedgerError):
     """The ledger cannot answer now, or not in time. Mail flows untouched, links redirect, nothing is recorded."""
 
 
+class LedgerContended(LedgerUnavailable):
+    """The database took a transaction back for the sake of another one; the same again will do."""
+
+
 class ConsentRefused(LedgerError):
     """A grant cannot be recorded: the person has refused, or the evidence is missing."""

@@ -5,8 +5,8 @@ import getpass
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -28,6 +28,7 @@ from ledger.hits import Hit
 from ledger.keys import Keyring
 from ledger.notice import Notice
 from ledger.reader import ConsentReader
+from ledger.retention import Periods, purge
 from ledger.schema import access, notice, stamp
 from ledger.writer import Writer
 from policies.consent import UNAVAILABLE, Consent
@@ -50,7 +51,7 @@ class LedgerSettings:
     url: str
     head_file: Path
     notice: Notice
-    recording: timedelta = timedelta(days=30)
+    periods: Periods = field(default_factory=Periods)
 
 
 class Ledger:
@@ -141,7 +142,7 @@ class Ledger:
         """Record a hit if it may be, and return when it is on disk, or when patience ends. Never raises."""
 
         async def work(connection: AsyncConnection, pile: list[Hit]) -> None:
-            await hits.record(connection, self.keyring, pile, self._settings.recording)
+            await hits.record(connection, self.keyring, pile, self._settings.periods.recording)
 
         waiting = self._writer.pile("hit", work, one)
         try:
@@ -268,6 +269,10 @@ class Ledger:
             await connection.execute(insert(access), [row])
 
         await self._writer.job(work)
+
+    async def purge(self) -> dict[str, int]:
+        """Remove what is over its time, and return how much of each kind. Raises LedgerUnavailable."""
+        return await self._writer.job(lambda connection: purge(connection, self._settings.periods, _now()))
 
     async def answers(self) -> bool:
         """Tell whether the ledger answers within its patience."""

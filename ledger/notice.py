@@ -30,8 +30,8 @@ class Notice:
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
 
 
-def built_in(controller: str, contact: str, privacy_url: str) -> Notice:
-    """Return the notice that stands until the organisation writes its own."""
+def built_in(controller: str, contact: str, privacy_url: str, hits_days: int = 90) -> Notice:
+    """Return the notice that stands until the organisation writes its own; ``hits_days`` is how long hits are kept."""
     return Notice(
         language="en",
         controller=controller,
@@ -44,8 +44,8 @@ def built_in(controller: str, contact: str, privacy_url: str) -> Notice:
         why="You agreed to it. You need not agree, and nothing else depends on it.",
         what_for="The sender of a message sees whether that message was received with interest. Nobody else sees it.",
         how_long=(
-            "Hits and the messages they belong to for 90 days. Your agreement counts for 12 months; the proof of it is "
-            "kept for 3 years after it ends."
+            f"What is recorded of you for {hits_days} days. Your agreement counts for 12 months; the proof of it is kept "
+            "as long as it may be needed."
         ),
         withdrawal=f"By the link at the end of every such message, or by writing to {contact}.",
     )

@@ -14,11 +14,13 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.database import Database
-from ledger.errors import LedgerError, LedgerUnavailable
+from ledger.errors import LedgerContended, LedgerError, LedgerUnavailable
 
 Result = TypeVar("Result")
 Work = Callable[[AsyncConnection], Awaitable[Result]]
 ManyWork = Callable[[AsyncConnection, list[Any]], Awaitable[None]]
+
+_TRIES = 3
 
 log = structlog.get_logger()
 
@@ -27,6 +29,9 @@ log = structlog.get_logger()
 class _Job:
     work: Work[Any]
     done: asyncio.Future[Any]
+
+
+_Outcome = tuple[_Job, Any, LedgerError | None]
 
 
 @dataclass(slots=True)
@@ -62,9 +67,13 @@ class Writer:
     def job(self, work: Work[Result]) -> asyncio.Future[Result]:
         """Have ``work`` done in the next transaction; the future is done when that is on disk.
 
-        ``work`` may raise a LedgerError before it has written anything; the rest of the transaction goes on.
+        ``work`` may raise a LedgerError before it has written anything; the rest of the transaction goes on. It is done
+        once more where the database takes the transaction back for the sake of another process.
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        if self._closing:
+            self._fail([future], LedgerUnavailable("The ledger is closed."))
+            return future
         self._jobs.append(_Job(work, future))
         self._wake.set()
         return future
@@ -72,6 +81,9 @@ class Writer:
     def pile(self, kind: str, work: ManyWork, item: Any) -> asyncio.Future[None]:
         """Add an item to the pile that ``work`` writes at once; the future is done when it is on disk."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._closing:
+            self._fail([future], LedgerUnavailable("The ledger is closed."))
+            return future
         self._piles.setdefault(kind, _Pile(work)).items.append((item, future))
         self._wake.set()
         return future
@@ -83,19 +95,13 @@ class Writer:
             jobs, self._jobs = self._jobs, []
             piles, self._piles = self._piles, {}
             if jobs or piles:
-                await self._commit(jobs, [*piles.values()])
+                # In one order everywhere, so that two processes do not wait for each other's rows.
+                await self._commit(jobs, [piles[kind] for kind in sorted(piles)])
 
     async def _commit(self, jobs: list[_Job], piles: list[_Pile]) -> None:
         waiting = [job.done for job in jobs] + [done for pile in piles for _, done in pile.items]
-        outcomes: list[tuple[_Job, Any, LedgerError | None]] = []
         try:
-            async with self._database.writing() as connection:
-                for job in jobs:
-                    outcomes.append(await self._do(job, connection))  # noqa: PERF401  # kept where one of them raises
-                for pile in piles:
-                    wanted = [item for item, done in pile.items if not done.cancelled()]
-                    if wanted:
-                        await pile.work(connection, wanted)
+            outcomes = await self._transact(jobs, piles)
         except LedgerUnavailable as error:
             self._fail(waiting, error)
         except Exception as error:
@@ -108,8 +114,24 @@ class Writer:
             for done in waiting:
                 self._settle(done, None, None)
 
+    async def _transact(self, jobs: list[_Job], piles: list[_Pile]) -> list[_Outcome]:
+        """Do everything in one transaction; again from the start where another process got in its way."""
+        for _ in range(_TRIES - 1):
+            with suppress(LedgerContended):
+                return await self._try(jobs, piles)
+        return await self._try(jobs, piles)
+
+    async def _try(self, jobs: list[_Job], piles: list[_Pile]) -> list[_Outcome]:
+        async with self._database.writing() as connection:
+            outcomes = [await self._do(job, connection) for job in jobs]
+            for pile in piles:
+                wanted = [item for item, done in pile.items if not done.cancelled()]
+                if wanted:
+                    await pile.work(connection, wanted)
+            return outcomes
+
     @staticmethod
-    async def _do(job: _Job, connection: AsyncConnection) -> tuple[_Job, Any, LedgerError | None]:
+    async def _do(job: _Job, connection: AsyncConnection) -> _Outcome:
         try:
             return job, await job.work(connection), None
         except LedgerUnavailable:
