@@ -12,6 +12,7 @@ from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
 from ledger.notice import Notice, built_in
 from ledger.retention import Periods
+from ledger.tokens import OwnTokens
 from policies import compile_policy
 from policies.address import canonical_domain
 from proxy.links import link_rules
@@ -34,8 +35,8 @@ def hostname(config: Config) -> str:
     return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
 
 
-def conduct(config: Config) -> Conduct:
-    """Return how messages are treated."""
+def conduct(config: Config, keyring: Keyring) -> Conduct:
+    """Return how messages are treated; by the keyring our own old marks are known."""
     ours = frozenset(canonical_domain(domain) for domain in config.organisation.domains)
     rules = link_rules(
         config.policy.visible_url_links,
@@ -47,6 +48,7 @@ def conduct(config: Config) -> Conduct:
         reading=Reading(
             links=rules,
             max_bytes=config.relay.max_message_bytes,
+            tokens=OwnTokens(keyring),
             removable_signatures=ours if config.relay.dkim_signed == "remove-own" else frozenset(),
         ),
         organisation=config.organisation.name,

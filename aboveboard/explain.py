@@ -18,11 +18,19 @@ from proxy.rewrite import Outgoing
 async def _try(
     config: Config, raw: bytes, envelope: Envelope, consent_of: ConsentLookup
 ) -> tuple[Examination, Outgoing]:
-    """Decide and rewrite as the relay would, with keys that are thrown away."""
-    conduct = compose.conduct(config)
+    """Decide and rewrite as the relay would, with tokens that are thrown away; the key file knows old ones."""
+    conduct = compose.conduct(config, _keyring(config))
     examined = await examine(conduct, raw, envelope, consent_of)
     marks = Marks(Keyring.throwaway(), conduct.public_url, new_message_id(), envelope.rcpt_to[0])
     return rewrite(conduct, examined, marks)
+
+
+def _keyring(config: Config) -> Keyring:
+    """Return the installation's keyring; where there is none, no mark can be one of ours."""
+    try:
+        return Keyring.load(config.ledger.key_file)
+    except LedgerError:
+        return Keyring.throwaway()
 
 
 async def rewrite_message(config: Config, raw: bytes, envelope: Envelope, assumed: frozenset[Purpose]) -> bytes:

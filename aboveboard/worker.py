@@ -55,7 +55,7 @@ async def _purge_daily(ledger: Ledger) -> None:
 async def _relay(config: Config, sockets: Sequence[socket.socket], ready: Ready, stop: asyncio.Event) -> None:
     async with _opened(config) as ledger:
         server = Server(
-            Relay(compose.conduct(config), ledger),
+            Relay(compose.conduct(config, ledger.keyring), ledger),
             compose.upstreams(config),
             config.relay.max_message_bytes,
             compose.hostname(config),

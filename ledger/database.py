@@ -177,14 +177,18 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._place = Place(url)
-        self._writing = self._engine("BEGIN IMMEDIATE")
-        self._reading = self._engine("BEGIN")
+        self._writing = self._engine(writes=True)
+        self._reading = self._engine(writes=False)
         self._inode: tuple[int, int] | None = None
 
-    def _engine(self, begin: str) -> AsyncEngine:
-        engine = create_async_engine(self._place.url("sqlite+aiosqlite"), pool_size=2, max_overflow=8)
-        if self._place.sqlite is not None:
-            _set_up_sqlite(engine.sync_engine, begin, patient=False)
+    def _engine(self, *, writes: bool) -> AsyncEngine:
+        url = self._place.url("sqlite+aiosqlite")
+        if self._place.sqlite is None:
+            # Whoever reads sees one state of the ledger, however many queries it takes; SQLite cannot do otherwise.
+            isolation = "READ COMMITTED" if writes else "REPEATABLE READ"
+            return create_async_engine(url, pool_size=2, max_overflow=8, isolation_level=isolation)
+        engine = create_async_engine(url, pool_size=2, max_overflow=8)
+        _set_up_sqlite(engine.sync_engine, "BEGIN IMMEDIATE" if writes else "BEGIN", patient=False)
         return engine
 
     @property

@@ -42,10 +42,10 @@ def built_in(controller: str, contact: str, privacy_url: str, hits_days: int = 9
             "followed, by host and path (click). No IP address, no device, no content of messages."
         ),
         why="You agreed to it. You need not agree, and nothing else depends on it.",
-        what_for="The sender of a message sees whether that message was received with interest. Nobody else sees it.",
+        what_for="The sender of a message sees when its images were loaded and which links were followed; nobody else.",
         how_long=(
-            f"What is recorded of you for {hits_days} days. Your agreement counts for 12 months; the proof of it is kept "
-            "as long as it may be needed."
+            f"What is recorded of you for {hits_days} days. Your agreement counts for 12 months; the proof of it is "
+            "kept as long as it may be needed."
         ),
         withdrawal=f"By the link at the end of every such message, or by writing to {contact}.",
     )

@@ -15,6 +15,8 @@ from policies.consent import Consent
 
 log = structlog.get_logger()
 
+_PARTING_SECONDS = 1.0
+_CLOSED = "The ledger is closed."
 _Waiting = tuple[Person, "asyncio.Future[Consent]"]
 
 
@@ -26,29 +28,35 @@ class ConsentReader:
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
 
     def start(self) -> None:
         """Begin to answer. Needs a running event loop."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
-        """End; who still waits is cancelled."""
+        """Answer who is waiting, and end. Where that takes too long, they hear that there is no answer."""
+        self._closing = True
+        self._wake.set()
         if self._task is not None:
+            await asyncio.wait([self._task], timeout=_PARTING_SECONDS)
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        for _, found in self._waiting:
-            found.cancel()
+        self._fail(self._waiting, _CLOSED)
 
     def ask(self, person: Person) -> "asyncio.Future[Consent]":
         """Return a future with where the person stands, or LedgerUnavailable."""
         found: asyncio.Future[Consent] = asyncio.get_running_loop().create_future()
+        if self._closing:
+            self._fail([(person, found)], _CLOSED)
+            return found
         self._waiting.append((person, found))
         self._wake.set()
         return found
 
     async def _run(self) -> None:
-        while True:
+        while not (self._closing and not self._waiting):
             await self._wake.wait()
             self._wake.clear()
             asked, self._waiting = [one for one in self._waiting if not one[1].done()], []
@@ -60,19 +68,21 @@ class ConsentReader:
             async with self._database.reading() as connection:
                 consents = await consents_of(connection, {person for person, _ in asked})
         except asyncio.CancelledError:
-            for _, found in asked:
-                found.cancel()
+            self._fail(asked, _CLOSED)
             raise
         except Exception as error:
             if not isinstance(error, LedgerUnavailable):
                 log.exception("ledger.look_up_failed")
-            problem = LedgerUnavailable(str(error) if isinstance(error, LedgerUnavailable) else type(error).__name__)
-            for _, found in asked:
-                if not found.done():
-                    found.set_exception(problem)
-                    # Whoever gave up waiting does not look at it; that must not be reported as lost.
-                    found.exception()
+            self._fail(asked, str(error) if isinstance(error, LedgerUnavailable) else type(error).__name__)
         else:
             for person, found in asked:
                 if not found.done():
                     found.set_result(consents[person])
+
+    @staticmethod
+    def _fail(asked: list[_Waiting], why: str) -> None:
+        for _, found in asked:
+            if not found.done():
+                found.set_exception(LedgerUnavailable(why))
+                # Whoever gave up waiting does not look at it; that must not be reported as lost.
+                found.exception()

@@ -117,3 +117,23 @@ def open_sender(keyring: Keyring, text: str) -> str | None:
         return None
     (until,) = struct.unpack_from(">Q", content)
     return content[8:].hex() if time.time() < until else None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTokens:
+    """Tells what a token in a quoted message carries, if it is ours."""
+
+    keyring: Keyring
+
+    def is_pixel(self, token: str) -> bool:
+        """Tell whether it is a pixel's."""
+        return open_pixel(self.keyring, token) is not None
+
+    def destination(self, token: str) -> str | None:
+        """Return where a link's token leads; None for any other."""
+        click = open_click(self.keyring, token)
+        return click.target if click is not None else None
+
+    def is_stop(self, token: str) -> bool:
+        """Tell whether it is a stop link's."""
+        return open_stop(self.keyring, token) is not None

@@ -1,7 +1,7 @@
 """The message: raw bytes, and the facts found in them. Nothing is parsed into a tree and written back out."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from policies.address import canonical_domain
@@ -12,6 +12,7 @@ from proxy.encodedword import decode_words
 from proxy.header import AddressList, Field, TooLarge, Unparsable, parse_address_list, scan_fields
 from proxy.html import Scan, is_empty, scan
 from proxy.links import MAX_LINKS, LinkRules, target, unsubscribe_targets
+from proxy.own import OpensTokens, OwnMarks, find_in_html, find_in_text
 from proxy.structure import Entity, read_structure
 from proxy.transfer import Encoded, decode
 from proxy.wish import CONTROL_HEADER
@@ -43,11 +44,18 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class HtmlBody:
-    """One HTML part that mail programs show as the message, decoded and scanned."""
+class Body:
+    """One part that mail programs show as the message, decoded, and what of our own old marks it quotes."""
 
     entity: Entity
     encoded: Encoded
+    own: OwnMarks
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlBody(Body):
+    """An HTML part, scanned."""
+
     scan: Scan
     links: tuple[Link, ...]
 
@@ -60,6 +68,8 @@ class Reading:
     max_bytes: int = 36_700_160
     removable_signatures: frozenset[str] = frozenset()
     """Domains whose DKIM signature may be taken off before tracking (``dkim_signed = "remove-own"``)."""
+    tokens: OpensTokens | None = None
+    """Knows our own old marks; without it none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,8 @@ class Message:
     facts: Facts
     fields: tuple[Field, ...] = ()
     bodies: tuple[HtmlBody, ...] = ()
+    texts: tuple[Body, ...] = ()
+    """The text parts that can be edited."""
     signatures: tuple[Field, ...] = ()
     """DKIM signatures of our own domains, which a rewritten message goes without."""
 
@@ -108,8 +120,9 @@ def read_message(raw: bytes, reading: Reading) -> Message:
 def _with_bodies(raw: bytes, entities: Sequence[Entity], signatures: tuple[Field, ...], reading: Reading) -> Message:
     fields = entities[0].fields
     try:
-        texts = [_text_of(raw, entity.part) for entity in entities if _is_body(entity.part, "text/plain")]
-        bodies = _html_bodies(raw, entities, reading.links)
+        plain = [entity for entity in entities if _is_body(entity.part, "text/plain")]
+        texts = [_text_of(raw, entity.part) for entity in plain]
+        bodies = _html_bodies(raw, entities, reading)
     except (Unparsable, TooLarge) as problem:
         return Message(raw, _header_facts(raw, fields, entities, problem=_reason(problem)), fields)
     if any(_PGP.search(text) for text in [*texts, *(body.encoded.decoded for body in bodies)]):
@@ -124,7 +137,22 @@ def _with_bodies(raw: bytes, entities: Sequence[Entity], signatures: tuple[Field
         empty=all(is_empty(body.encoded.decoded) for body in bodies) and (bool(bodies) or not has_text),
         links=sum(len(body.links) for body in bodies),
     )
-    return Message(raw, facts, fields, bodies, signatures)
+    return Message(raw, facts, fields, bodies, tuple(_text_bodies(raw, plain, reading.tokens)), signatures)
+
+
+def _text_bodies(raw: bytes, plain: Iterable[Entity], tokens: OpensTokens | None) -> Iterator[Body]:
+    """Yield the text parts that quote our own old marks and can be edited; all others stay as they are anyway."""
+    for entity in plain if tokens is not None else ():
+        part = entity.part
+        if tokens is None or part.end - part.body > _MAX_TEXT_BYTES or not contains_ascii(part.charset or "us-ascii"):
+            continue
+        try:
+            encoded = decode(raw[part.body : part.end], part.encoding)
+        except Unparsable:
+            continue
+        own = find_in_text(encoded.decoded, tokens)
+        if own.edits:
+            yield Body(entity, encoded, own)
 
 
 def _reason(problem: Exception) -> Reason:
@@ -227,19 +255,19 @@ def _text_of(raw: bytes, part: Part) -> bytes:
         return content
 
 
-def _html_bodies(raw: bytes, entities: Sequence[Entity], rules: LinkRules) -> tuple[HtmlBody, ...]:
+def _html_bodies(raw: bytes, entities: Sequence[Entity], reading: Reading) -> tuple[HtmlBody, ...]:
     unsubscribe = unsubscribe_targets(one.text(raw) for one in entities[0].fields if one.name == "list-unsubscribe")
     bodies = []
     room = MAX_LINKS
     for entity in entities:
         if _is_body(entity.part, "text/html"):
-            body = _html_body(raw, entity, rules, unsubscribe, room)
+            body = _html_body(raw, entity, reading, unsubscribe, room)
             room -= len(body.links)
             bodies.append(body)
     return tuple(bodies)
 
 
-def _html_body(raw: bytes, entity: Entity, rules: LinkRules, unsubscribe: frozenset[str], room: int) -> HtmlBody:
+def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozenset[str], room: int) -> HtmlBody:
     part = entity.part
     if part.end - part.body > 4 * MAX_HTML_BYTES:
         raise TooLarge("HTML part")
@@ -256,7 +284,8 @@ def _html_body(raw: bytes, entity: Entity, rules: LinkRules, unsubscribe: frozen
     if b"\0" in encoded.decoded:
         raise Unparsable("NUL in HTML")
     found = scan(encoded.decoded)
-    return HtmlBody(entity, encoded, found, _links(found, rules, unsubscribe, room))
+    own = find_in_html(encoded.decoded, reading.tokens) if reading.tokens is not None else OwnMarks()
+    return HtmlBody(entity, encoded, own, found, _links(found, reading.links, unsubscribe, room))
 
 
 def _links(found: Scan, rules: LinkRules, unsubscribe: frozenset[str], room: int) -> tuple[Link, ...]:

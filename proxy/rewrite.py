@@ -8,7 +8,7 @@ from policies.decide import Decision
 from policies.words import Purpose
 from proxy.footer import footer_html
 from proxy.header import Unparsable
-from proxy.message import HtmlBody, Message
+from proxy.message import Body, HtmlBody, Message
 from proxy.transfer import MAX_LINE, Base64, Edit, Identity, line_break, splice, to_quoted_printable
 from proxy.wish import removals, removals_unread
 
@@ -46,16 +46,49 @@ class Outgoing:
 
 
 def untracked(message: Message) -> Outgoing:
-    """Return the message as it came, without our control header and subject tag (DESIGN.md §1, promise 2)."""
-    # A signature of our own that stays covers the subject as any other does.
-    signed = message.facts.protection is not None or bool(message.signatures)
+    """Return the message as it came, less our control header, subject tag and old marks (DESIGN.md §1, promise 2)."""
+    own = _own_edits(message)
+    # A signature of our own that stays covers the subject as any other does; one that our edits break goes.
+    signatures = [(one.start, one.end, b"") for one in message.signatures] if own else []
+    signed = message.facts.protection is not None or len(message.signatures) > len(signatures)
     if message.fields:
-        edits = removals(message.raw, message.fields, keep_subject=signed)
+        control = removals(message.raw, message.fields, keep_subject=signed)
     else:
-        edits = removals_unread(message.raw)
+        control = removals_unread(message.raw)
+    edits = sorted([*control, *signatures, *own])
     if not edits:
         return Outgoing(message.raw)
-    return Outgoing(splice(message.raw, edits), (Change("control", len(edits)),))
+    changes = [Change("control", len(control)), Change("signature", len(signatures))]
+    return Outgoing(splice(message.raw, edits), _made([*changes, *_own_changes(message, bool(own))]))
+
+
+def _own_edits(message: Message) -> list[Edit]:
+    """Return the edits of the raw message that take our own old marks out; none where that would need a guess."""
+    eol = line_break(message.raw)
+    try:
+        return [
+            edit
+            for body in (*message.bodies, *message.texts)
+            if body.own.edits
+            for edit in _part_edits(body, body.own.edits, eol, eight_bit=True, grows=False)
+        ]
+    except Unparsable:
+        return []
+
+
+def _own_changes(message: Message, taken_out: bool) -> list[Change]:
+    if not taken_out:
+        return []
+    marks = [body.own for body in (*message.bodies, *message.texts)]
+    return [
+        Change("own_pixel", sum(one.pixels for one in marks)),
+        Change("own_link", sum(one.links for one in marks)),
+        Change("own_footer", sum(one.footers for one in marks)),
+    ]
+
+
+def _made(changes: Sequence[Change]) -> tuple[Change, ...]:
+    return tuple(change for change in changes if change.count)
 
 
 def tracked(
@@ -69,22 +102,30 @@ def tracked(
     control = removals(message.raw, message.fields, keep_subject=False)
     signatures = [(one.start, one.end, b"") for one in message.signatures]
     eol = line_break(message.raw)
-    numbered = _numbered(message.bodies)
-    edits = sorted([*control, *signatures])
+    edits = [*control, *signatures]
+    for text in message.texts:
+        edits += _part_edits(text, text.own.edits, eol, eight_bit=eight_bit, grows=False)
     wrapped = 0
-    for body, first in numbered:
-        html_edits: list[Edit] = []
+    for body, first in _numbered(message.bodies):
+        html_edits = list(body.own.edits)
         if decision.allows(Purpose.CLICK):
-            html_edits = list(_link_edits(body, first, marks))
-            wrapped += len(html_edits)
+            links = _link_edits(body, first, marks)
+            wrapped += len(links)
+            html_edits += links
         if body is message.bodies[-1]:
             html_edits.append(_footer_edit(body, decision, marks, organisation, eol))
         if html_edits:
-            edits += _part_edits(message, body, html_edits, eol, eight_bit)
-    changes = [Change("control", len(control)), Change("signature", len(signatures)), Change("link", wrapped),
-               Change("pixel", int(bool(message.bodies) and decision.allows(Purpose.OPEN))),
-               Change("footer", int(bool(message.bodies)))]  # fmt: skip
-    return Outgoing(splice(message.raw, sorted(edits)), tuple(change for change in changes if change.count))
+            edits += _part_edits(body, sorted(html_edits), eol, eight_bit=eight_bit, grows=True)
+    shown = bool(message.bodies)
+    changes = [
+        Change("control", len(control)),
+        Change("signature", len(signatures)),
+        *_own_changes(message, taken_out=True),
+        Change("link", wrapped),
+        Change("pixel", int(shown and decision.allows(Purpose.OPEN))),
+        Change("footer", int(shown)),
+    ]
+    return Outgoing(splice(message.raw, sorted(edits)), _made(changes))
 
 
 def _numbered(bodies: Sequence[HtmlBody]) -> Iterator[tuple[HtmlBody, int]]:
@@ -94,11 +135,14 @@ def _numbered(bodies: Sequence[HtmlBody]) -> Iterator[tuple[HtmlBody, int]]:
         number += len(body.links)
 
 
-def _link_edits(body: HtmlBody, first: int, marks: Marks) -> Iterator[Edit]:
+def _link_edits(body: HtmlBody, first: int, marks: Marks) -> list[Edit]:
+    """Return the edits that wrap the links; not of one that is an old mark of ours, or stands in one that goes."""
+    edits = []
     for number, link in enumerate(body.links, first):
         url = marks.link(number, link.target)
-        if len(url) <= MAX_URL:
-            yield link.start, link.end, url.encode("ascii")
+        if len(url) <= MAX_URL and not body.own.covers(link.start):
+            edits.append((link.start, link.end, url.encode("ascii")))
+    return edits
 
 
 def _footer_edit(body: HtmlBody, decision: Decision, marks: Marks, organisation: str, eol: bytes) -> Edit:
@@ -117,15 +161,18 @@ def _footer_edit(body: HtmlBody, decision: Decision, marks: Marks, organisation:
     return at, at, eol + footer + eol if body.scan.body_end is not None else eol + footer
 
 
-def _part_edits(message: Message, body: HtmlBody, edits: Sequence[Edit], eol: bytes, eight_bit: bool) -> list[Edit]:
-    """Return the edits of the raw message that put the edits of one decoded part into it."""
+def _part_edits(body: Body, edits: Sequence[Edit], eol: bytes, *, eight_bit: bool, grows: bool) -> list[Edit]:
+    """Return the edits of the raw message that put the edits of one decoded part, which are in order, into it.
+
+    Edits that only take something out (``grows`` is false) make no line too long that was not so before.
+    """
     part = body.entity.part
-    content = body.encoded.with_edits(sorted(edits), eol)
+    content = body.encoded.with_edits(edits, eol)
     if not isinstance(body.encoded, Identity):
         return [(part.body, part.end, content)]
-    if _fits(content) and (eight_bit or content.isascii()):
+    if (not grows or _fits(content)) and (eight_bit or content.isascii()):
         # Only the edits themselves: what is between them need not be copied.
-        return [(part.body + start, part.body + end, new) for start, end, new in sorted(edits)]
+        return [(part.body + start, part.body + end, new) for start, end, new in edits]
     return [*_encoding_edits(body, eol), (part.body, part.end, to_quoted_printable(content, eol))]
 
 
@@ -135,7 +182,7 @@ def _fits(content: bytes) -> bool:
     return max(map(len, lines)) <= MAX_LINE or max(len(line.removesuffix(b"\r")) for line in lines) <= MAX_LINE
 
 
-def _encoding_edits(body: HtmlBody, eol: bytes) -> list[Edit]:
+def _encoding_edits(body: Body, eol: bytes) -> list[Edit]:
     """Return the edits that make a part's header say quoted-printable (RFC 2045 §6)."""
     said = b"Content-Transfer-Encoding: quoted-printable" + eol
     for one in body.entity.fields:

@@ -4,6 +4,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -60,6 +61,20 @@ class Cluster:
         finally:
             self.execute("DROP DATABASE {} WITH (FORCE)", name)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Have every process of the cluster stand still, as behind a network that swallows packets."""
+        stopped = [self.pid]
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+                stopped.append(int(child))
+                os.kill(int(child), signal.SIGSTOP)
+            yield
+        finally:
+            for process in stopped:
+                os.kill(process, signal.SIGCONT)
+
     def bytes_of(self, url: str) -> bytes:
         """Return everything that the cluster has on disk of a database, its share of the write-ahead log included."""
         name = url.rpartition("/")[2]
@@ -108,8 +123,12 @@ def _free_port() -> int:
 
 
 @contextmanager
-def cluster(*, durable: bool = False, **environment: str) -> Iterator[Cluster]:
-    """Run a cluster of its own; ``durable`` has it sync for real, which most tests can do without."""
+def cluster(*, durable: bool = False, preload: Path | None = None) -> Iterator[Cluster]:
+    """Run a cluster of its own.
+
+    ``durable`` has it sync for real, which most tests can do without. ``preload`` is a library that is loaded into its
+    processes, which find the path of a file to write in ``SYNCS``: ``syncs`` in the cluster's folder.
+    """
     initdb, pg_ctl = program("initdb", *_FOLDERS), program("pg_ctl", *_FOLDERS)
     account = _account()
     # pytest's own folder is closed to every other account.
@@ -122,6 +141,9 @@ def cluster(*, durable: bool = False, **environment: str) -> Iterator[Cluster]:
         arguments = ["-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D", found.data]
         _run([initdb, *arguments], folder, account)
         options = " ".join(f"-c {name}={value}" for name, value in (settings | {"port": str(found.port)}).items())
+        environment = {}
+        if preload is not None:
+            environment = {"LD_PRELOAD": shutil.copy(preload, folder), "SYNCS": str(folder / "syncs")}
         start = [pg_ctl, "-D", found.data, "-w", "-t", "30", "-l", folder / "server.log", "-o", options, "start"]
         _run(start, folder, account, **environment)
         try:

@@ -55,7 +55,7 @@ async def open_ledger(folder: Path) -> AsyncIterator[Ledger]:
     """Open a new SQLite ledger in a folder."""
     url = f"sqlite:///{folder}/ledger.db"
     prepare(url, folder / "keys")
-    notice = built_in("Example GmbH", "privacy@example.org", "https://example.org/privacy", PUBLIC_URL)
+    notice = built_in("Example GmbH", "privacy@example.org", "https://example.org/privacy")
     settings = LedgerSettings(url, folder / "head", notice)
     async with Ledger(settings, Keyring.load(folder / "keys")) as ledger:
         yield ledger

@@ -1,0 +1,183 @@
+"""Our own old marks: the pixel, links and footer of an earlier message that a reply or a forward quotes.
+
+They belong to somebody else, so they are taken out of every message that is not protected (DESIGN.md §1, promise 2):
+the pixel goes, links lead to their exact destination again, the footer goes where it stands alone. A mark is ours by
+its path and a token that opens, on whatever host: hosts change.
+"""
+
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Protocol
+from urllib.parse import unquote
+
+from proxy.html import Tag, all_tags, visible_text
+from proxy.transfer import Edit
+
+MAX_FOOTER_TEXT = 400
+"""Characters of a footer of ours; a longer element around a stop link is somebody's text."""
+_MAX_FOOTER_BYTES = 20_000
+
+# The shortest token, a pixel's, has 60 characters. Gmail's image proxy keeps the original address behind "#".
+_MARK = re.compile(rb"/(?:o|l|stop)/[A-Za-z0-9_\-]{40}")
+_URL = re.compile(
+    r"https?://[^\s/<>\"']+(?:/[^\s/<>\"']+)*?/(o|l|stop)/([A-Za-z0-9_\-]{40,4096})(\.gif)?(?![A-Za-z0-9_\-])"
+)
+_BLOCKS = frozenset(
+    {"div", "p", "table", "td", "th", "tr", "li", "ul", "ol", "center", "section", "footer", "blockquote"}
+)
+_KEPT_BLOCKS = frozenset({"td", "th", "blockquote"})
+"""Elements of which only the content goes: a table would fall apart without its cell, a quote is the sender's."""
+
+
+class OpensTokens(Protocol):
+    """Tells what a token of ours carries."""
+
+    def is_pixel(self, token: str) -> bool:
+        """Tell whether it is a pixel's."""
+
+    def destination(self, token: str) -> str | None:
+        """Return where a link's token leads; None for any other."""
+
+    def is_stop(self, token: str) -> bool:
+        """Tell whether it is a stop link's."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMarks:
+    """The edits that take our old marks out of one part, in order and apart, and what they take out."""
+
+    edits: tuple[Edit, ...] = ()
+    pixels: int = 0
+    links: int = 0
+    footers: int = 0
+
+    def covers(self, offset: int) -> bool:
+        """Tell whether an edit replaces what stands at the offset."""
+        return _inside((offset, offset + 1, b""), self.edits)
+
+
+@dataclass(slots=True)
+class _Block:
+    tag: Tag
+    links: int = 0
+    stop: bool = False
+
+
+@dataclass(slots=True)
+class _Finder:
+    """Walks through the tags of one part, with the block elements that are open."""
+
+    data: bytes
+    tokens: OpensTokens
+    blocks: list[_Block] = field(default_factory=list)
+    open_names: Counter[str] = field(default_factory=Counter)
+    pixels: list[Edit] = field(default_factory=list)
+    links: list[Edit] = field(default_factory=list)
+    footers: list[Edit] = field(default_factory=list)
+
+    def see(self, tag: Tag) -> None:
+        """Take note of one tag."""
+        if tag.closing:
+            if self.open_names[tag.name]:
+                self._close(tag)
+        elif tag.name in _BLOCKS:
+            self.blocks.append(_Block(tag))
+            self.open_names[tag.name] += 1
+        elif tag.name in ("a", "area"):
+            self._link(tag)
+        elif tag.name == "img":
+            source = tag.attributes(self.data).get("src")
+            if source is not None and _is_pixel(source.text(self.data), self.tokens):
+                self.pixels.append((tag.start, tag.end, b""))
+
+    def _link(self, tag: Tag) -> None:
+        href = tag.attributes(self.data).get("href")
+        if href is None:
+            return
+        match = _URL.fullmatch(href.text(self.data).strip())
+        if match is not None and match[1] == "stop" and self.tokens.is_stop(match[2]):
+            if self.blocks:
+                self.blocks[-1].stop = True
+            return
+        if self.blocks:
+            self.blocks[-1].links += 1
+        destination = self.tokens.destination(match[2]) if match is not None and match[1] == "l" else None
+        if destination is not None:
+            quoted = self.data[href.start - 1 : href.start] in (b'"', b"'")
+            self.links.append((href.start, href.end, _value(destination, quoted=quoted)))
+
+    def _close(self, tag: Tag) -> None:
+        """Close the innermost open block of this name; a footer of ours is one that says little else."""
+        block = self._pop()
+        while block.tag.name != tag.name:
+            # Left open, as HTML allows: what it holds is held by the block around it.
+            links, stop = block.links, block.stop
+            block = self._pop()
+            block.links, block.stop = block.links + links, block.stop or stop
+        if block.stop and block.links == 0 and self._says_little(block.tag.end, tag.start):
+            whole = (block.tag.start, tag.end, b"")
+            self.footers.append((block.tag.end, tag.start, b"") if tag.name in _KEPT_BLOCKS else whole)
+        elif self.blocks:
+            self.blocks[-1].links += block.links + block.stop
+
+    def _pop(self) -> _Block:
+        block = self.blocks.pop()
+        self.open_names[block.tag.name] -= 1
+        return block
+
+    def _says_little(self, start: int, end: int) -> bool:
+        if end - start > _MAX_FOOTER_BYTES:
+            return False
+        return len(visible_text(self.data[start:end])) <= MAX_FOOTER_TEXT
+
+    def result(self) -> OwnMarks:
+        """Return the edits in order; what stands inside a footer goes with it."""
+        footers = sorted(self.footers)
+        outside = [edit for edit in (*self.pixels, *self.links) if not _inside(edit, footers)]
+        return OwnMarks(tuple(sorted([*footers, *outside])), len(self.pixels), len(self.links), len(footers))
+
+
+def find_in_html(data: bytes, tokens: OpensTokens) -> OwnMarks:
+    """Return what there is of ours in an HTML part. Costs one search where there is nothing."""
+    if _MARK.search(data) is None:
+        return OwnMarks()
+    finder = _Finder(data, tokens)
+    for tag in all_tags(data):
+        finder.see(tag)
+    return finder.result()
+
+
+def _value(destination: str, *, quoted: bool) -> bytes:
+    """Return an attribute value for HTML; without quotes some more characters would end it (WHATWG §13.1.2.3)."""
+    value = escape(destination)
+    return (value if quoted else value.replace("`", "&#96;").replace("=", "&#61;")).encode("ascii")
+
+
+def _is_pixel(source: str, tokens: OpensTokens) -> bool:
+    """Tell whether an image is our pixel: by its address, or by the one a proxy keeps behind ``#`` or in its path."""
+    return any(match[1] == "o" and tokens.is_pixel(match[2]) for match in _URL.finditer(unquote(source)))
+
+
+def _inside(edit: Edit, spans: Sequence[Edit]) -> bool:
+    """Tell whether an edit stands inside one of the spans, which are in order and apart."""
+    at = bisect_right(spans, edit[0], key=lambda span: span[0]) - 1
+    return at >= 0 and edit[1] <= spans[at][1]
+
+
+def find_in_text(data: bytes, tokens: OpensTokens) -> OwnMarks:
+    """Return what there is of ours in a text part: links that stand there whole."""
+    if _MARK.search(data) is None:
+        return OwnMarks()
+    edits = tuple(_text_edits(data.decode("latin-1"), tokens))
+    return OwnMarks(edits, links=len(edits))
+
+
+def _text_edits(text: str, tokens: OpensTokens) -> Iterator[Edit]:
+    for match in _URL.finditer(text):
+        destination = tokens.destination(match[2]) if match[1] == "l" else None
+        if destination is not None:
+            yield match.start(), match.end(), destination.encode("ascii")

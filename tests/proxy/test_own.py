@@ -1,0 +1,169 @@
+# ruff: noqa: E501  # a case reads best on one line
+"""Our own old marks in quoted text: they go, and nothing else does."""
+
+import base64
+import quopri
+from dataclasses import replace
+
+import pytest
+
+from ledger.keys import Keyring
+from ledger.tokens import Marks, OwnTokens, new_message_id
+from policies import Decision, MessageClass, Purpose, Reason
+from proxy.message import Reading, read_message
+from proxy.own import find_in_html, find_in_text
+from proxy.rewrite import tracked, untracked
+from proxy.transfer import splice
+
+KEYRING = Keyring.throwaway()
+TOKENS = OwnTokens(KEYRING)
+OLD = Marks(KEYRING, "https://old.track.test/mail", new_message_id(), "carol@customer.test")
+TARGET = "https://shop.example/a?b=1&c=2"
+PIXEL, LINK, STOP = OLD.pixel(), OLD.link(1, TARGET), OLD.stop()
+FOREIGN = Marks(Keyring.throwaway(), "https://other.test", new_message_id(), "x@y.test")
+READING = Reading(tokens=TOKENS)
+ALL_ON = Decision(MessageClass.INDIVIDUAL, Reason.TRACKED, dict.fromkeys(Purpose, Reason.TRACKED), "v1")
+FOOTER = f'<div style="margin:16px">With your consent, Example records this. <a href="{STOP}">Stop this</a><img src="{PIXEL}"></div>'
+
+HTML_CASES = [
+    pytest.param(f'<p>a<img src="{PIXEL}">b</p>', "<p>ab</p>", id="111 pixel"),
+    pytest.param(f"<p>a<IMG alt='' SRC={PIXEL} >b</p>", "<p>ab</p>", id="111 pixel without quotes"),
+    pytest.param(f'<img src="https://ci3.googleusercontent.com/meips/ABC=s0-d#{PIXEL}">', "", id="behind Gmail's proxy"),
+    pytest.param(f'<a class=x href="{LINK}">q</a>', '<a class=x href="https://shop.example/a?b=1&amp;c=2">q</a>', id="110 link"),
+    pytest.param(f"<a href='{LINK}'>q</a>", "<a href='https://shop.example/a?b=1&amp;c=2'>q</a>", id="110 single quotes"),
+    pytest.param(f"<a href={LINK}>q</a>", "<a href=https://shop.example/a?b&#61;1&amp;c&#61;2>q</a>", id="110 no quotes"),
+    pytest.param(f"<p>x</p>{FOOTER}<p>y</p>", "<p>x</p><p>y</p>", id="footer"),
+    pytest.param(f"<td>{FOOTER}</td>", "<td></td>", id="footer in a cell"),
+    pytest.param(f'<td>Records. <a href="{STOP}">Stop</a></td>', "<td></td>", id="a cell stays, its text goes"),
+    pytest.param(f'<div>{"long " * 100}<a href="{STOP}">Stop</a></div>', None, id="a long element is somebody's text"),
+    pytest.param(f'<div><a href="https://x.test">other</a> <a href="{STOP}">Stop</a></div>', None, id="another link in it"),
+    pytest.param(
+        f'<div><p>Text <a href="{LINK}">q</a></p>{FOOTER}</div>',
+        '<div><p>Text <a href="https://shop.example/a?b=1&amp;c=2">q</a></p></div>',
+        id="only the smallest element goes",
+    ),
+    pytest.param(f'<p><img src="{FOREIGN.pixel()}"><a href="{FOREIGN.link(1, TARGET)}">q</a></p>', None, id="of another installation"),
+    pytest.param(f'<p><img src="{PIXEL[:-4]}x.gif"><a href="{LINK[:-1]}">q</a></p>', None, id="tampered"),
+    pytest.param(f"<p>{LINK}</p><!-- {PIXEL} --><style>a{{background:url({PIXEL})}}</style>", None, id="not in a tag"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("html", "expected"), HTML_CASES)
+def test_html(html: str, expected: str | None) -> None:
+    """Our pixel, links and footer are taken out of HTML; whatever is not ours stays as it is."""
+    data = html.encode()
+
+    result = splice(data, find_in_html(data, TOKENS).edits)
+
+    assert (html if expected is None else expected) == result.decode()
+
+
+def test_text() -> None:
+    """Our links in text lead to their exact destinations again; stop links and other addresses stay."""
+    foreign = FOREIGN.link(1, TARGET)
+    text = f"> see <{LINK}> or {LINK}.\r\n> stop: {STOP}\r\n> {foreign}\r\n".encode()
+
+    result = splice(text, find_in_text(text, TOKENS).edits)
+
+    assert f"> see <{TARGET}> or {TARGET}.\r\n> stop: {STOP}\r\n> {foreign}\r\n".encode() == result
+
+
+HEAD = b"From: alice@example.org\r\nTo: bob@customer.test\r\nSubject: Re: offer\r\nMIME-Version: 1.0\r\n"
+REPLY = f'<p>Hi</p><blockquote><a href="{LINK}">our offer</a>{FOOTER}</blockquote>'
+CLEAN = '<p>Hi</p><blockquote><a href="https://shop.example/a?b=1&amp;c=2">our offer</a></blockquote>'
+
+
+def encoded(html: str, encoding: str) -> bytes:
+    """Return a message with the HTML in a transfer encoding."""
+    body = {
+        "8bit": lambda: html.encode() + b"\r\n",
+        "quoted-printable": lambda: quopri.encodestring(html.encode()).replace(b"\n", b"\r\n"),
+        "base64": lambda: base64.encodebytes(html.encode()).replace(b"\n", b"\r\n"),
+    }[encoding]()
+    said = f"Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n".encode()
+    return HEAD + said + body
+
+
+def html_of(raw: bytes) -> str:
+    """Return the decoded HTML of a message."""
+    return read_message(raw, READING).bodies[0].encoded.decoded.decode().rstrip("\r\n")
+
+
+@pytest.mark.parametrize("encoding", ["8bit", "quoted-printable", "base64"])
+def test_untracked_reply(encoding: str) -> None:
+    """M11: an untracked reply loses our old marks, across soft line breaks too, and says so; all else is the same."""
+    raw = encoded(REPLY, encoding)
+
+    outgoing = untracked(read_message(raw, READING))
+
+    assert html_of(outgoing.raw) == CLEAN
+    assert raw.partition(b"\r\n\r\n")[0] == outgoing.raw.partition(b"\r\n\r\n")[0]
+    assert {"own_pixel": 1, "own_link": 1, "own_footer": 1} == {one.what: one.count for one in outgoing.changes}
+
+
+@pytest.mark.parametrize("encoding", ["8bit", "quoted-printable", "base64"])
+def test_second_pass_changes_nothing_more(encoding: str) -> None:
+    """21: a tracked message that comes through again, untracked, leaves as it was before the first time."""
+    raw = encoded('<html><body><p>Dear Bob, <a href="https://shop.example/x?y=1">see</a></p></body></html>', encoding)
+    new = Marks(KEYRING, "https://track.test", new_message_id(), "bob@customer.test")
+    first = tracked(read_message(raw, READING), ALL_ON, new, "Example GmbH").raw
+
+    second = untracked(read_message(first, READING)).raw
+    third = untracked(read_message(second, READING)).raw
+
+    assert "".join(html_of(raw).split()) == "".join(html_of(second).split())
+    assert second == third
+
+
+def test_tracked_reply() -> None:
+    """A tracked reply loses the old marks and gets new ones; no token of the other person is left."""
+    raw = encoded(
+        REPLY.replace("<p>Hi</p>", '<p>Hi <a href="https://shop.example/new">new</a></p>'), "quoted-printable"
+    )
+    new = Marks(KEYRING, "https://track.test", new_message_id(), "bob@customer.test")
+
+    html = html_of(tracked(read_message(raw, READING), ALL_ON, new, "Example GmbH").raw)
+
+    assert not any(old in html for old in (PIXEL, LINK, STOP))
+    assert (1, 1, 1) == (html.count("track.test/o/"), html.count("track.test/l/"), html.count("track.test/stop/"))
+
+
+def test_protected_is_not_touched() -> None:
+    """What is signed keeps our old marks: byte for byte."""
+    raw = encoded(REPLY, "8bit").replace(b"Subject:", b"DKIM-Signature: v=1; d=example.org; b=x\r\nSubject:")
+    assert untracked(read_message(raw, READING)).raw == raw
+
+
+def test_own_signature_goes_with_our_marks() -> None:
+    """33: where our edits would break a signature that may be removed, it is removed."""
+    raw = encoded(REPLY, "8bit").replace(b"Subject:", b"DKIM-Signature: v=1; d=example.org; b=x\r\nSubject:")
+    reading = replace(READING, removable_signatures=frozenset({"example.org"}))
+
+    outgoing = untracked(read_message(raw, reading)).raw
+
+    assert b"DKIM-Signature" not in outgoing
+    assert html_of(outgoing) == CLEAN
+
+
+def test_text_part_beside_html() -> None:
+    """Text and HTML are both cleaned; the boundary between them stays."""
+    parts = [b"Content-Type: text/plain; charset=utf-8\r\n\r\n> " + LINK.encode(),
+             b"Content-Type: text/html; charset=utf-8\r\n\r\n" + REPLY.encode()]  # fmt: skip
+    raw = HEAD + b"Content-Type: multipart/alternative; boundary=b\r\n\r\n" + b"".join(
+        b"--b\r\n" + part + b"\r\n" for part in parts
+    ) + b"--b--\r\n"  # fmt: skip
+
+    outgoing = untracked(read_message(raw, READING)).raw
+
+    assert raw.replace(LINK.encode(), TARGET.encode(), 1).replace(REPLY.encode(), CLEAN.encode()) == outgoing
+
+
+@pytest.mark.parametrize(
+    "html",
+    [f'<div><a href="{STOP}">' * 5_000, "<div>" * 50_000 + STOP + "</p>" * 50_000, f'<img src="{PIXEL}">' * 5_000],
+    ids=["nested footers", "deep nesting", "many pixels"],
+)
+def test_hostile_input_ends(html: str) -> None:
+    """Nesting and numbers cost no more than their size."""
+    find_in_html(html.encode(), TOKENS)
+    assert find_in_html(html.encode()[:1_000], TOKENS).links == 0
