@@ -324,25 +324,38 @@ def _limit_option(function: Callable[..., None]) -> Callable[..., None]:
     return click.option("--limit", type=click.IntRange(1), default=None, help="How many, at most.")(function)
 
 
+Rows = list[dict[str, Any]]
+
+
+def _print_rows(
+    config_path: Path, what: str, as_json: bool, fetch: Callable[[Ledger], Awaitable[Rows]], line: Callable[[Any], str]
+) -> None:
+    """Print what the ledger holds; that an administrator looked is recorded first."""
+
+    async def work(ledger: Ledger) -> Rows:
+        await ledger.record_access(what)
+        return await fetch(ledger)
+
+    found = _with_ledger(_load(config_path), work)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        for one in found:
+            click.echo(line(one))
+
+
 @main.command()
 @_json_option
 @_limit_option
 @_config_option
 def messages(as_json: bool, limit: int | None, config_path: Path) -> None:
     """List messages and what was decided about them, newest first. That you looked is recorded."""
-    config = _load(config_path)
 
-    async def work(ledger: Ledger) -> list[dict[str, Any]]:
-        await ledger.record_access("messages")
-        return await ledger.messages(limit=limit)
-
-    found = _with_ledger(config, work)
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    for one in found:
+    def line(one: dict[str, Any]) -> str:
         who = f" {one['sender']} → {one['recipient']}: {one['subject']}" if one["recipient"] else ""
-        click.echo(f"{one['decided_at']} {one['message']} {one['class']} {one['reason']} {one['outcome']}{who}")
+        return f"{one['decided_at']} {one['message']} {one['class']} {one['reason']} {one['outcome']}{who}"
+
+    _print_rows(config_path, "messages", as_json, lambda ledger: ledger.messages(limit=limit), line)
 
 
 @main.command()
@@ -351,19 +364,12 @@ def messages(as_json: bool, limit: int | None, config_path: Path) -> None:
 @_config_option
 def hits(as_json: bool, limit: int | None, config_path: Path) -> None:
     """List hits, newest first. That you looked is recorded."""
-    config = _load(config_path)
 
-    async def work(ledger: Ledger) -> list[dict[str, Any]]:
-        await ledger.record_access("hits")
-        return await ledger.hits(limit=limit)
-
-    found = _with_ledger(config, work)
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    for one in found:
+    def line(one: dict[str, Any]) -> str:
         target = f" {one['target']}" if one["target"] else ""
-        click.echo(f"{one['first_at']} {one['message']} {one['purpose']} {one['verdict']} {one['count']}×{target}")
+        return f"{one['first_at']} {one['message']} {one['purpose']} {one['verdict']} {one['count']}×{target}"
+
+    _print_rows(config_path, "hits", as_json, lambda ledger: ledger.hits(limit=limit), line)
 
 
 @main.command("sender-link")

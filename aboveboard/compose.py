@@ -48,6 +48,7 @@ def conduct(config: Config, keyring: Keyring) -> Conduct:
         reading=Reading(
             links=rules,
             max_bytes=config.relay.max_message_bytes,
+            plain_text_links=config.policy.plain_text_links,
             tokens=OwnTokens(keyring),
             removable_signatures=ours if config.relay.dkim_signed == "remove-own" else frozenset(),
         ),

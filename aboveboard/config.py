@@ -368,7 +368,6 @@ def without_effect(config: Config) -> list[str]:
         "relay.processed_header": config.relay.processed_header,
         "system_mail": config.system_mail is not None,
         "policy.ask": config.policy.ask != "never",
-        "policy.plain_text_links": config.policy.plain_text_links,
         "policy.foreign_tracking": "foreign_tracking" in config.policy.model_fields_set,
         "policy.merge_window": "merge_window" in config.policy.model_fields_set,
     }

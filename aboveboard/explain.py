@@ -1,5 +1,6 @@
 """Explaining and trying: the relay's own way of deciding and rewriting, without sending or recording anything."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aboveboard import compose
@@ -45,8 +46,6 @@ async def rewrite_message(config: Config, raw: bytes, envelope: Envelope, assume
 
 def assumed_consent(purposes: frozenset[Purpose]) -> Consent:
     """Return a consent that grants the purposes, as if it had just been given."""
-    from datetime import UTC, datetime, timedelta
-
     now = datetime.now(UTC)
     return Consent(
         {

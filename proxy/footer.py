@@ -5,6 +5,7 @@ set), so that it is readable in light and dark mode; margin, font and line heigh
 engine understands too.
 """
 
+import unicodedata
 from html import escape
 
 from policies.decide import Decision
@@ -47,7 +48,8 @@ def footer_html(
     return eol.join(lines).encode("ascii")
 
 
-def footer_text(organisation: str, stop_url: str) -> str:
-    """Return the footer of a text-only message whose links are wrapped; lines are separated by ``\\n``."""
-    sentence = f"With your consent, {organisation} records which links of this message are followed."
-    return f"-- \n{sentence}\nStop this: {stop_url}\n"
+def footer_text(organisation: str, stop_url: str, eol: str = "\r\n") -> bytes:
+    """Return the footer of a text-only message whose links are wrapped; accents are left out, for it is ASCII."""
+    name = unicodedata.normalize("NFKD", organisation.replace("ß", "ss")).encode("ascii", "ignore").decode("ascii")
+    sentence = f"With your consent, {name} records which links of this message are followed."
+    return f"{sentence}{eol}Stop this: {stop_url}".encode("ascii")

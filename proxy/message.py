@@ -22,6 +22,10 @@ MAX_HTML_BYTES = 2_097_152
 _MAX_TEXT_BYTES = 4_194_304
 """How much of a text part is looked at for inline PGP and for being blank."""
 
+# What ends a sentence, or closes what was opened before the address, is no part of it.
+_TEXT_URL = re.compile(rb"\bhttps?://[!-;=?-~]*[A-Za-z0-9/#&=_~+%-]", re.IGNORECASE)
+_GOES_ON = re.compile(rb"[!-;=?-~]*+[\x80-\xff]")
+"""An address with characters beyond ASCII, which programs take to be part of it: left alone, for half of it is another."""
 _PGP = re.compile(rb"-----BEGIN(?:\s|&nbsp;|&#160;|\xa0|\xc2\xa0)++PGP ")
 _SIGNED_TYPES = frozenset({"multipart/signed", "application/pgp-signature", "application/pkcs7-signature",
                            "application/x-pkcs7-signature"})  # fmt: skip
@@ -50,6 +54,7 @@ class Body:
     entity: Entity
     encoded: Encoded
     own: OwnMarks
+    links: tuple[Link, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,6 @@ class HtmlBody(Body):
     """An HTML part, scanned."""
 
     scan: Scan
-    links: tuple[Link, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Reading:
     max_bytes: int = 36_700_160
     removable_signatures: frozenset[str] = frozenset()
     """Domains whose DKIM signature may be taken off before tracking (``dkim_signed = "remove-own"``)."""
+    plain_text_links: bool = False
+    """Links of text-only messages may be wrapped."""
     tokens: OpensTokens | None = None
     """Knows our own old marks; without it none is."""
 
@@ -81,7 +87,7 @@ class Message:
     fields: tuple[Field, ...] = ()
     bodies: tuple[HtmlBody, ...] = ()
     texts: tuple[Body, ...] = ()
-    """The text parts that can be edited."""
+    """The text parts that are edited: they quote our own old marks, or are a text-only message with links to wrap."""
     signatures: tuple[Field, ...] = ()
     """DKIM signatures of our own domains, which a rewritten message goes without."""
 
@@ -123,6 +129,7 @@ def _with_bodies(raw: bytes, entities: Sequence[Entity], signatures: tuple[Field
         plain = [entity for entity in entities if _is_body(entity.part, "text/plain")]
         texts = [_text_of(raw, entity.part) for entity in plain]
         bodies = _html_bodies(raw, entities, reading)
+        editable = tuple(_text_bodies(raw, plain, reading, text_only=not bodies))
     except (Unparsable, TooLarge) as problem:
         return Message(raw, _header_facts(raw, fields, entities, problem=_reason(problem)), fields)
     if any(_PGP.search(text) for text in [*texts, *(body.encoded.decoded for body in bodies)]):
@@ -135,24 +142,40 @@ def _with_bodies(raw: bytes, entities: Sequence[Entity], signatures: tuple[Field
         has_html=bool(bodies),
         has_text=has_text,
         empty=all(is_empty(body.encoded.decoded) for body in bodies) and (bool(bodies) or not has_text),
-        links=sum(len(body.links) for body in bodies),
+        links=sum(len(body.links) for body in (*bodies, *editable)),
     )
-    return Message(raw, facts, fields, bodies, tuple(_text_bodies(raw, plain, reading.tokens)), signatures)
+    return Message(raw, facts, fields, bodies, editable, signatures)
 
 
-def _text_bodies(raw: bytes, plain: Iterable[Entity], tokens: OpensTokens | None) -> Iterator[Body]:
-    """Yield the text parts that quote our own old marks and can be edited; all others stay as they are anyway."""
-    for entity in plain if tokens is not None else ():
+def _text_bodies(raw: bytes, plain: Iterable[Entity], reading: Reading, *, text_only: bool) -> Iterator[Body]:
+    """Yield the text parts that there is something to edit in, and that can be edited; all others stay as they are."""
+    wrapping = text_only and reading.plain_text_links
+    if reading.tokens is None and not wrapping:
+        return
+    for entity in plain:
         part = entity.part
-        if tokens is None or part.end - part.body > _MAX_TEXT_BYTES or not contains_ascii(part.charset or "us-ascii"):
+        if part.end - part.body > _MAX_TEXT_BYTES or not contains_ascii(part.charset or "us-ascii"):
             continue
         try:
             encoded = decode(raw[part.body : part.end], part.encoding)
         except Unparsable:
             continue
-        own = find_in_text(encoded.decoded, tokens)
-        if own.edits:
-            yield Body(entity, encoded, own)
+        own = find_in_text(encoded.decoded, reading.tokens) if reading.tokens is not None else OwnMarks()
+        links = tuple(_text_links(encoded.decoded, reading.links)) if wrapping else ()
+        if own.edits or links:
+            yield Body(entity, encoded, own, links[:MAX_LINKS])
+
+
+def _text_links(data: bytes, rules: LinkRules) -> Iterator[Link]:
+    """Yield the addresses in a text that may be wrapped: none in quoted lines (RFC 3676 §4.5)."""
+    for match in _TEXT_URL.finditer(data):
+        line_start = data.rfind(b"\n", 0, match.start()) + 1
+        if data.startswith(b">", line_start) or _GOES_ON.match(data, match.end()):
+            continue
+        url = match[0].decode("ascii")
+        # The address is its own text here; that it is one is what plain_text_links agrees to.
+        if target(url, "", {}, rules, frozenset()) == url:
+            yield Link(match.start(), match.end(), url)
 
 
 def _reason(problem: Exception) -> Reason:
@@ -285,7 +308,7 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
         raise Unparsable("NUL in HTML")
     found = scan(encoded.decoded)
     own = find_in_html(encoded.decoded, reading.tokens) if reading.tokens is not None else OwnMarks()
-    return HtmlBody(entity, encoded, own, found, _links(found, reading.links, unsubscribe, room))
+    return HtmlBody(entity, encoded, own, _links(found, reading.links, unsubscribe, room), found)
 
 
 def _links(found: Scan, rules: LinkRules, unsubscribe: frozenset[str], room: int) -> tuple[Link, ...]:

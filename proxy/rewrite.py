@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from policies.decide import Decision
 from policies.words import Purpose
-from proxy.footer import footer_html
+from proxy.footer import footer_html, footer_text
 from proxy.header import Unparsable
 from proxy.message import Body, HtmlBody, Message
 from proxy.transfer import MAX_LINE, Base64, Edit, Identity, line_break, splice, to_quoted_printable
@@ -14,6 +14,9 @@ from proxy.wish import removals, removals_unread
 
 MAX_URL = 2_000
 """Characters of a wrapped URL; a link that would become longer is left alone."""
+
+
+AnyBody = TypeVar("AnyBody", bound=Body)
 
 
 class Marks(Protocol):
@@ -103,9 +106,14 @@ def tracked(
     signatures = [(one.start, one.end, b"") for one in message.signatures]
     eol = line_break(message.raw)
     edits = [*control, *signatures]
-    for text in message.texts:
-        edits += _part_edits(text, text.own.edits, eol, eight_bit=eight_bit, grows=False)
     wrapped = 0
+    for text, first in _numbered(message.texts):
+        links = _link_edits(text, first, marks)
+        text_edits = [*text.own.edits, *links]
+        if links and text is message.texts[-1]:
+            text_edits.append(_text_footer_edit(text, marks, organisation))
+        wrapped += len(links)
+        edits += _part_edits(text, sorted(text_edits), eol, eight_bit=eight_bit, grows=bool(links))
     for body, first in _numbered(message.bodies):
         html_edits = list(body.own.edits)
         if decision.allows(Purpose.CLICK):
@@ -116,26 +124,26 @@ def tracked(
             html_edits.append(_footer_edit(body, decision, marks, organisation, eol))
         if html_edits:
             edits += _part_edits(body, sorted(html_edits), eol, eight_bit=eight_bit, grows=True)
-    shown = bool(message.bodies)
+    shown = bool(message.bodies) or wrapped > 0
     changes = [
         Change("control", len(control)),
         Change("signature", len(signatures)),
         *_own_changes(message, taken_out=True),
         Change("link", wrapped),
-        Change("pixel", int(shown and decision.allows(Purpose.OPEN))),
+        Change("pixel", int(bool(message.bodies) and decision.allows(Purpose.OPEN))),
         Change("footer", int(shown)),
     ]
     return Outgoing(splice(message.raw, sorted(edits)), _made(changes))
 
 
-def _numbered(bodies: Sequence[HtmlBody]) -> Iterator[tuple[HtmlBody, int]]:
+def _numbered(bodies: Sequence[AnyBody]) -> Iterator[tuple[AnyBody, int]]:
     number = 1
     for body in bodies:
         yield body, number
         number += len(body.links)
 
 
-def _link_edits(body: HtmlBody, first: int, marks: Marks) -> list[Edit]:
+def _link_edits(body: Body, first: int, marks: Marks) -> list[Edit]:
     """Return the edits that wrap the links; not of one that is an old mark of ours, or stands in one that goes."""
     edits = []
     for number, link in enumerate(body.links, first):
@@ -143,6 +151,14 @@ def _link_edits(body: HtmlBody, first: int, marks: Marks) -> list[Edit]:
         if len(url) <= MAX_URL and not body.own.covers(link.start):
             edits.append((link.start, link.end, url.encode("ascii")))
     return edits
+
+
+def _text_footer_edit(body: Body, marks: Marks, organisation: str) -> Edit:
+    """Return the insertion of the text footer at the end of a text part."""
+    data = body.encoded.decoded
+    at = len(data.rstrip(b" \t\r\n"))
+    eol = line_break(data)
+    return at, at, eol + eol + footer_text(organisation, marks.stop(), eol.decode("ascii"))
 
 
 def _footer_edit(body: HtmlBody, decision: Decision, marks: Marks, organisation: str, eol: bytes) -> Edit:

@@ -52,10 +52,10 @@ class Cluster:
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
-    def database(self) -> Iterator[str]:
-        """Make an empty database and yield its URL; it is dropped in the end, whoever still uses it."""
+    def database(self, template: str = "template0") -> Iterator[str]:
+        """Make a copy of a database, by default an empty one, and yield its URL; in the end it is dropped."""
         name = f"test_{secrets.token_hex(6)}"
-        self.execute("CREATE DATABASE {}", name)
+        self.execute("CREATE DATABASE {} TEMPLATE {}", name, template)
         try:
             yield self.url(name)
         finally:
@@ -75,11 +75,15 @@ class Cluster:
             for process in stopped:
                 os.kill(process, signal.SIGCONT)
 
+    @staticmethod
+    def name_in(url: str) -> str:
+        """Return the name of the database in a URL."""
+        return url.rpartition("/")[2]
+
     def bytes_of(self, url: str) -> bytes:
         """Return everything that the cluster has on disk of a database, its share of the write-ahead log included."""
-        name = url.rpartition("/")[2]
         self.execute("CHECKPOINT")
-        [(oid,)] = self.execute(f"SELECT oid FROM pg_database WHERE datname = '{name}'")
+        [(oid,)] = self.execute(f"SELECT oid FROM pg_database WHERE datname = '{self.name_in(url)}'")
         files = [*(self.data / "base" / str(oid)).iterdir(), *(self.data / "pg_wal").iterdir()]
         return b"".join(file.read_bytes() for file in files if file.is_file())
 

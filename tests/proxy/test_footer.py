@@ -65,7 +65,7 @@ def test_line_breaks() -> None:
 
 
 def test_text() -> None:
-    """The footer of a text-only message is a signature block with the address to stop."""
-    assert footer_text("Example GmbH", STOP) == (
-        f"-- \nWith your consent, Example GmbH records which links of this message are followed.\nStop this: {STOP}\n"
+    """The footer of a text-only message says who records what, in ASCII, with the address to stop."""
+    assert footer_text("Größe Café", STOP, "\n").decode() == (
+        f"With your consent, Grosse Cafe records which links of this message are followed.\nStop this: {STOP}"
     )

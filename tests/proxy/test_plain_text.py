@@ -1,0 +1,82 @@
+"""Text-only messages: never changed unless the policy asks for it, and then only their links and a footer."""
+
+import pytest
+
+from policies import Decision, MessageClass, Purpose, Reason
+from proxy.message import Reading, read_message
+from proxy.rewrite import tracked
+
+CLICK = Decision(
+    MessageClass.INDIVIDUAL,
+    Reason.TRACKED,
+    {Purpose.OPEN: Reason.PLAIN_TEXT, Purpose.CLICK: Reason.TRACKED, Purpose.DETAIL: Reason.POLICY_OFF},
+    "v1",
+)
+HEAD = b"From: alice@example.org\r\nTo: bob@customer.test\r\nSubject: x\r\nContent-Type: text/plain; charset=utf-8\r\n"
+FOOTER = (
+    b"\r\n\r\nWith your consent, Example GmbH records which links of this message are followed.\r\n"
+    b"Stop this: https://track.test/stop/S\r\n"
+)
+
+
+class Fixed:
+    """Addresses that a test can read."""
+
+    def pixel(self) -> str:
+        """Return a pixel's address, which no text holds."""
+        return "https://track.test/o/P.gif"
+
+    def link(self, number: int, target: str) -> str:
+        """Return a link's address."""
+        return f"https://track.test/l/{number}"
+
+    def stop(self) -> str:
+        """Return the stop page's address."""
+        return "https://track.test/stop/S"
+
+
+def wrapped(body: str, encoding: str = "8bit") -> bytes:
+    """Return the body of a text-only message after rewriting."""
+    raw = HEAD + f"Content-Transfer-Encoding: {encoding}\r\n\r\n".encode() + body.encode() + b"\r\n"
+    message = read_message(raw, Reading(plain_text_links=True))
+    return tracked(message, CLICK, Fixed(), "Example GmbH").raw.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("See https://shop.example/a?b=1&c=2.", "See https://track.test/l/1."),
+        ("(https://shop.example/a) <https://shop.example/b>", "(https://track.test/l/1) <https://track.test/l/2>"),
+        ("Grüße: https://a.example/ü?x https://b.example/", "Grüße: https://a.example/ü?x https://track.test/l/1"),
+        ("https://a.example/\r\n> https://b.example/ quoted", "https://track.test/l/1\r\n> https://b.example/ quoted"),
+        ("https://shop.example/a https://shop.example/unsubscribe", "https://track.test/l/1 https://shop.example/unsubscribe"),
+    ],
+    ids=["sentence", "brackets", "beyond ASCII", "quoted line", "unsubscribe"],
+)  # fmt: skip
+def test_links_in_text(body: str, expected: str) -> None:
+    """25: with plain_text_links every whole address is wrapped, what stands around it stays, and a footer is added."""
+    assert expected.encode() + FOOTER == wrapped(body)
+
+
+def test_soft_break() -> None:
+    """An address over a soft line break is one address."""
+    out = wrapped("See https://shop.exam=\r\nple/a?b=3D1 now", "quoted-printable")
+    assert out.startswith(b"See https://track.test/l/1 now\r\n")
+
+
+def test_without_asking() -> None:
+    """25: without plain_text_links there is nothing to wrap in a text-only message."""
+    raw = HEAD + b"\r\nSee https://shop.example/a\r\n"
+    message = read_message(raw, Reading())
+    assert (0, ()) == (message.facts.links, message.texts)
+
+
+def test_never_beside_html() -> None:
+    """Beside an HTML part the text part stays as it is."""
+    parts = (
+        b"Content-Type: text/plain\r\n\r\nhttps://shop.example/a",
+        b"Content-Type: text/html; charset=utf-8\r\n\r\n<p>x",
+    )
+    raw = b"MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n"
+    raw += b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+    assert () == read_message(raw, Reading(plain_text_links=True)).texts
