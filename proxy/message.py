@@ -25,7 +25,7 @@ _MAX_TEXT_BYTES = 4_194_304
 # What ends a sentence, or closes what was opened before the address, is no part of it.
 _TEXT_URL = re.compile(rb"\bhttps?://[!-;=?-~]*[A-Za-z0-9/#&=_~+%-]", re.IGNORECASE)
 _GOES_ON = re.compile(rb"[!-;=?-~]*+[\x80-\xff]")
-"""An address with characters beyond ASCII, which programs take to be part of it: left alone, for half of it is another."""
+"""An address that goes on beyond ASCII, as programs read it: left alone, for half of it is another address."""
 _PGP = re.compile(rb"-----BEGIN(?:\s|&nbsp;|&#160;|\xa0|\xc2\xa0)++PGP ")
 _SIGNED_TYPES = frozenset({"multipart/signed", "application/pgp-signature", "application/pkcs7-signature",
                            "application/x-pkcs7-signature"})  # fmt: skip

@@ -1,0 +1,133 @@
+"""Postfix as the upstream: a throw-away one in a folder of its own, which touches nothing under /etc/postfix."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.e2e.waiting import free_port, says_hello, until
+from tests.peers import program, require
+
+MAIN = """\
+compatibility_level = 3.6
+queue_directory = {work}/spool
+data_directory = {work}/data
+mail_owner = postfix
+setgid_group = postdrop
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+myhostname = peer.test
+mydestination =
+alias_maps =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+local_header_rewrite_clients =
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_client_connection_count_limit = 0
+smtpd_peername_lookup = no
+smtp_dns_support_level = disabled
+smtputf8_enable = yes
+virtual_mailbox_domains = customer.test
+virtual_mailbox_base = {work}/mail
+virtual_mailbox_maps = regexp:{work}/etc/mailboxes
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+maillog_file = {work}/mail.log
+maillog_file_prefixes = {work}
+"""
+
+MASTER = """\
+127.0.0.1:{port} inet n - n - 20 smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+error unix - - n - - error
+discard unix - - n - - discard
+showq unix n - n - - showq
+proxymap unix - - n - - proxymap
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+virtual unix - n n - - virtual
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+MAILBOXES = """\
+if !/^nobody/
+/@customer\\.test$/ box/
+endif
+"""
+"""Everybody at customer.test has a mailbox (one maildir for all), but for those whose name begins with "nobody"."""
+
+
+class Postfix:
+    """A Postfix of our own. It can be stopped and started again on the same port."""
+
+    def __init__(self, work: Path, command: Path) -> None:
+        self.work = work
+        self._command = [command, "-c", work / "etc"]
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        for name in ("etc", "spool", "data", "mail"):
+            (work / name).mkdir()
+        shutil.chown(work / "data", "postfix")
+        shutil.chown(work / "mail", 65534, 65534)
+        (work / "etc/main.cf").write_text(MAIN.format(work=work))
+        (work / "etc/master.cf").write_text(MASTER.format(port=self.port))
+        (work / "etc/mailboxes").write_text(MAILBOXES)
+        for name in ("postfix-files", "dynamicmaps.cf"):
+            if Path("/etc/postfix", name).exists():
+                shutil.copy(Path("/etc/postfix", name), work / "etc")
+
+    def start(self) -> None:
+        """Start it and wait for its greeting."""
+        with (self.work / "start.log").open("ab") as output:
+            self._process = subprocess.Popen(
+                [*self._command, "start-fg"], stdout=output, stderr=output, stdin=subprocess.DEVNULL
+            )
+        until(lambda: says_hello(self.port), "Postfix greets")
+
+    def stop(self) -> None:
+        """Stop it; nobody listens on its port then."""
+        if self._process is None:
+            return
+        subprocess.run([*self._command, "stop"], capture_output=True, timeout=30, check=False)
+        self._process.wait(30)
+        self._process = None
+
+    def delivered(self, recipient: str) -> list[bytes]:
+        """Return the messages that were delivered to a recipient, oldest first, as their files hold them."""
+        files = sorted((self.work / "mail/box/new").glob("*"), key=lambda file: file.stat().st_mtime_ns)
+        named = b"\nDelivered-To: " + recipient.encode() + b"\n"
+        return [content for content in (file.read_bytes() for file in files) if named in content[:2_000]]
+
+    def next_delivered(self, recipient: str, count: int = 1) -> bytes:
+        """Wait until a recipient has ``count`` messages and return the last."""
+        return until(lambda: self.delivered(recipient)[count - 1 :], f"message {count} for {recipient} is delivered")[
+            -1
+        ]
+
+
+@contextmanager
+def running_postfix() -> Iterator[Postfix]:
+    """Run a Postfix in a temporary folder, and end and remove it afterwards."""
+    postfix_command = program("postfix", Path("/usr/sbin"))
+    if os.geteuid() != 0:
+        require("Postfix can only be started by root")
+    # Not pytest's tmp_path: nobody but its owner may pass through that, and Postfix delivers as somebody else.
+    work = Path(tempfile.mkdtemp(prefix="aboveboard-postfix-"))
+    work.chmod(0o755)
+    postfix = Postfix(work, postfix_command)
+    try:
+        postfix.start()
+        yield postfix
+    finally:
+        postfix.stop()
+        shutil.rmtree(work, ignore_errors=True)
