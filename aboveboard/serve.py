@@ -79,11 +79,11 @@ class Parent:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises ConfigError or LedgerError where it cannot begin."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
         prepare(self._config.ledger.url, self._config.ledger.key_file)
         self._bind()
         self._life = os.pipe()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
         with ExitStack() as stack:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="aboveboard-metrics-"))
             self._environment["PROMETHEUS_MULTIPROC_DIR"] = directory

@@ -294,5 +294,6 @@ def _now() -> datetime:
 def _login() -> str:
     try:
         return getpass.getuser()
-    except OSError:
+    except (OSError, KeyError):
+        # A user id without an entry, as in containers; KeyError before Python 3.13.
         return "unknown"

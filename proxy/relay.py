@@ -103,13 +103,13 @@ def rewrite(
 ) -> tuple[Examination, Outgoing]:
     """Return what goes on, and the examination it goes by, which changes where rewriting turns out not to be possible.
 
-    ``room`` is the largest message the upstream takes, in bytes.
+    ``room`` is the largest message the upstream takes, in bytes, by its own word.
     """
     if not examined.decision.tracked:
         return examined, untracked(examined.message)
     try:
         outgoing = tracked(examined.message, examined.decision, marks, conduct.organisation, eight_bit=eight_bit)
-        if room is not None and len(outgoing.raw) > room:
+        if room is not None and len(outgoing.raw) > room - _margin(room):
             raise TooLarge("the rewritten message")
         if not any(change.what in ("pixel", "link") for change in outgoing.changes):
             raise TooLarge("every link would become too long")
@@ -118,6 +118,14 @@ def rewrite(
     except TooLarge:
         return again(conduct, examined, Reason.TOO_LARGE), untracked(examined.message)
     return examined, outgoing
+
+
+def _margin(room: int) -> int:
+    """Return how far below its limit the upstream must be left: it counts trace fields and its own records too.
+
+    Postfix's ``message_size_limit`` is on its queue file, a byte or two longer per line than the message.
+    """
+    return 4_096 + room // 50
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,6 @@ def may_lead_to(target: str) -> bool:
 
 
 def _place(target: str) -> str:
-    """Return what is recorded of a destination: host, port and path, no query (it may name a person)."""
+    """Return what is recorded of a destination: host and path, no query (it may name a person)."""
     parts = urlsplit(target)
-    return f"{parts.netloc}{parts.path}"[:500]
+    return f"{parts.hostname}{parts.path}"[:500]
