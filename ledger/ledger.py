@@ -117,17 +117,19 @@ class Ledger:
             waiting.cancel()
             if decided.decision.tracked:
                 # It may be in the commit under way; this comes with a later one.
-                self._later(self._writer.pile("void", decisions.void, (decided.id, Reason.LEDGER_UNAVAILABLE)))
+                self._later(
+                    self._writer.pile("void", decisions.void, (decided.id, Reason.LEDGER_UNAVAILABLE), awaited=False)
+                )
             return False
         return True
 
     def record_outcome(self, message_id: str, outcome: Outcome) -> None:
         """Have what the upstream said recorded with the next commit; nobody waits for it."""
-        self._later(self._writer.pile("outcome", decisions.record_outcomes, (message_id, outcome)))
+        self._later(self._writer.pile("outcome", decisions.record_outcomes, (message_id, outcome), awaited=False))
 
     def void_decision(self, message_id: str, reason: Reason) -> None:
         """Have it recorded that a message went out untracked after all."""
-        self._later(self._writer.pile("void", decisions.void, (message_id, reason)))
+        self._later(self._writer.pile("void", decisions.void, (message_id, reason), awaited=False))
 
     def _later(self, future: asyncio.Future[Any]) -> None:
         def finished(done: asyncio.Future[Any]) -> None:

@@ -22,6 +22,10 @@ ManyWork = Callable[[AsyncConnection, list[Any]], Awaitable[None]]
 
 _TRIES = 3
 
+PAUSE_SECONDS = 0.004
+"""Between two commits of one process: SQLite has one writer at a time, and the other processes must get their turn."""
+UNAWAITED_SECONDS = 0.05
+
 log = structlog.get_logger()
 
 
@@ -78,14 +82,21 @@ class Writer:
         self._wake.set()
         return future
 
-    def pile(self, kind: str, work: ManyWork, item: Any) -> asyncio.Future[None]:
-        """Add an item to the pile that ``work`` writes at once; the future is done when it is on disk."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def pile(self, kind: str, work: ManyWork, item: Any, *, awaited: bool = True) -> asyncio.Future[None]:
+        """Add an item to the pile that ``work`` writes at once; the future is done when it is on disk.
+
+        One that nobody waits for joins the next commit that somebody waits for, or makes one a little later.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
         if self._closing:
             self._fail([future], LedgerUnavailable("The ledger is closed."))
             return future
         self._piles.setdefault(kind, _Pile(work)).items.append((item, future))
-        self._wake.set()
+        if awaited:
+            self._wake.set()
+        else:
+            loop.call_later(UNAWAITED_SECONDS, self._wake.set)
         return future
 
     async def _run(self) -> None:
@@ -97,6 +108,8 @@ class Writer:
             if jobs or piles:
                 # In one order everywhere, so that two processes do not wait for each other's rows.
                 await self._commit(jobs, [piles[kind] for kind in sorted(piles)])
+                if not self._closing:
+                    await asyncio.sleep(PAUSE_SECONDS)
 
     async def _commit(self, jobs: list[_Job], piles: list[_Pile]) -> None:
         waiting = [job.done for job in jobs] + [done for pile in piles for _, done in pile.items]

@@ -90,7 +90,6 @@ class QuotedPrintable(Encoded):
     _ALLOWED = bytes([*b"\t\r\n", *range(0x20, 0x7F)])
     _BAD_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?(?:\n|\Z))")
     _PADDING = (b" \n", b"\t\n", b" \r\n", b"\t\r\n")
-    _ATOM = re.compile(rb"=[0-9A-Fa-f]{2}|[^=]")
     _LINE_END_SPACE = re.compile(rb"[ \t](?=\r?\n)")
 
     def __init__(self, content: bytes) -> None:
@@ -141,14 +140,17 @@ class QuotedPrintable(Encoded):
         """Return where in the encoded content the decoded offset lies."""
         line = table.line_of(offset)
         rest = offset - table.decoded[line]
-        for atom in self._ATOM.finditer(self._content, table.encoded[line], table.content_end(line)):
-            if rest == 0:
-                return atom.start()
-            rest -= 1
-        # Behind the characters of a line only its line break is left, and padding that decoders drop.
-        if rest:
-            raise Unparsable("an edit begins or ends inside a line break")
-        return table.content_end(line)
+        at, end = table.encoded[line], table.content_end(line)
+        while True:
+            escape = self._content.find(b"=", at, end)
+            plain = (escape if escape != -1 else end) - at
+            if rest <= plain:
+                return at + rest
+            # Behind the characters of a line only its line break is left, and padding that decoders drop.
+            if escape == -1:
+                raise Unparsable("an edit begins or ends inside a line break")
+            rest -= plain + 1
+            at = escape + 3
 
 
 def _characters(line: bytes) -> int:

@@ -48,7 +48,7 @@ class Cluster:
     def execute(self, statement: str, *names: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement outside a transaction, with names put in place of ``{}``, and return its rows."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
-            cursor = connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+            cursor = connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager

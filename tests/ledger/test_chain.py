@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-import subprocess
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import Connection, delete, func, select, update
 
 from ledger import chain
-from ledger.chain import GENESIS, Flaw, HeadFile, Verification
+from ledger.chain import Flaw, HeadFile, Verification
 from ledger.consent import Person
+from ledger.database import GENESIS
 from ledger.keys import KeyFile, Keyring
 from ledger.ledger import Ledger, LedgerSettings
 from ledger.schema import chain_head, consent_event, consent_personal
@@ -304,21 +305,19 @@ asyncio.run(main(*sys.argv[1:5], int(sys.argv[5])))
 
 async def test_four_processes_make_one_chain(ledger: Ledger, url: str, key_file: Path, head_file: HeadFile) -> None:
     """Four processes that record a thousand grants each at the same time end with one chain without a gap."""
-    arguments = [sys.executable, "-c", _PROCESS, url, str(head_file.path), str(key_file)]
+    arguments = ["-c", _PROCESS, url, str(head_file.path), str(key_file)]
     processes = [
-        subprocess.Popen([*arguments, str(number), str(EVENTS_EACH)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, str(number), str(EVENTS_EACH), stdin=PIPE, stdout=PIPE, stderr=PIPE
+        )
         for number in range(PROCESSES)
     ]
     for process in processes:
         assert process.stdout is not None
-        assert b"ready\n" == process.stdout.readline()
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write(b"go\n")
-        process.stdin.flush()
-    ended = await asyncio.gather(*(asyncio.to_thread(process.communicate, timeout=90) for process in processes))
+        assert b"ready\n" == await process.stdout.readline()
+    ended = await asyncio.gather(*(asyncio.wait_for(process.communicate(b"go\n"), 90) for process in processes))
 
-    assert [(b"", None)] * PROCESSES == ended
+    assert [(b"", b"")] * PROCESSES == ended
     assert [0] * PROCESSES == [process.returncode for process in processes]
     assert Verification(PROCESSES * EVENTS_EACH, []) == await ledger.verify()
     with by_hand(url) as connection:

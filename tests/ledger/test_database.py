@@ -170,7 +170,7 @@ def test_two_that_start_together_agree_on_the_key_file(
     upgrade(Place(empty_url))
     together = threading.Barrier(2)
     make = KeyFile.new
-    problems: list[BaseException] = []
+    problems: list[Exception] = []
 
     def slow() -> KeyFile:
         try:
@@ -182,7 +182,7 @@ def test_two_that_start_together_agree_on_the_key_file(
     def start() -> None:
         try:
             match_keys(Place(empty_url), key_file)
-        except BaseException as problem:
+        except LedgerError as problem:
             problems.append(problem)
 
     monkeypatch.setattr(KeyFile, "new", slow)
@@ -240,8 +240,9 @@ async def test_sqlite_commits_are_on_disk(tmp_path: Path) -> None:
     found: list[Any] = []
     for transaction in (opened.writing, opened.reading):
         async with transaction() as connection:
-            for pragma in ("journal_mode", "synchronous"):
-                found.append((await connection.exec_driver_sql(f"PRAGMA {pragma}")).scalar())
+            journal = await connection.exec_driver_sql("PRAGMA journal_mode")
+            synchronous = await connection.exec_driver_sql("PRAGMA synchronous")
+            found += [journal.scalar(), synchronous.scalar()]
     await opened.close()
 
     assert ["wal", 2, "wal", 2] == found
@@ -260,10 +261,14 @@ async def test_database_makes_no_file(tmp_path: Path) -> None:
 
 async def test_failed_transaction_leaves_nothing(database: Database, url: str) -> None:
     """What was written before an error is taken back, and the next transaction works."""
-    with pytest.raises(LedgerUnavailable, match="The ledger does not answer"):
+
+    async def fail() -> None:
         async with database.writing() as connection:
             await connection.execute(insert(meta).values(name="a", value="b"))
             await connection.exec_driver_sql("SELECT nothing FROM nowhere")
+
+    with pytest.raises(LedgerUnavailable, match="The ledger does not answer"):
+        await fail()
     async with database.writing() as connection:
         await connection.execute(insert(meta).values(name="c", value="d"))
 

@@ -68,7 +68,9 @@ def test_file_is_for_its_owner_only_beside_a_leftover(path: Path) -> None:
 def test_file_outlives_a_power_cut(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Content and name of a key file are on disk before anything relies on it, the content first."""
     synced: list[str] = []
-    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    )
     rotate(path, 1)
 
     assert [f"{path}.new", str(path.parent)] == synced
@@ -107,7 +109,7 @@ def test_anything_else_is_not_a_key_file(path: Path, content: bytes) -> None:
 
 def test_missing_file_is_named() -> None:
     """Without a key file the sentence says which one."""
-    with pytest.raises(LedgerError, match="/nowhere/aboveboard.key is missing"):
+    with pytest.raises(LedgerError, match=r"/nowhere/aboveboard\.key is missing"):
         Keyring.load(Path("/nowhere/aboveboard.key"))
 
 
@@ -274,9 +276,11 @@ def test_hashes_need_the_key() -> None:
     assert Keyring(KeyFile.new()).folded("a@example.org") != Keyring(KeyFile.new()).folded("a@example.org")
 
 
-@pytest.mark.parametrize("address", ["\udcff@example.org", "\ud800@example.org", "", "@", "\0@\0"])
-def test_every_text_has_a_hash(address: str) -> None:
+@pytest.mark.parametrize("code", [0, 0xD800, 0xDCFF, 0x1F600], ids=hex)
+def test_every_text_has_a_hash(code: int) -> None:
     """No address, however broken, stops a look-up."""
+    address = f"{chr(code)}@example.org"
+
     assert 64 == len(Keyring.throwaway().exact(address))
     assert 64 == len(Keyring.throwaway().folded(address))
 

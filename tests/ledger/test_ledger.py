@@ -1,7 +1,6 @@
 """The ledger as its users see it: what it answers when it cannot, and when it can again."""
 
 import asyncio
-import os
 import sqlite3
 import threading
 import time
@@ -167,7 +166,7 @@ async def test_deleted_file_is_missed(file_url: str, path: Path, key_file: Path)
             with pytest.raises(LedgerUnavailable, match=r"The ledger's file is missing\."):
                 await refused
 
-    assert {"aboveboard.key", "head"} == set(os.listdir(path.parent))
+    assert {"aboveboard.key", "head"} == {file.name for file in path.parent.iterdir()}
 
 
 @pytest.mark.parametrize("asked_between", [True, False], ids=["missed", "not missed"])

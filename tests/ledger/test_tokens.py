@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger import tokens
 from ledger.keys import KeyFile, Keyring
 from ledger.tokens import (
     Click,
@@ -110,13 +109,13 @@ def test_marks_stop_is_the_recipients() -> None:
 
 def test_sender_link_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """The link to a sender's pages opens nothing after its time."""
-    monkeypatch.setattr(tokens.time, "time", lambda: 1_000_000.0)
+    monkeypatch.setattr("ledger.tokens.time.time", lambda: 1_000_000.0)
     token = token_of(sender_url(KEYRING, URL, MAX, 60))
-    monkeypatch.setattr(tokens.time, "time", lambda: 1_000_059.0)
+    monkeypatch.setattr("ledger.tokens.time.time", lambda: 1_000_059.0)
 
     assert KEYRING.folded(MAX) == open_sender(KEYRING, token)
 
-    monkeypatch.setattr(tokens.time, "time", lambda: 1_000_060.0)
+    monkeypatch.setattr("ledger.tokens.time.time", lambda: 1_000_060.0)
 
     assert None is open_sender(KEYRING, token)
 
