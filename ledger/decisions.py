@@ -71,7 +71,11 @@ async def record(connection: AsyncConnection, rows: list[dict[str, Any]]) -> Non
 
 
 async def _count(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    counts = Counter((row["decided_at"][:10], row["class"], row["reason"]) for row in rows)
+    await _add(connection, Counter((row["decided_at"][:10], row["class"], row["reason"]) for row in rows))
+
+
+async def _add(connection: AsyncConnection, counts: Counter[tuple[str, str, str]]) -> None:
+    """Add to the counts by day, class and reason; what is taken off is negative."""
     dialect_insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
     statement = dialect_insert(decision_count)
     statement = statement.on_conflict_do_update(
@@ -82,8 +86,10 @@ async def _count(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) ->
     values = [
         {"day": day, "class": class_, "reason": reason, "count": count}
         for (day, class_, reason), count in sorted(counts.items())
+        if count
     ]
-    await connection.execute(statement, values)
+    if values:
+        await connection.execute(statement, values)
 
 
 async def record_outcomes(connection: AsyncConnection, outcomes: list[tuple[str, Outcome]]) -> None:
@@ -95,7 +101,15 @@ async def record_outcomes(connection: AsyncConnection, outcomes: list[tuple[str,
 
 
 async def void(connection: AsyncConnection, ids: list[tuple[str, Reason]]) -> None:
-    """Mark messages whose decision was recorded but that went out untracked after all."""
+    """Mark messages whose decision was recorded but that went out untracked after all, and count them as such."""
+    reasons = dict(ids)
+    columns = (message.c.id, message.c.decided_at, message.c["class"], message.c.reason)
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for row in await connection.execute(select(*columns).where(message.c.id.in_(reasons)).with_for_update()):
+        day, message_class = row.decided_at[:10], row._mapping["class"]
+        counts[day, message_class, row.reason] -= 1
+        counts[day, message_class, reasons[row.id].value] += 1
+    await _add(connection, counts)
     statement = (
         update(message)
         .where(message.c.id == bindparam("message"))

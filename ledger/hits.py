@@ -130,11 +130,12 @@ async def _recent(connection: AsyncConnection, hits: list[Hit]) -> dict[_Key, _R
     }
 
 
-async def forget(connection: AsyncConnection, folded_hash: str) -> int:
-    """Delete every hit of a person's messages and return how many there were."""
+async def forget(connection: AsyncConnection, folded_hash: str, purposes: Iterable[Purpose]) -> int:
+    """Delete the hits of a person's messages that were recorded for these purposes; return how many there were."""
     theirs = select(message.c.id).where(message.c.folded_hash == folded_hash)
     await connection.execute(theirs.order_by(message.c.id).with_for_update())
-    return (await connection.execute(delete(hit).where(hit.c.message_id.in_(theirs)))).rowcount
+    statement = delete(hit).where(hit.c.message_id.in_(theirs), hit.c.purpose.in_([one.value for one in purposes]))
+    return (await connection.execute(statement)).rowcount
 
 
 async def holdings(connection: AsyncConnection, folded_hash: str) -> dict[str, int]:

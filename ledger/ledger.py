@@ -174,14 +174,14 @@ class Ledger:
         await self._advance(await self._writer.job(work))
 
     async def refuse(self, person: Person, purposes: Sequence[Purpose], act: Act, *, keep_hits: bool = False) -> None:
-        """Record a refusal, and delete the hits so far unless they are to be kept. Raises LedgerUnavailable."""
+        """Record a refusal, and delete these purposes' hits unless they are to be kept. Raises LedgerUnavailable."""
         said = self._settings.notice
 
         async def work(connection: AsyncConnection) -> tuple[int, str] | None:
             await self._keep_notice(connection)
             head = await consent.refuse(connection, self.keyring, person, purposes, act, said, _now())
             if not keep_hits:
-                await hits.forget(connection, person.folded_hash)
+                await hits.forget(connection, person.folded_hash, purposes)
             return head
 
         await self._advance(await self._writer.job(work))
