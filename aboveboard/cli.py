@@ -13,7 +13,7 @@ from aboveboard import compose, logs
 from aboveboard.config import Config, ConfigError, json_schema, load, without_effect
 from aboveboard.explain import as_text, explain_message, rewrite_message
 from ledger.consent import VALIDITY, Act, Person
-from ledger.database import Place, match_keys, prepare, upgrade
+from ledger.database import Place, match_keys, upgrade
 from ledger.errors import LedgerError
 from ledger.keys import KeyFile, Keyring
 from ledger.ledger import Ledger
@@ -59,6 +59,19 @@ class PurposeList(click.ParamType[frozenset[Purpose]]):
             self.fail(f"{value!r}: purposes are {', '.join(Purpose)}.", param, ctx)
 
 
+class Text(click.ParamType[str]):
+    """Text that is not blank."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text."""
+        if not str(value).strip():
+            self.fail("must not be empty.", param, ctx)
+        return str(value)
+
+
+TEXT = Text()
 _ADDRESS = MailAddress()
 _config_option = click.option(
     "--config",
@@ -66,7 +79,7 @@ _config_option = click.option(
     envvar="ABOVEBOARD_CONFIG",
     default="aboveboard.toml",
     show_default=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, readable=False),
     help="The configuration file; also by $ABOVEBOARD_CONFIG.",
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -89,7 +102,7 @@ def _with_ledger(config: Config, work: Callable[[Ledger], Awaitable[Result]]) ->
     """Open the ledger, have the work done, and close it. Ends the command with one sentence where it fails."""
 
     async def run() -> Result:
-        prepare(config.ledger.url, config.ledger.key_file)
+        compose.make_ready(config)
         async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
             return await work(ledger)
 
@@ -103,12 +116,13 @@ def _with_ledger(config: Config, work: Callable[[Ledger], Awaitable[Result]]) ->
 @click.version_option(package_name="aboveboard")
 def main() -> None:
     """An SMTP relay that tracks mail only where policy and the recipient's recorded consent allow it."""
-    logs.set_up()
+    logs.set_up(serving=False)
 
 
 def _serve(config_path: Path, parts: list[str], workers: int) -> None:
     from aboveboard.serve import Parent
 
+    logs.set_up(serving=True)
     config = _load(config_path)
     try:
         Parent(config, config_path.absolute(), parts, workers).run()
@@ -157,6 +171,7 @@ def worker(part: str, config_path: Path, sockets: str, ready: int, life: int) ->
     """Run one worker, on what the parent hands over."""
     from aboveboard.worker import run
 
+    logs.set_up(serving=True)
     try:
         run(part, _load(config_path), [int(number) for number in sockets.split(",")], ready, life)
     except ConfigError as error:
@@ -181,12 +196,14 @@ def demo(smtp_port: int, web_port: int, mailbox_port: int) -> None:
 @click.option("--online", is_flag=True, help="Also try certificates, upstream and public_url.")
 def check(config_path: Path, online: bool) -> None:
     """Check the configuration; every error is named by its key path."""
-    from aboveboard.online import try_everything
+    from aboveboard.online import local_problems, try_everything
 
     config = _load(config_path)
     for sentence in without_effect(config):
         click.echo(f"note: {sentence}")
-    problems = asyncio.run(try_everything(config)) if online else []
+    problems = local_problems(config)
+    if online:
+        problems += asyncio.run(try_everything(config))
     if problems:
         _fail(*problems)
     click.echo(f"{config_path}: everything is in order.")
@@ -231,15 +248,23 @@ def explain(file: Path, config_path: Path, mail_from: str, rcpt: tuple[str, ...]
 
 @main.command()
 @_message_command
-@click.option("--assume-consent", type=PurposeList(), default=frozenset(), help="Purposes to take as granted.")
+@click.option(
+    "--assume-consent", type=PurposeList(), default=frozenset(), help="Purposes to take as granted, like open,click."
+)
 def rewrite(
     file: Path, config_path: Path, mail_from: str, rcpt: tuple[str, ...], assume_consent: frozenset[Purpose]
 ) -> None:
-    """Print the outgoing bytes of a message, without the Received line. Nothing is sent or recorded."""
+    """Print the outgoing bytes of a message as if nobody had agreed, or with --assume-consent as if they had.
+
+    Without the Received line; recorded consent is not looked up (explain does that), nothing is sent or recorded.
+    """
     config = _load(config_path)
     outgoing = asyncio.run(rewrite_message(config, _raw(file), Envelope(mail_from, rcpt), assume_consent))
-    sys.stdout.buffer.write(outgoing)
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(outgoing)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        _fail(f"The message could not be written out: {error.strerror}.")
 
 
 @main.group()
@@ -250,8 +275,8 @@ def consent() -> None:
 @consent.command()
 @click.argument("address", type=_ADDRESS)
 @click.option("--purpose", "purposes", type=_PURPOSES, multiple=True, required=True, help="What was agreed to.")
-@click.option("--method", required=True, help="How it was given: paper, phone, form …")
-@click.option("--evidence", default="", help="Where the proof is and what it says.")
+@click.option("--method", type=TEXT, required=True, help="How it was given: paper, phone, form …")
+@click.option("--evidence", default="", help="Where the proof is and what it says; a grant needs it.")
 @_config_option
 def grant(address: str, purposes: tuple[str, ...], method: str, evidence: str, config_path: Path) -> None:
     """Record that a person agreed, with evidence of it."""
@@ -274,11 +299,14 @@ def withdraw(address: str, purposes: tuple[str, ...], method: str, keep_hits: bo
     chosen = [purpose for purpose in Purpose if purpose.value in purposes or not purposes]
     act = Act("admin", method, Assurance.ASSERTED, "recorded by an administrator")
 
-    async def work(ledger: Ledger) -> None:
-        await ledger.refuse(Person.of(ledger.keyring, address), chosen, act, keep_hits=keep_hits)
+    async def work(ledger: Ledger) -> bool:
+        return await ledger.refuse(Person.of(ledger.keyring, address), chosen, act, keep_hits=keep_hits)
 
-    _with_ledger(config, work)
-    click.echo(f"Recorded: {address} refuses {', '.join(chosen)}.")
+    if not _with_ledger(config, work):
+        click.echo(f"Nothing new to record: {address} has refused {', '.join(chosen)} already.")
+        return
+    kept = "are kept" if keep_hits else "are deleted"
+    click.echo(f"Recorded: {address} refuses {', '.join(chosen)}. Hits so far {kept}; only they can agree again.")
 
 
 @consent.command()

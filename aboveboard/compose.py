@@ -7,7 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aboveboard.config import Config, ConfigError, ListenerSection, UpstreamSection
-from ledger.database import Place
+from ledger.chain import HeadFile
+from ledger.database import Place, prepare
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
 from ledger.notice import Notice, built_in
@@ -87,6 +88,12 @@ def periods(config: Config) -> Periods:
         messages=timedelta(days=retention.messages_days),
         decisions=timedelta(days=retention.decisions_days),
     )
+
+
+def make_ready(config: Config) -> None:
+    """Make the ledger ready for use. Raises LedgerError, and LedgerMissing where it must not be begun anew."""
+    head = HeadFile(head_file(config)).read()
+    prepare(config.ledger.url, config.ledger.key_file, begun=head is not None and head[0] > 0)
 
 
 def head_file(config: Config) -> Path:

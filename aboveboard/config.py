@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from policies.policy import PolicyModel, Section
+from proxy.upstream import DEFAULT_PORTS
 
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
 _DOMAIN = re.compile(
@@ -224,7 +225,7 @@ def load(path: Path) -> Config:
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}."]) from error
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}; --config names another file."]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: is not UTF-8 text."]) from error
     except tomllib.TOMLDecodeError as error:
@@ -332,7 +333,22 @@ def _cross_checks(config: Config) -> list[str]:
         problems += _listener_checks(f"relay.listener[{at}]", listener)
     for at, upstream in enumerate(config.relay.upstream):
         problems += _upstream_checks(f"relay.upstream[{at}]", upstream)
+        problems += _loop_checks(f"relay.upstream[{at}]", upstream, config.relay.listener)
     return problems
+
+
+def _loop_checks(path: str, upstream: UpstreamSection, listeners: list[ListenerSection]) -> list[str]:
+    """Find an upstream that is this relay itself: it would connect to itself without end."""
+    parts = urlsplit(upstream.url)
+    if not is_loopback(parts.hostname or ""):
+        return []
+    ports = {port for host, port in map(split_address, (one.address for one in listeners)) if _is_here(host)}
+    same = (parts.port or DEFAULT_PORTS[parts.scheme]) in ports
+    return [f"{path}.url: is a listener of this relay; name the mail server behind it."] if same else []
+
+
+def _is_here(host: str) -> bool:
+    return is_loopback(host) or host in ("0.0.0.0", "::")  # noqa: S104  # an address to compare with
 
 
 def _listener_checks(path: str, listener: ListenerSection) -> list[str]:

@@ -6,9 +6,9 @@ import sys
 import structlog
 
 
-def set_up(*, debug: bool = False) -> None:
-    """Configure logging for this process."""
-    level = logging.DEBUG if debug else logging.INFO
+def set_up(*, serving: bool) -> None:
+    """Configure logging for this process; a command that answers a person says only what went wrong beside that."""
+    level = logging.INFO if serving else logging.ERROR
     processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

@@ -1,4 +1,4 @@
-"""``check --online``: tries what the configuration promises, from this machine, and says what is wrong."""
+"""``check``, and ``check --online``: tries what the configuration promises, and says what is wrong."""
 
 import asyncio
 import json
@@ -7,20 +7,40 @@ from urllib.request import urlopen
 
 from aboveboard import compose
 from aboveboard.config import Config, ConfigError
+from ledger.database import Place
+from ledger.errors import LedgerError
+from ledger.keys import KeyFile
 from proxy.reply import ReplyError
 from proxy.upstream import Connection, Route
 
 _SECONDS = 10.0
 
 
-async def try_everything(config: Config) -> list[str]:
-    """Return one sentence for everything that does not work: certificates, upstreams, public_url."""
+def local_problems(config: Config) -> list[str]:
+    """Return one sentence for everything on this machine that would stop `serve`: certificates, ledger driver, keys."""
     problems: list[str] = []
     for at, section in enumerate(config.relay.listener):
         try:
             compose.listener(at, section)
         except ConfigError as error:
             problems += error.problems
+    try:
+        Place(config.ledger.url)
+    except LedgerError as error:
+        problems.append(f"ledger.url: {error}")
+    try:
+        KeyFile.read(config.ledger.key_file)
+    except FileNotFoundError:
+        # Made at the first start, unless the ledger has been written with one: serve sees to that.
+        return problems
+    except LedgerError as error:
+        problems.append(f"ledger.key_file: {error}")
+    return problems
+
+
+async def try_everything(config: Config) -> list[str]:
+    """Return one sentence for everything out there that does not work: upstreams, public_url."""
+    problems: list[str] = []
     try:
         routes = compose.upstreams(config).routes
     except ConfigError as error:

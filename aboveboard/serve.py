@@ -20,9 +20,10 @@ import structlog
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from aboveboard import compose
 from aboveboard.config import Config, ConfigError, split_address
 from aboveboard.worker import DRAIN_SECONDS
-from ledger.database import prepare
+from ledger.errors import LedgerMissing
 
 BACKLOG = 511
 START_SECONDS = 60.0
@@ -78,10 +79,10 @@ class Parent:
         self._environment = dict(os.environ)
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT. Raises ConfigError or LedgerError where it cannot begin."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        """Serve until SIGTERM, SIGINT or SIGHUP. Raises ConfigError or LedgerError where it cannot begin."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: self._stop.set())
-        prepare(self._config.ledger.url, self._config.ledger.key_file)
+        self._make_ledger_ready()
         self._bind()
         self._life = os.pipe()
         with ExitStack() as stack:
@@ -93,10 +94,17 @@ class Parent:
                     self._workers += [self._start(part) for _ in range(self._count)]
                 for worker in self._workers:
                     self._wait_until_ready(worker)
-                log.info("serve.ready", parts=list(self._parts), workers=self._count)
+                log.info("serve.ready", workers=self._count, **self._places())
                 self._watch()
             finally:
                 self._end()
+
+    def _make_ledger_ready(self) -> None:
+        try:
+            compose.make_ready(self._config)
+        except LedgerMissing as missing:
+            # Mail must flow and links must lead on; what is missing shows in /health, and as ledger_unavailable.
+            log.error("serve.ledger_missing", why=str(missing))
 
     def _bind(self) -> None:
         places = [
@@ -111,6 +119,13 @@ class Parent:
         except ConfigError:
             self._close_sockets()
             raise
+
+    def _places(self) -> dict[str, list[str]]:
+        """Return where each part listens."""
+        return {
+            part: [":".join(map(str, one.getsockname()[:2])) for one in sockets]
+            for part, sockets in self._sockets.items()
+        }
 
     def _close_sockets(self) -> None:
         for one in itertools.chain(*self._sockets.values()):

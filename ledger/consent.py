@@ -107,7 +107,7 @@ async def grant(
     head = await chain.lock(connection)
     if act.assurance is not Assurance.MAILBOX_PROVEN:
         if not act.evidence.strip():
-            raise ConsentRefused("A grant recorded for somebody else needs evidence of how they gave it.")
+            raise ConsentRefused("A grant recorded for somebody else needs evidence of how they gave it (--evidence).")
         before = await consent_of(connection, person)
         refused = [purpose for purpose in purposes if before.on(purpose).state in REFUSALS]
         if refused:

@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,7 +20,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from ledger.errors import LedgerContended, LedgerError, LedgerUnavailable
+from ledger.errors import LedgerContended, LedgerError, LedgerMissing, LedgerUnavailable
 from ledger.keys import KeyFile, Keyring
 from ledger.schema import chain_head, meta
 
@@ -43,6 +44,8 @@ class Place:
             self.sqlite = Path(parsed.database)
         elif parsed.get_backend_name() != "postgresql":
             raise LedgerError("The ledger is a sqlite:/// or a postgresql:// URL.")
+        elif find_spec("psycopg") is None:
+            raise LedgerError("A ledger in PostgreSQL needs a driver: install aboveboard with its extra, postgres.")
         self._url = parsed
 
     def url(self, driver: str, mode: str = "rw") -> URL:
@@ -86,7 +89,8 @@ def _synchronous(place: Place, mode: str) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
     except SQLAlchemyError as error:
-        raise LedgerError(f"The ledger cannot be opened: {_cause(error)}.") from error
+        where = f"The ledger's file {place.sqlite}" if place.sqlite is not None else "The ledger"
+        raise LedgerError(f"{where} cannot be opened: {_cause(error)}.") from error
     finally:
         engine.dispose()
 
@@ -106,10 +110,21 @@ def _alembic(connection: Connection | None = None) -> Config:
 
 def upgrade(place: Place) -> None:
     """Bring the ledger's tables up to this version, creating an SQLite file where there is none."""
-    with _synchronous(place, "rwc") as connection:
+    _create(place)
+    with _synchronous(place, "rw") as connection:
         command.upgrade(_alembic(connection), "head")
         if connection.execute(select(chain_head.c.id)).first() is None:
             connection.execute(insert(chain_head).values(id=1, sequence=0, row_hash=GENESIS))
+
+
+def _create(place: Place) -> None:
+    """Create an SQLite file where there is none, for its owner's eyes only, and so will be its companions."""
+    if place.sqlite is None or place.sqlite.exists():
+        return
+    try:
+        place.sqlite.touch(mode=0o600)
+    except OSError as error:
+        raise LedgerError(f"The ledger's file {place.sqlite} cannot be made: {error.strerror}.") from error
 
 
 def check_version(place: Place) -> None:
@@ -145,9 +160,17 @@ def match_keys(place: Place, key_file: Path) -> None:
             )
 
 
-def prepare(url: str, key_file: Path) -> None:
-    """Make the ledger ready: migrate an SQLite file (creating it), check a PostgreSQL one, and match the key file."""
+def prepare(url: str, key_file: Path, *, begun: bool = False) -> None:
+    """Make the ledger ready: migrate an SQLite file (creating it), check a PostgreSQL one, and match the key file.
+
+    ``begun`` says that consent events have been recorded: then a missing file is no reason to begin anew, and
+    LedgerMissing is raised.
+    """
     place = Place(url)
+    if place.sqlite is not None and begun and not place.sqlite.exists():
+        raise LedgerMissing(
+            f"The ledger's file {place.sqlite} is missing, and consent was recorded in it: put it back from a backup."
+        )
     if place.sqlite is not None:
         upgrade(place)
     else:
@@ -186,7 +209,8 @@ class Database:
         if self._place.sqlite is None:
             # Whoever reads sees one state of the ledger, however many queries it takes; SQLite cannot do otherwise.
             isolation = "READ COMMITTED" if writes else "REPEATABLE READ"
-            return create_async_engine(url, pool_size=2, max_overflow=8, isolation_level=isolation)
+            # A connection that the server has closed meanwhile must not cost a message its decision.
+            return create_async_engine(url, pool_size=2, max_overflow=8, isolation_level=isolation, pool_pre_ping=True)
         engine = create_async_engine(url, pool_size=2, max_overflow=8)
         _set_up_sqlite(engine.sync_engine, "BEGIN IMMEDIATE" if writes else "BEGIN", patient=False)
         return engine

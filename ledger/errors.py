@@ -13,5 +13,9 @@ class LedgerContended(LedgerUnavailable):
     """The database took a transaction back for the sake of another one; the same again will do."""
 
 
+class LedgerMissing(LedgerError):
+    """The ledger has been there and is not any more; a new one in its place would forget every refusal."""
+
+
 class ConsentRefused(LedgerError):
     """A grant cannot be recorded: the person has refused, or the evidence is missing."""

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ class KeyFile:
         except FileNotFoundError:
             raise
         except (OSError, ValueError, KeyError, TypeError, OverflowError, binascii.Error) as error:
-            raise LedgerError(f"The key file {path} cannot be read as one ({type(error).__name__}).") from error
+            if isinstance(error, OSError):
+                raise LedgerError(f"The key file {path} cannot be read: {error.strerror}.") from error
+            raise LedgerError(f"The key file {path} is damaged: put it back from a backup.") from error
 
     @classmethod
     def _from_json(cls, content: dict[str, Any]) -> "KeyFile":
@@ -76,8 +79,7 @@ class KeyFile:
         try:
             descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                # A leftover of an earlier try keeps the rights it had.
-                os.fchmod(descriptor, 0o600)
+                _take_rights(path, descriptor)
                 json.dump(content, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
@@ -100,6 +102,21 @@ class KeyFile:
         if new_id > _MAX_KEY_ID:
             raise LedgerError(f"The key file holds {_MAX_KEY_ID} token keys already; no more can be told apart.")
         return KeyFile(self.lookup, {**self.tokens, new_id: secrets.token_bytes(_KEY_BYTES)}, self.sealing)
+
+
+def _take_rights(path: Path, descriptor: int) -> None:
+    """Give a new key file the owner and rights of the one it takes the place of; else it is its owner's alone.
+
+    Root may rotate the keys of a service that runs as somebody else, who must still be able to read them.
+    """
+    try:
+        before = path.stat()
+    except FileNotFoundError:
+        os.fchmod(descriptor, 0o600)
+        return
+    with suppress(PermissionError):
+        os.fchown(descriptor, before.st_uid, before.st_gid)
+    os.fchmod(descriptor, before.st_mode & 0o640)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -173,8 +173,11 @@ class Ledger:
 
         await self._advance(await self._writer.job(work))
 
-    async def refuse(self, person: Person, purposes: Sequence[Purpose], act: Act, *, keep_hits: bool = False) -> None:
-        """Record a refusal, and delete these purposes' hits unless they are to be kept. Raises LedgerUnavailable."""
+    async def refuse(self, person: Person, purposes: Sequence[Purpose], act: Act, *, keep_hits: bool = False) -> bool:
+        """Record a refusal, and delete these purposes' hits unless they are to be kept. Raises LedgerUnavailable.
+
+        Returns False where everything had been refused already.
+        """
         said = self._settings.notice
 
         async def work(connection: AsyncConnection) -> tuple[int, str] | None:
@@ -184,7 +187,9 @@ class Ledger:
                 await hits.forget(connection, person.folded_hash, purposes)
             return head
 
-        await self._advance(await self._writer.job(work))
+        head = await self._writer.job(work)
+        await self._advance(head)
+        return head is not None
 
     async def _keep_notice(self, connection: AsyncConnection) -> None:
         said = self._settings.notice

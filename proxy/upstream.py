@@ -61,7 +61,7 @@ class Route:
         return matches(self.senders, folded(sender))
 
 
-_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+DEFAULT_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 _TLS = {"smtp": "none", "smtp+starttls": "starttls", "smtps": "implicit"}
 
 
@@ -72,7 +72,7 @@ def parse_route(
     parts = urlsplit(url)
     return Route(
         host=parts.hostname or "",
-        port=parts.port or _PORTS[parts.scheme],
+        port=parts.port or DEFAULT_PORTS[parts.scheme],
         tls=_TLS[parts.scheme],
         senders=address_pattern(senders),
         local_hostname=local_hostname,

@@ -37,8 +37,13 @@ async def stop(request: Request) -> Response:
     if person is None:
         return site.render("no_token.html", status=404)
     if request.method != "POST":
-        address = await _shown_address(site, person)
-        return site.render("stop.html", address=address, label=STOP_LABEL, you=_other_page(request, "you"))
+        return site.render(
+            "stop.html",
+            address=await _shown_address(site, person),
+            already=await _all_refused(site, person),
+            label=STOP_LABEL,
+            you=_other_page(request, "you"),
+        )
     try:
         form = await _form(request)
     except FormTooLarge:
@@ -87,6 +92,15 @@ def _person(request: Request, site: Site) -> Person | None:
 
 def _other_page(request: Request, page: str) -> str:
     return f"/{page}/{request.path_params['token']}"
+
+
+async def _all_refused(site: Site, person: Person) -> bool:
+    """Tell whether there is nothing left to refuse; False where that cannot be looked up."""
+    try:
+        standing = await site.ledger.standing(person)
+    except LedgerUnavailable:
+        return False
+    return all(standing.on(purpose).state in REFUSALS for purpose in Purpose)
 
 
 async def _shown_address(site: Site, person: Person) -> str | None:

@@ -40,7 +40,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command
     (tmp_path / "aboveboard.toml").write_text(CONFIG)
     (tmp_path / "m.eml").write_bytes(EML)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("aboveboard.logs.set_up", lambda: None)
+    monkeypatch.setattr("aboveboard.logs.set_up", lambda **_: None)
     with structlog.testing.capture_logs():
         yield lambda *words: CliRunner().invoke(main, words)
 
@@ -218,3 +218,48 @@ def test_a_port_in_use(command: Command, tmp_path: Path) -> None:
     assert (
         f"relay.listener[0].address: 127.0.0.1:{port} cannot be listened on: Address already in use.\n" == answer.stderr
     )
+
+
+def test_a_missing_ledger_is_not_begun_anew(command: Command, tmp_path: Path) -> None:
+    """With consent on record and the file gone, commands stop with a sentence and make no new one; back, all is well."""
+    command(*GRANT, *EVIDENCE)
+    command("consent", "withdraw", "bob@customer.test")
+    (tmp_path / "aboveboard.db").rename(tmp_path / "away.db")
+    for words in (("consent", "show", "bob@customer.test"), (*GRANT, *EVIDENCE), ("messages",), ("purge",)):
+        answer = command(*words)
+        assert (1, True) == (answer.exit_code, "put it back from a backup" in answer.stderr)
+    assert not (tmp_path / "aboveboard.db").exists()
+    (tmp_path / "away.db").rename(tmp_path / "aboveboard.db")
+    assert 1 == command(*GRANT, *EVIDENCE).exit_code
+
+
+def test_withdrawing_twice(command: Command) -> None:
+    """A second withdrawal says that there is nothing new to record."""
+    assert "Recorded" in command("consent", "withdraw", "bob@customer.test").stdout
+    again = command("consent", "withdraw", "bob@customer.test")
+    assert (0, True) == (again.exit_code, again.stdout.startswith("Nothing new to record"))
+
+
+def test_files_are_their_owners_alone(command: Command, tmp_path: Path) -> None:
+    """Ledger, key file and head file can be read by their owner only."""
+    command(*GRANT, *EVIDENCE)
+    found = {
+        file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.glob("aboveboard.*") if file.suffix != ".toml"
+    }
+    assert {"aboveboard.db", "aboveboard.key", "aboveboard.db.head"} <= set(found)
+    assert {"0o600"} == set(found.values())
+
+
+def test_rotating_keeps_the_rights_of_the_key_file(command: Command, tmp_path: Path) -> None:
+    """A key file that a group may read, as the service does, may still be read by it after a rotation."""
+    command("db", "upgrade")
+    (tmp_path / "aboveboard.key").chmod(0o640)
+    command("key", "rotate")
+    assert 0o640 == (tmp_path / "aboveboard.key").stat().st_mode & 0o777
+
+
+def test_damaged_key_file(command: Command, tmp_path: Path) -> None:
+    """check and everything else name a key file that is damaged."""
+    (tmp_path / "aboveboard.key").write_text("{")
+    assert "is damaged: put it back from a backup" in command("check").stderr
+    assert "is damaged: put it back from a backup" in command("messages").stderr

@@ -131,6 +131,7 @@ WRONG = [
     ("relay.upstream.0.url", "http://127.0.0.1", 'relay.upstream[0].url: must be "smtp://HOST:PORT"'),
     ("relay.upstream.0.url", "smtps://u:p@mail.example.org", "relay.upstream[0].url: must not hold a login"),
     ("relay.upstream.0.username", "u", "relay.upstream[0]: username and password_file belong together."),
+    ("relay.upstream.0.url", "smtp://localhost:1587", "relay.upstream[0].url: is a listener of this relay"),
     ("relay.max_message_bytes", "big", "relay.max_message_bytes: input should be a valid integer"),
     ("relay.max_message_bytes", 1, "relay.max_message_bytes: input should be greater than or equal to 65536"),
     ("web.public_url", "http://track.example.org", "web.public_url: must begin with https://"),

@@ -146,7 +146,7 @@ def test_damaged_key_file_stops(url: str, key_file: Path) -> None:
     """A key file that cannot be read as one stops with a sentence naming it."""
     key_file.write_text("{}")
 
-    with pytest.raises(LedgerError, match=f"The key file {key_file} cannot be read as one"):
+    with pytest.raises(LedgerError, match=f"The key file {key_file} is damaged: put it back"):
         prepare(url, key_file)
 
 

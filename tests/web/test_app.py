@@ -184,6 +184,7 @@ async def test_promise_6_refusing_is_easy_and_reaches_back(site: Setting) -> Non
     answer = await site.client.post(site.marks.stop())
     assert 200 == answer.status_code
     assert "Tracking is stopped" in answer.text
+    assert "Tracking is stopped already" in (await site.get(site.marks.stop())).text
     await site.get(site.marks.pixel())
     await site.get(site.marks.link(1, TARGET))
     assert [] == await site.ledger.hits()
