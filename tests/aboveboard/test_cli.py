@@ -221,7 +221,7 @@ def test_a_port_in_use(command: Command, tmp_path: Path) -> None:
 
 
 def test_a_missing_ledger_is_not_begun_anew(command: Command, tmp_path: Path) -> None:
-    """With consent on record and the file gone, commands stop with a sentence and make no new one; back, all is well."""
+    """With consent on record and the file gone, commands stop with a sentence and make no new one."""
     command(*GRANT, *EVIDENCE)
     command("consent", "withdraw", "bob@customer.test")
     (tmp_path / "aboveboard.db").rename(tmp_path / "away.db")
