@@ -108,7 +108,11 @@ class QuotedPrintable(Encoded):
         if table.decoded[-1] != len(self.decoded):
             raise Unparsable("quoted-printable lines do not add up")
         groups: list[tuple[int, int, list[Edit]]] = []
+        reached = 0
         for edit in edits:
+            if edit[0] < reached:
+                raise ValueError("edits overlap")
+            reached = edit[1]
             first, last = table.line_of(edit[0]), table.line_of(edit[1])
             if groups and first <= groups[-1][1]:
                 first, _, together = groups.pop()
@@ -139,12 +143,15 @@ class QuotedPrintable(Encoded):
     def _place(self, table: "_Lines", offset: int) -> int:
         """Return where in the encoded content the decoded offset lies."""
         line = table.line_of(offset)
-        rest = offset - table.decoded[line]
-        at, end = table.encoded[line], table.content_end(line)
+        known = table.placed
+        # Edits come in order, and one line may hold thousands: the way goes on from the last place in it.
+        decoded, at = known if table.decoded[line] <= known[0] <= offset else (table.decoded[line], table.encoded[line])
+        rest, end = offset - decoded, table.content_end(line)
         while True:
             escape = self._content.find(b"=", at, end)
             plain = (escape if escape != -1 else end) - at
             if rest <= plain:
+                table.placed = offset, at + rest
                 return at + rest
             # Behind the characters of a line only its line break is left, and padding that decoders drop.
             if escape == -1:
@@ -182,6 +189,9 @@ class _Lines:
             self._lines.append(b"")
             lengths.append(0)
         self.encoded = [0, *accumulate(map(len, self._lines))]
+        self._content_ends: dict[int, int] = {}
+        self.placed = (0, 0)
+        """The last decoded offset that was placed, and where."""
         self.decoded = [0, *accumulate(lengths)]
 
     def line_of(self, offset: int) -> int:
@@ -190,7 +200,9 @@ class _Lines:
 
     def content_end(self, line: int) -> int:
         """Return the encoded offset where the line's own characters end."""
-        return self.encoded[line] + _characters(self._lines[line])
+        if line not in self._content_ends:
+            self._content_ends[line] = self.encoded[line] + _characters(self._lines[line])
+        return self._content_ends[line]
 
 
 def quote(text: bytes) -> bytes:

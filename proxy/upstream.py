@@ -164,6 +164,20 @@ class Connection:
             raise _lost() from error
         return _reply(answer)
 
+    async def _ask(self, *words: bytes) -> Reply:
+        """Say a command and return its answer; one that does not belong there ends the connection."""
+        answer = await self._say(*words)
+        if answer.code // 100 not in (2, 4, 5) or self._out_of_step:
+            self.close()
+            return _unexpected(answer)
+        return answer
+
+    @property
+    def _out_of_step(self) -> bool:
+        """Tell whether more was said than was asked: then no later answer could be told from it."""
+        protocol = self._client.protocol
+        return protocol is not None and bool(protocol._buffer)
+
     async def mail(self, address: str, parameters: MailParameters) -> Reply:
         """Say MAIL. SIZE is left out: what we send need not be as long as what we were told."""
         self.used = True
@@ -174,15 +188,15 @@ class Connection:
             if not self.capabilities.smtputf8:
                 return reply(550, "5.6.7 The mail server behind this relay does not offer SMTPUTF8")
             words.append(b"SMTPUTF8")
-        return await self._say(*words)
+        return await self._ask(*words)
 
     async def rcpt(self, address: str) -> Reply:
         """Say RCPT for one recipient."""
-        return await self._say(b"RCPT", b"TO:<" + address.encode("utf-8") + b">")
+        return await self._ask(b"RCPT", b"TO:<" + address.encode("utf-8") + b">")
 
     async def reset(self) -> None:
         """Say RSET, after a transaction that ended before its end."""
-        await self._say(b"RSET")
+        await self._ask(b"RSET")
 
     async def data(self, content: bytes) -> Reply:
         """Say DATA and send a message, in slices, and return the upstream's answer.
@@ -190,20 +204,26 @@ class Connection:
         Raises ReplyError when the connection is lost before the final dot, OutcomeUnknown after it.
         """
         answer = await self._say(b"DATA")
-        if answer.code != 354:
-            return answer if answer.code >= 400 else _unexpected(answer)
         protocol = self._client.protocol
-        if protocol is None:
+        if answer.code == 354 and protocol is None:
             raise _lost()
+        if answer.code != 354 or protocol is None:
+            if answer.code < 400:
+                # It may take what we say next for a message, or the other way round.
+                self.close()
+            return answer if answer.code >= 400 else _unexpected(answer)
         # Listening begins before the first byte: an upstream that has heard enough says so in the middle.
+        early = _left_over(protocol)
         listening = asyncio.ensure_future(protocol.read_response(timeout=None))
         await asyncio.sleep(0)
         try:
-            early = await self._send(protocol, content, listening)
-            if early is not None:
+            early = early or await self._send(protocol, content, listening)
+            answer = early or await self._final(listening)
+            if early is not None or self._out_of_step or answer.code // 100 not in (2, 4, 5):
                 self.close()
-                return early if early.code >= 400 else _unexpected(early)
-            return await self._final(listening)
+            if answer.code // 100 in (4, 5) or (answer.positive and early is None):
+                return answer
+            return _unexpected(answer)
         finally:
             if not listening.done():
                 listening.cancel()
@@ -220,9 +240,17 @@ class Connection:
                 await asyncio.wait_for(protocol._drain_helper(), BLOCK_SECONDS)
                 if listening.done():
                     return _reply(listening.result())
+            # What has arrived by now was said before the final dot: it is no answer to the message.
+            for _ in range(2):
+                await asyncio.sleep(0)
+            if listening.done():
+                return _reply(listening.result())
             protocol.write(b".\r\n" if not content or content.endswith(b"\r\n") else b"\r\n.\r\n")
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             self.close()
+            if listening.done() and not listening.cancelled() and listening.exception() is None:
+                # It refused and hung up: its own reply is what counts.
+                return _reply(listening.result())
             raise _lost() from error
         return None
 
@@ -246,8 +274,25 @@ class Connection:
         self._client.close()
 
 
+def _left_over(protocol: SMTPProtocol) -> Reply | None:
+    """Return an answer that came together with the one to DATA, before anything was sent; None where there is none."""
+    if not protocol._buffer:
+        return None
+    try:
+        answer = protocol._read_response_from_buffer()
+    except aiosmtplib.SMTPException:
+        answer = None
+    return (
+        _reply(answer) if answer is not None else reply(451, "4.5.0 The mail server behind this relay is out of step")
+    )
+
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]+")
+
+
 def _reply(answer: aiosmtplib.SMTPResponse) -> Reply:
-    return Reply(answer.code, tuple(answer.message.split("\n")))
+    """Return an answer as ours; a control character in it could end a line, and begin another, for the client."""
+    return Reply(answer.code, tuple(_CONTROLS.sub(" ", line) for line in answer.message.split("\n")))
 
 
 def _unexpected(answer: Reply) -> Reply:
