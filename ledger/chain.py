@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.database import GENESIS
 from ledger.keys import Keyring
-from ledger.schema import chain_head, consent_event, consent_personal
+from ledger.notice import notice_id_of
+from ledger.schema import chain_head, consent_event, consent_personal, notice
 
 _COLUMNS = tuple(column.name for column in consent_event.columns if column.name != "row_hash")
 
@@ -25,6 +26,14 @@ _COLUMNS = tuple(column.name for column in consent_event.columns if column.name 
 def row_hash(keyring: Keyring, row: Mapping[str, Any] | RowMapping) -> str:
     """Return the link for one row: an HMAC over every column but itself, the previous link included."""
     return keyring.chained(json.dumps([row[name] for name in _COLUMNS], ensure_ascii=True).encode("ascii"))
+
+
+def _link_of(keyring: Keyring, row: RowMapping) -> str | None:
+    """Return the link that a row should have; None where a column holds what we never write, which SQLite allows."""
+    try:
+        return row_hash(keyring, row)
+    except TypeError:
+        return None
 
 
 def personal_hash(sealed: bytes) -> str:
@@ -122,11 +131,16 @@ async def verify(connection: AsyncConnection, keyring: Keyring, head_file: HeadF
     """Walk the whole chain and return every flaw: altered, missing, moved, added or cut rows."""
     flaws: list[Flaw] = []
     outside = head_file.read()
+    notices, flawed = await _notices(connection)
+    flaws += flawed
     count, expected, previous, anchored = 0, 1, GENESIS, outside is None or outside[0] == 0
     async for row, sealed in _rows(connection):
         count += 1
         sequence = row["sequence"]
-        flaws += [Flaw(sequence, text) for text in _row_flaws(keyring, row, sealed, expected, previous)]
+        found = _row_flaws(keyring, row, sealed, expected, previous)
+        flaws += [Flaw(sequence, text) for text in found]
+        if not found and row["notice_id"] not in notices:
+            flaws.append(Flaw(sequence, f"The notice that event {sequence} relies on is missing or another one."))
         if outside is not None and sequence == outside[0]:
             anchored = row["row_hash"] == outside[1]
         expected, previous = sequence + 1, row["row_hash"]
@@ -140,6 +154,17 @@ async def verify(connection: AsyncConnection, keyring: Keyring, head_file: HeadF
     return Verification(count, flaws)
 
 
+async def _notices(connection: AsyncConnection) -> tuple[set[str], list[Flaw]]:
+    """Return the ids of the notices that still say what they said, and a flaw for every other: an id is a hash."""
+    whole, flaws = set(), []
+    for notice_id, body in await connection.execute(select(notice.c.id, notice.c.body)):
+        if isinstance(body, str) and notice_id_of(body) == notice_id:
+            whole.add(notice_id)
+        else:
+            flaws.append(Flaw(0, f"The notice {notice_id} was altered."))
+    return whole, flaws
+
+
 async def _rows(connection: AsyncConnection) -> AsyncIterator[tuple[RowMapping, bytes | None]]:
     joined = consent_event.outerjoin(consent_personal, consent_event.c.sequence == consent_personal.c.sequence)
     statement = select(consent_event, consent_personal.c.sealed).select_from(joined).order_by(consent_event.c.sequence)
@@ -147,17 +172,17 @@ async def _rows(connection: AsyncConnection) -> AsyncIterator[tuple[RowMapping, 
         yield row._mapping, row.sealed
 
 
-def _row_flaws(keyring: Keyring, row: RowMapping, sealed: bytes | None, expected: int, previous: str) -> list[str]:
+def _row_flaws(keyring: Keyring, row: RowMapping, sealed: object, expected: int, previous: str) -> list[str]:
     sequence = row["sequence"]
     flaws = []
     if sequence != expected:
         flaws.append(f"Event {expected} is missing: {sequence} follows {expected - 1}.")
     if row["previous_hash"] != previous and sequence == expected:
         flaws.append(f"Event {sequence} does not follow the event before it.")
-    if row_hash(keyring, row) != row["row_hash"]:
+    if _link_of(keyring, row) != row["row_hash"]:
         flaws.append(f"Event {sequence} was altered.")
     if sealed is None:
         flaws.append(f"The personal part of event {sequence} is missing without an erasure.")
-    elif personal_hash(sealed) != row["personal_hash"]:
+    elif not isinstance(sealed, bytes) or personal_hash(sealed) != row["personal_hash"]:
         flaws.append(f"The personal part of event {sequence} was altered.")
     return flaws

@@ -5,6 +5,11 @@ import json
 from dataclasses import asdict, dataclass
 
 
+def notice_id_of(body: str) -> str:
+    """Return the id of a notice with this body: the first 16 hex digits of its SHA-256."""
+    return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """A notice in one language: what is recorded, why, what for, how long, and by whom."""
@@ -22,7 +27,7 @@ class Notice:
     @property
     def id(self) -> str:
         """Names exactly this wording: the first 16 hex digits of its SHA-256."""
-        return hashlib.sha256(self.body.encode()).hexdigest()[:16]
+        return notice_id_of(self.body)
 
     @property
     def body(self) -> str:

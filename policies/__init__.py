@@ -4,7 +4,7 @@ Pure: nothing in here reads or writes, looks at a clock or knows a database.
 """
 
 from policies.classify import Classification, Signal, classify
-from policies.consent import UNAVAILABLE, Assurance, Consent, ConsentEvent, Standing, State, weigh
+from policies.consent import UNAVAILABLE, Assurance, Consent, ConsentEvent, Standing, State, least, weigh
 from policies.decide import Decision, decide
 from policies.envelope import Envelope
 from policies.facts import Facts, Part
@@ -39,5 +39,6 @@ __all__ = [
     "classify",
     "compile_policy",
     "decide",
+    "least",
     "weigh",
 ]

@@ -4,6 +4,7 @@ A grant is compared exactly (the local part is case-sensitive, RFC 5321 §2.4); 
 people, compares the folded form, because whoever refuses means every spelling of their address.
 """
 
+import re
 import unicodedata
 
 # What IDNA 2003, which Python's codec speaks, maps away or drops, and IDNA 2008 keeps (RFC 5894 §7.2).
@@ -38,15 +39,27 @@ def _a_label(label: str) -> str:
 
 
 def canonical(address: str) -> str:
-    """Return the address for an exact comparison: local part as written, domain canonical."""
+    """Return the address for an exact comparison: the local part without quotes and in NFC, the domain canonical.
+
+    ``"q"@example.org`` and ``q@example.org`` are one mailbox (RFC 5321 §4.1.2), and so are two ways to write an accent
+    (RFC 6531 §3.1 asks for NFC).
+    """
     local, domain = split(address.strip())
+    local = unicodedata.normalize("NFC", _unquoted(local))
     return f"{local}@{canonical_domain(domain)}" if domain else local
+
+
+def _unquoted(local: str) -> str:
+    if len(local) < 2 or not (local.startswith('"') and local.endswith('"')):
+        return local
+    return re.sub(r"\\(.)", r"\1", local[1:-1], flags=re.DOTALL)
 
 
 def folded(address: str) -> str:
     """Return the address for a comparison that errs towards "the same person": the local part case-folded too."""
     local, domain = split(canonical(address))
-    return f"{local.casefold()}@{domain}" if domain else local.casefold()
+    local = unicodedata.normalize("NFC", local.casefold())
+    return f"{local}@{domain}" if domain else local
 
 
 def domain_of(address: str) -> str:

@@ -89,7 +89,8 @@ def _people(policy: Policy, facts: Facts, envelope: Envelope) -> Iterator[Signal
     for address in sorted(everybody):
         if matches(policy.lists, address) or matches(policy.lists, untagged(address)):
             yield Signal(MessageClass.LIST, "list_address")
-        elif matches(policy.roles, untagged(address)):
+        elif "@" not in address or matches(policy.roles, untagged(address)):
+            # Without a domain it can only be "postmaster" (RFC 5321 §4.1.1.3), a role like any other.
             yield Signal(MessageClass.GROUP, "role_address")
     if len(everybody) > 1:
         yield Signal(MessageClass.GROUP, "recipients")

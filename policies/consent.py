@@ -89,6 +89,20 @@ class Consent:
 UNAVAILABLE = Consent(available=False)
 
 
+def least(consents: Sequence[Consent], now: datetime) -> Consent:
+    """Return what several consents allow together: for each purpose the first that does not, else one that does.
+
+    For one person who is written to in several spellings: a grant counts only for its own.
+    """
+    if len(consents) == 1:
+        return consents[0]
+    standings: dict[Purpose, Standing] = {}
+    for purpose in Purpose:
+        found = [consent.on(purpose) for consent in consents]
+        standings[purpose] = next((one for one in found if not one.granted(now)), found[0] if found else UNKNOWN)
+    return Consent(standings, available=all(consent.available for consent in consents))
+
+
 def weigh(events: Iterable[ConsentEvent]) -> Consent:
     """Return what a person's events, in any order, amount to."""
     by_purpose: dict[Purpose, list[ConsentEvent]] = {}

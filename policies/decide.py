@@ -142,9 +142,15 @@ def _by_colleagues(case: _Case, purpose: Purpose) -> Reason | None:
 
 def _by_ceiling(case: _Case, purpose: Purpose) -> Reason | None:
     # Mail of somebody else's that only passes through (a forward, a redirect) is not the organisation's to track.
-    if domain_of(case.envelope.sender) not in case.policy.domains:
+    if domain_of(case.envelope.sender) not in case.policy.domains or not _written_here(case):
         return Reason.POLICY_OFF
     return None if case.policy.allows(purpose) else Reason.POLICY_OFF
+
+
+def _written_here(case: _Case) -> bool:
+    """Tell whether the one author is of the organisation: a rewritten reverse-path does not make a forward ours."""
+    authors = case.facts.authors
+    return authors is None or (len(authors) == 1 and domain_of(authors[0]) in case.policy.domains)
 
 
 def _by_rules(case: _Case, purpose: Purpose) -> Reason | None:

@@ -37,6 +37,8 @@ class Facts:
     """Header fields by lower-case name, unfolded; bytes that are not UTF-8 are kept as surrogates."""
     addressed: tuple[str, ...] = ()
     """The addresses of To and Cc, as written there."""
+    authors: tuple[str, ...] | None = None
+    """The addresses of From; None where nobody has looked."""
     undisclosed: bool = False
     """To or Cc uses group syntax or names nobody, as in ``undisclosed-recipients:;``."""
     parts: tuple[Part, ...] = ()

@@ -15,6 +15,9 @@ _BETWEEN_WORDS = re.compile(r"(\?=)\s+(?==\?[!->@-~]+\?[bBqQ]\?[!->@-~]*\?=)")
 _NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
 
 
+_FOLD = re.compile(r"\r?\n[ \t]+(?=\S)")
+
+
 def decode_words(value: str) -> str:
     """Return an unstructured field value with its encoded words decoded; what cannot be decoded stays as it is."""
     if "=?" not in value:
@@ -58,7 +61,10 @@ def without_prefix(raw: bytes, field: Field, prefix: re.Pattern[str]) -> Edit | 
     offset = field.value + lead
     match = prefix.match(value, lead)
     if match is not None:
-        return offset, field.value + len(value[: match.end()].encode("utf-8", "surrogateescape")), b""
+        # A fold behind it goes too, or a line of white space alone would be left (RFC 5322 §3.2.2).
+        fold = _FOLD.match(value, match.end())
+        end = fold.end() if fold is not None else match.end()
+        return offset, field.value + len(value[:end].encode("utf-8", "surrogateescape")), b""
     word = _WORD.match(value, lead)
     text = _decoded(word) if word is not None else None
     if word is None or text is None:

@@ -5,7 +5,6 @@ ASCII are scanned as they are: no markup character is ever part of another chara
 text and the tags nobody asked for; possessive quantifiers keep it linear whatever the input.
 """
 
-import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -46,22 +45,31 @@ def _skipper(names: bytes) -> re.Pattern[bytes]:
 
 _ALWAYS = rb"a|area|body|blockquote|html|hr|plaintext|v:[^\t\n\f\r />]*+|" + b"|".join(RAW_TEXT)
 _SKIP = _skipper(_ALWAYS)
-_SKIP_NOT_DIV = _skipper(_ALWAYS + rb"|div|span|table")
+_SKIP_NOT_DIV = _skipper(_ALWAYS + rb"|div|span|table|p")
 _SKIP_NOTHING = re.compile(rb"(?:[^<]++|<(?![A-Za-z/!?]))*+")
 
 # Where a mail program says that history begins: Gmail, Outlook on the web and desktop, Thunderbird, Yahoo, Proton,
 # Apple Mail (blockquote). Looked for in the raw bytes first, so that most mail never stops at a div.
 _QUOTE_HINTS = (
     b"gmail_quote", b"gmail_extra", b"divrplyfwdmsg", b"appendonsend", b"moz-cite-prefix", b"moz-forward-container",
-    b"yahoo_quoted", b"protonmail_quote", b"mail-editor-reference-message-container", b"border-top:solid #",
+    b"yahoo_quoted", b"protonmail_quote", b"tutanota_quote", b"zmail_extra", b"reference-message", b"border-top:",
+    b'name="quote"',
 )  # fmt: skip
 _QUOTE_VALUE = re.compile(
     r"(?:^|\s)(?:gmail_quote\S*|gmail_extra|\S*divRplyFwdMsg|\S*appendonsend|moz-cite-prefix|moz-forward-container"
-    r"|yahoo_quoted|protonmail_quote|\S*mail-editor-reference-message-container)(?:\s|$)",
+    r"|\S*yahoo_quoted|protonmail_quote|tutanota_quote|zmail_extra|\S*reference-message(?:-container)?)(?:\s|$)",
     re.IGNORECASE,
 )
 # Outlook's Word engine: a rule above "From: … Sent: …".
-_OUTLOOK_RULE = re.compile(r"border:none;border-top:solid #(?:E1E1E1|B5C4DF) 1\.0pt", re.IGNORECASE)
+_OUTLOOK_RULE = re.compile(
+    r"border:\s*none;\s*border-top:\s*solid\s+(?:#(?:E1E1E1|B5C4DF)|windowtext|rgb\()|border-top-color:\s*rgb\(225",
+    re.IGNORECASE,
+)
+# What programs write above history as text, in the languages that the product speaks.
+_QUOTE_LINE = re.compile(
+    rb"(?<!-)-{4,}+\s*+(?:original message|forwarded message|urspr(?:\xc3\xbc|\xfc|&uuml;)ngliche nachricht"
+    rb"|message d'origine|message transf\S{1,8}|mensaje original|messaggio originale)\s*-{4,}|begin forwarded message:"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +204,8 @@ class Anchor:
     """Decoded; characters above ASCII are latin-1 readings of their bytes."""
     attributes: dict[str, str]
     text: str
+    labels: str = ""
+    """What is said of it without being its text: title, alternative texts of it and of images in it."""
 
 
 @dataclass(slots=True)
@@ -232,12 +242,16 @@ def scan(data: bytes) -> Scan:
             if tag.closing:
                 continue
             attributes = tag.attributes(data)
-            if "href" not in attributes:
+            if "href" not in attributes or len(found.anchors) >= _MAX_ANCHORS:
                 continue
             if tag.name == "a":
                 open_anchors.append((tag, attributes, attributes["href"]))
-            else:
+            elif tag.name == "area":
                 found.anchors.append(_anchor(data, tag, attributes, attributes["href"], tag.end))
+            else:
+                # A shape's text stands inside it, up to its end tag.
+                text_end = lowered.find(b"</v:", tag.end, tag.end + _MAX_ANCHOR_TEXT)
+                found.anchors.append(_anchor(data, tag, attributes, attributes["href"], max(text_end, tag.end)))
         elif tag.name == "body" and tag.closing and not tag.conditional:
             found.body_end = tag.start
         elif tag.name == "html" and not tag.closing and not found.language:
@@ -246,6 +260,9 @@ def scan(data: bytes) -> Scan:
         elif found.quote_at is None and not tag.closing and _begins_quote(data, tag):
             found.quote_at = tag.start
     close(len(data))
+    line = _QUOTE_LINE.search(lowered)
+    if line is not None:
+        found.quote_at = min(line.start(), found.quote_at if found.quote_at is not None else len(data))
     found.complete = scanner.complete
     found.anchors.sort(key=lambda anchor: anchor.start)
     return found
@@ -254,28 +271,37 @@ def scan(data: bytes) -> Scan:
 def _begins_quote(data: bytes, tag: Tag) -> bool:
     if tag.name == "blockquote":
         return True
-    if tag.name not in ("div", "span", "table", "hr"):
+    if tag.name not in ("div", "span", "table", "hr", "p"):
         return False
     attributes = tag.attributes(data)
     marks = (attributes[name].text(data) for name in ("class", "id") if name in attributes)
     if any(_QUOTE_VALUE.search(mark) for mark in marks):
         return True
+    if "name" in attributes and attributes["name"].text(data) == "quote":
+        return True
     return "style" in attributes and _OUTLOOK_RULE.search(attributes["style"].text(data)) is not None
 
 
 _MAX_ANCHOR_TEXT = 4_096
+_MAX_ANCHORS = 5_000
+"""Of a document with more links than any letter has, the rest stays as it is."""
 
 
 def _anchor(data: bytes, tag: Tag, attributes: dict[str, Attribute], href: Attribute, text_end: int) -> Anchor:
     texts = {name: attribute.text(data) for name, attribute in attributes.items()}
-    text = visible_text(data[tag.end : min(text_end, tag.end + _MAX_ANCHOR_TEXT)])
-    return Anchor(href.start, href.end, texts["href"], texts, text)
+    inside = data[tag.end : min(text_end, tag.end + _MAX_ANCHOR_TEXT)]
+    labels = [texts[name] for name in ("title", "alt", "aria-label") if name in texts]
+    labels += [match[1].decode("latin-1") for match in _ALT.finditer(inside)]
+    return Anchor(href.start, href.end, texts["href"], texts, visible_text(inside), " ".join(labels))
+
+
+_ALT = re.compile(rb"<img\b[^>]*?\balt\s*=\s*[\"']?([^\"'>]+)", re.IGNORECASE)
 
 
 def visible_text(fragment: bytes) -> str:
     """Return the text of a fragment as a person reads it: without tags, white space folded, references decoded."""
     if b"<" not in fragment:
-        return " ".join(html.unescape(fragment.decode("latin-1")).split())
+        return _folded(fragment)
     pieces = []
     at = 0
     for tag in all_tags(fragment):
@@ -285,7 +311,14 @@ def visible_text(fragment: bytes) -> str:
         at = tag.end
     pieces.append(fragment[at:])
     text = b"".join(re.sub(rb"<!--.*?(?:-->|\Z)", b"", piece, flags=re.DOTALL) for piece in pieces)
-    return " ".join(html.unescape(text.decode("latin-1")).split())
+    return _folded(text)
+
+
+def _folded(text: bytes) -> str:
+    """Return text with references decoded and white space folded; soft hyphens, which nobody sees, are left out."""
+    # Not html.unescape: int() refuses numbers of more than 4 300 digits.
+    decoded = decode_attribute(text.replace(b"\xc2\xad", b"").replace(b"\xad", b"").decode("latin-1"))
+    return " ".join(decoded.replace("\xad", "").split())
 
 
 _SHOWS = frozenset({"img", "input", "video", "object", "embed", "svg", "v:shape", "v:imagedata", "v:fill", "v:image"})

@@ -58,13 +58,25 @@ _SIGNING_IN = re.compile(
     r"|magic-?link|one-?time|otp|2fa|mfa|set-?password|forgot)(?:$|[/._\-?&=#])"
 )
 _SECRET_KEY = re.compile(r"(?:^|[?&;])(?:[a-z_\-]*token|otp|one_?time_?code|reset_?key|auth_?key|nonce|ticket|hmac)=")
+_SIGNING_IN_WORDS = re.compile(
+    r"reset-?pass|password-?reset|confirm-?e?mail|verify-?e?mail|oobcode=|auth/action|change-?password|forgot-?pass"
+)
+_SIGNING_IN_HOSTS = frozenset({"login", "signin", "sso", "auth", "logon", "anmelden"})
+_SIGNING_IN_TEXT = re.compile(
+    r"\b(?:log|sign)[ -]?(?:in|on)\b|reset (?:your |my |the )?password|\banmelden\b|\beinloggen\b"
+    r"|passwort (?:zur|vergessen)|se connecter|mot de passe|iniciar sesi|contrase|\baccedi\b|reimposta"
+)
+# Placeholders of mail merges that are made of valid characters; the others are no valid URL anyway.
+_PLACEHOLDER = re.compile(r"\$\w+\$|\$\$|__[A-Za-z0-9_]+__|\(\([\w.]+\)\)")
 _MEETINGS: dict[str, str] = {
-    "zoom.us": "/j/|/w/|/s/|/my/|/meeting",
+    "zoom.us": "/j/|/w/|/s/|/my/|/meeting|/wc/",
     "zoomgov.com": "/j/|/my/",
-    "teams.microsoft.com": "/l/meetup-join|/meet",
+    "teams.microsoft.com": ".*/l/meetup-join|/meet",
     "teams.live.com": "/meet|/l/meetup-join",
     "meet.google.com": "/",
-    "webex.com": "/meet|/join|/j.php|/wbxmjs|/m/|/webappng",
+    "webex.com": "/meet|/join|.*/j\\.php|/wbxmjs|/m/|/webappng",
+    "teams.microsoft.us": "/",
+    "ringcentral.com": "/j/|/join",
     "gotomeeting.com": "/",
     "gotomeet.me": "/",
     "meet.goto.com": "/",
@@ -81,8 +93,12 @@ _MEETING_PATHS = {host: re.compile(rf"(?:{paths})", re.IGNORECASE) for host, pat
 _MEETING_HOSTS = frozenset(_MEETINGS)
 
 # One character stands for the local part: with more, every start in a long word would be tried to its end.
-_TEXT_ADDRESS = re.compile(r"https?:|www\.|[^\s@<>()]@[^\s@<>()]+\.[a-z]{2,}", re.IGNORECASE)
-_TEXT_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}(?::\d+)?(?:[/?#]\S*)?", re.IGNORECASE)
+_TEXT_ADDRESS = re.compile(r"\b(?:https?|ftp)://|https?:|www\.|[^\s@<>()]@[^\s@<>()]+\.[a-z]{2,}", re.IGNORECASE)
+_TEXT_HOST = re.compile(
+    r"(?:(?:[^\W_](?:[\w-]*[^\W_])?\.)+(?:[^\W\d_]{2,}|xn--[a-z0-9-]+)|\d{1,3}(?:\.\d{1,3}){3}|localhost)(?::\d+)?(?:[/?#]\S*)?",
+    re.IGNORECASE,
+)
+_NOT_WORDS_AT_THE_ENDS = re.compile(r"^[^\w]+|[^\w/]+$")
 
 # The opt-outs of our own, Postmark, SES, SendGrid, Mailgun, Mailchimp and SparkPost: left in place, and honoured.
 _OPT_OUT_PRESENT = ("data-pm-no-track", "ses:no-track", "data-skip-click", "data-msys-clicktrack-off")
@@ -118,19 +134,28 @@ def own_place(url: str) -> str:
 
 
 def target(
-    href: str, text: str, attributes: Mapping[str, str], rules: LinkRules, list_unsubscribe: frozenset[str]
+    href: str,
+    text: str,
+    attributes: Mapping[str, str],
+    rules: LinkRules,
+    list_unsubscribe: frozenset[str],
+    labels: str = "",
 ) -> str | None:
     """Return the destination of a link that may be wrapped, or None for one that must stay as it is.
 
-    ``href``, ``text`` and ``attributes`` are decoded. ``list_unsubscribe`` holds the addresses of the List-Unsubscribe
-    field. Being wrapped is a convenience of the sender; every doubt leaves the link alone.
+    ``href``, ``text``, ``attributes`` and ``labels`` (titles and alternative texts) are decoded. ``list_unsubscribe``
+    holds the addresses of the List-Unsubscribe field. Being wrapped is a convenience of the sender; every doubt leaves
+    the link alone.
     """
     url = valid_target(href)
     if url is None or url in list_unsubscribe or _opted_out(attributes):
         return None
     if own_place(url) in rules.own_hosts or matches(rules.never_wrap, url):
         return None
-    if _LEAVING.search(unquote(url).lower()) or _LEAVING.search(text.lower()) or _special(url.lower()):
+    said = f"{text} {labels}".lower()
+    if _LEAVING.search(unquote(url).lower()) or _LEAVING.search(said) or _SIGNING_IN_TEXT.search(said):
+        return None
+    if _PLACEHOLDER.search(url) or _special(url.lower()):
         return None
     if not rules.visible_url_links and _shows_address(text):
         return None
@@ -146,10 +171,15 @@ def _opted_out(attributes: Mapping[str, str]) -> bool:
 def _special(url: str) -> bool:
     """Tell whether the link signs somebody in, resets something or joins a meeting: one use, one person, no detours."""
     parts = urlsplit(url)
-    path_and_query = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    if _SIGNING_IN.search(parts.path) or _SECRET_KEY.search(f"?{parts.query}"):
+    # A fragment is a path of its own to programs that run in the browser.
+    path_and_query = f"{parts.path}?{parts.query}" + (f"#{parts.fragment}" if parts.fragment else "")
+    if _SIGNING_IN.search(parts.path) or _SIGNING_IN.search(f"#{parts.fragment}"):
+        return True
+    if _SIGNING_IN_WORDS.search(url) or _SECRET_KEY.search(f"?{parts.query}&{parts.fragment.replace('?', '&')}"):
         return True
     host = canonical_domain(parts.hostname or "")
+    if host.partition(".")[0] in _SIGNING_IN_HOSTS:
+        return True
     if not within(host, _MEETING_HOSTS):
         return False
     return any(
@@ -159,7 +189,14 @@ def _special(url: str) -> bool:
 
 def _shows_address(text: str) -> bool:
     """Tell whether the link's text is an address: mail programs warn where it and the target differ."""
-    return _TEXT_ADDRESS.search(text) is not None or _TEXT_HOST.fullmatch(text.strip("<>()[] \t.,")) is not None
+    try:
+        # The scanner reads bytes as latin-1; most mail means UTF-8.
+        text = text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        text = str(text)
+    if _TEXT_ADDRESS.search(text) is not None:
+        return True
+    return _TEXT_HOST.fullmatch(_NOT_WORDS_AT_THE_ENDS.sub("", text)) is not None
 
 
 def unsubscribe_targets(values: Iterable[str]) -> frozenset[str]:

@@ -206,10 +206,12 @@ def _header_facts(
     for one in fields:
         by_name.setdefault(one.name, []).append(one.text(raw))
     lists = [parse_address_list(value) for name in ("to", "cc") for value in by_name.get(name, ())]
+    authors = [parse_address_list(value) for value in by_name.get("from", ())]
     return Facts(
         size=len(raw),
         fields={name: tuple(values) for name, values in by_name.items()},
         addressed=tuple(address for found in lists for address in found.addresses),
+        authors=tuple(address for found in authors for address in found.addresses),
         undisclosed=any(_names_nobody(found) for found in lists),
         parts=tuple(entity.part for entity in entities),
         protection=protection,
@@ -317,7 +319,7 @@ def _links(found: Scan, rules: LinkRules, unsubscribe: frozenset[str], room: int
     for anchor in found.anchors:
         if found.quote_at is not None and anchor.start > found.quote_at:
             break
-        url = target(anchor.href, anchor.text, anchor.attributes, rules, unsubscribe)
+        url = target(anchor.href, anchor.text, anchor.attributes, rules, unsubscribe, anchor.labels)
         if url is not None and len(links) < room:
             links.append(Link(anchor.start, anchor.end, url))
     return tuple(links)

@@ -23,6 +23,8 @@ _MAX_FOOTER_BYTES = 20_000
 
 # The shortest token, a pixel's, has 60 characters. Gmail's image proxy keeps the original address behind "#".
 _MARK = re.compile(rb"/(?:o|l|stop)/[A-Za-z0-9_\-]{40}")
+_HIDDEN_MARK = re.compile(rb"&#(?:47|58|x2f|x3a)\b|%2f(?:o|l|stop)%2f", re.IGNORECASE)
+"""What a mark may look like with its slashes or colon written another way."""
 _URL = re.compile(
     r"https?://[^\s/<>\"']+(?:/[^\s/<>\"']+)*?/(o|l|stop)/([A-Za-z0-9_\-]{40,4096})(\.gif)?(?![A-Za-z0-9_\-])"
 )
@@ -31,6 +33,13 @@ _BLOCKS = frozenset(
 )
 _KEPT_BLOCKS = frozenset({"td", "th", "blockquote"})
 """Elements of which only the content goes: a table would fall apart without its cell, a quote is the sender's."""
+_ENDS_PARAGRAPH = frozenset({"p"})
+_ENDS = {
+    "li": frozenset({"p", "li"}),
+    "td": frozenset({"p", "td", "th"}),
+    "th": frozenset({"p", "td", "th"}),
+    "tr": frozenset({"p", "td", "th", "tr"}),
+}
 
 
 class OpensTokens(Protocol):
@@ -83,22 +92,33 @@ class _Finder:
         """Take note of one tag."""
         if tag.closing:
             if self.open_names[tag.name]:
-                self._close(tag)
+                self._close(tag.name, tag.start, tag.end)
         elif tag.name in _BLOCKS:
+            self._close_implied(tag)
             self.blocks.append(_Block(tag))
             self.open_names[tag.name] += 1
-        elif tag.name in ("a", "area"):
+        elif tag.name in ("a", "area") or tag.name.startswith("v:"):
             self._link(tag)
-        elif tag.name == "img":
+        elif tag.name in ("img", "input"):
             source = tag.attributes(self.data).get("src")
             if source is not None and _is_pixel(source.text(self.data), self.tokens):
                 self.pixels.append((tag.start, tag.end, b""))
+
+    def _close_implied(self, tag: Tag) -> None:
+        """End the elements that a start tag ends: a paragraph by any block, an item or a cell by the next one.
+
+        WHATWG HTML §13.1.2.4; without it, a footer in a paragraph left open would take the one before it along.
+        """
+        ended = _ENDS.get(tag.name, _ENDS_PARAGRAPH)
+        while self.blocks and self.blocks[-1].tag.name in ended:
+            self._finish(self._pop(), tag.start, tag.start)
 
     def _link(self, tag: Tag) -> None:
         href = tag.attributes(self.data).get("href")
         if href is None:
             return
-        match = _URL.fullmatch(href.text(self.data).strip())
+        # What a program has put behind the address, a query or a fragment, leads nowhere else.
+        match = _URL.fullmatch(re.split(r"[?#]", href.text(self.data).strip(), maxsplit=1)[0])
         if match is not None and match[1] == "stop" and self.tokens.is_stop(match[2]):
             if self.blocks:
                 self.blocks[-1].stop = True
@@ -110,17 +130,19 @@ class _Finder:
             quoted = self.data[href.start - 1 : href.start] in (b'"', b"'")
             self.links.append((href.start, href.end, _value(destination, quoted=quoted)))
 
-    def _close(self, tag: Tag) -> None:
-        """Close the innermost open block of this name; a footer of ours is one that says little else."""
+    def _close(self, name: str, start: int, end: int) -> None:
+        """Close the innermost open block of this name, and those left open inside it."""
         block = self._pop()
-        while block.tag.name != tag.name:
-            # Left open, as HTML allows: what it holds is held by the block around it.
-            links, stop = block.links, block.stop
+        while block.tag.name != name:
+            self._finish(block, start, start)
             block = self._pop()
-            block.links, block.stop = block.links + links, block.stop or stop
-        if block.stop and block.links == 0 and self._says_little(block.tag.end, tag.start):
-            whole = (block.tag.start, tag.end, b"")
-            self.footers.append((block.tag.end, tag.start, b"") if tag.name in _KEPT_BLOCKS else whole)
+        self._finish(block, start, end)
+
+    def _finish(self, block: _Block, content_end: int, end: int) -> None:
+        """Judge a block that has ended; a footer of ours is one that says little else."""
+        if block.stop and block.links == 0 and self._says_little(block.tag.end, content_end):
+            whole = (block.tag.start, end, b"")
+            self.footers.append((block.tag.end, content_end, b"") if block.tag.name in _KEPT_BLOCKS else whole)
         elif self.blocks:
             self.blocks[-1].links += block.links + block.stop
 
@@ -136,14 +158,18 @@ class _Finder:
 
     def result(self) -> OwnMarks:
         """Return the edits in order; what stands inside a footer goes with it."""
-        footers = sorted(self.footers)
+        footers: list[Edit] = []
+        for footer in sorted(self.footers, key=lambda edit: (edit[0], -edit[1])):
+            # One inside another goes with it.
+            if not footers or footer[0] >= footers[-1][1]:
+                footers.append(footer)
         outside = [edit for edit in (*self.pixels, *self.links) if not _inside(edit, footers)]
         return OwnMarks(tuple(sorted([*footers, *outside])), len(self.pixels), len(self.links), len(footers))
 
 
 def find_in_html(data: bytes, tokens: OpensTokens) -> OwnMarks:
     """Return what there is of ours in an HTML part. Costs one search where there is nothing."""
-    if _MARK.search(data) is None:
+    if _MARK.search(data) is None and _HIDDEN_MARK.search(data) is None:
         return OwnMarks()
     finder = _Finder(data, tokens)
     for tag in all_tags(data):

@@ -26,14 +26,18 @@ from policies import (
     Wish,
     classify,
     decide,
+    least,
 )
+from policies.address import canonical
+from policies.wish import NOTHING
 from policies.words import Purpose
 from proxy.header import TooLarge, Unparsable
 from proxy.message import Message, Reading, read_message
 from proxy.reply import Reply, ReplyError, reply
 from proxy.rewrite import Outgoing, tracked, untracked
+from proxy.transfer import splice
 from proxy.upstream import Connection, OutcomeUnknown
-from proxy.wish import CONTROL_HEADER, message_wish, without_tag
+from proxy.wish import CONTROL_HEADER, message_wish, removals_unread, tag_stays, without_tag
 
 MAX_RECEIVED = 50
 """More Received fields than this are a loop (RFC 5321 §6.3). Mail at submission has made a few hops at most."""
@@ -77,10 +81,21 @@ async def examine(conduct: Conduct, raw: bytes, envelope: Envelope, consent_of: 
     message = read_message(raw, conduct.reading)
     classification = classify(conduct.policy, message.facts, envelope)
     wish = Wish(message_wish(message.values(CONTROL_HEADER), message.subject, message.values("sensitivity")))
-    consent = await consent_of(envelope.rcpt_to[0]) if len(envelope.recipients) == 1 else Consent()
+    if tag_stays(raw, message.fields):
+        # A tag that would reach the recipient is no clear wish.
+        wish = Wish(NOTHING)
     now = datetime.now(UTC)
+    consent = await _consent(envelope, consent_of, now)
     decision = decide(conduct.policy, message.facts, envelope, classification.message_class, wish, consent, now)
     return Examination(message, envelope, classification, wish, consent, decision, now)
+
+
+async def _consent(envelope: Envelope, consent_of: ConsentLookup, now: datetime) -> Consent:
+    """Return where the one recipient stands, in every spelling that the envelope has; nothing for several people."""
+    if len(envelope.recipients) != 1:
+        return Consent()
+    spellings = dict.fromkeys(canonical(address) for address in envelope.rcpt_to)
+    return least([await consent_of(address) for address in spellings], now)
 
 
 def again(conduct: Conduct, examined: Examination, problem: Reason) -> Examination:
@@ -192,7 +207,7 @@ class Relay:
 
     def _as_it_came(self, message_id: str, raw: bytes, envelope: Envelope, examined: Examination | None) -> _Prepared:
         """Return the message as it came, without our control header where that can be taken out safely."""
-        content, subject = raw, ""
+        content, subject = splice(raw, removals_unread(raw)), ""
         message_class = MessageClass.GROUP
         if examined is not None:
             try:

@@ -75,7 +75,8 @@ def _own_edits(message: Message) -> list[Edit]:
             if body.own.edits
             for edit in _part_edits(body, body.own.edits, eol, eight_bit=True, grows=False)
         ]
-    except Unparsable:
+    except (Unparsable, ValueError):
+        # Taking out our own marks is never worth a message that does not leave.
         return []
 
 

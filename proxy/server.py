@@ -430,6 +430,10 @@ class Session(SMTP):
     async def _help(self, argument: str) -> None:
         await self._answer(reply(214, "2.0.0 RFC 5321 is spoken here"))
 
+    async def _not_here(self, argument: str) -> None:
+        # EXPN would tell who is on a list; BDAT, TURN and AUTH were not offered.
+        raise ReplyError(reply(502, "5.5.1 That command is not offered here"))
+
     async def _quit(self, argument: str) -> None:
         await self._answer(reply(221, "2.0.0 Goodbye"))
 
@@ -469,4 +473,5 @@ _COMMANDS: dict[str, Callable[[Session, str], Awaitable[None]]] = {
     "VRFY": Session._vrfy,
     "HELP": Session._help,
     "QUIT": Session._quit,
+    **dict.fromkeys(("EXPN", "BDAT", "TURN", "ETRN", "AUTH"), Session._not_here),
 }

@@ -143,15 +143,16 @@ class QuotedPrintable(Encoded):
     def _place(self, table: "_Lines", offset: int) -> int:
         """Return where in the encoded content the decoded offset lies."""
         line = table.line_of(offset)
-        known = table.placed
         # Edits come in order, and one line may hold thousands: the way goes on from the last place in it.
-        decoded, at = known if table.decoded[line] <= known[0] <= offset else (table.decoded[line], table.encoded[line])
+        placed_line, decoded, at = table.placed
+        if placed_line != line or decoded > offset:
+            decoded, at = table.decoded[line], table.encoded[line]
         rest, end = offset - decoded, table.content_end(line)
         while True:
             escape = self._content.find(b"=", at, end)
             plain = (escape if escape != -1 else end) - at
             if rest <= plain:
-                table.placed = offset, at + rest
+                table.placed = line, offset, at + rest
                 return at + rest
             # Behind the characters of a line only its line break is left, and padding that decoders drop.
             if escape == -1:
@@ -190,8 +191,8 @@ class _Lines:
             lengths.append(0)
         self.encoded = [0, *accumulate(map(len, self._lines))]
         self._content_ends: dict[int, int] = {}
-        self.placed = (0, 0)
-        """The last decoded offset that was placed, and where."""
+        self.placed = (-1, 0, 0)
+        """The last decoded offset that was placed: in which line, which offset, and where."""
         self.decoded = [0, *accumulate(lengths)]
 
     def line_of(self, offset: int) -> int:

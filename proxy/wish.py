@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 
 from policies.wish import EVERYTHING, NOTHING
 from policies.words import Purpose
-from proxy.encodedword import without_prefix
+from proxy.encodedword import decode_words, without_prefix
 from proxy.header import Field
 from proxy.transfer import Edit
 
 CONTROL_HEADER = "x-aboveboard-track"
 _TAG = re.compile(r"[ \t]*\[(?:(track)(?:\s+(open|click))?|(notrack))\][ \t]*", re.IGNORECASE)
+_TAGS = re.compile(rf"(?:{_TAG.pattern})+", re.IGNORECASE)
 _CONTROL_LINES = re.compile(
     rb"^" + CONTROL_HEADER.encode("ascii") + rb"[ \t]*:[^\r\n]*+(?:\r?\n[ \t][^\r\n]*+)*+\r?\n",
     re.IGNORECASE | re.MULTILINE,
@@ -33,18 +34,23 @@ def wished_by_header(values: Sequence[str]) -> frozenset[Purpose] | None:
 
 
 def wished_by_subject(subject: str) -> frozenset[Purpose] | None:
-    """Return what a tag at the start of the subject asks for; None where there is none."""
-    match = _TAG.match(subject)
-    if match is None:
+    """Return what the tags at the start of the subject ask for, the least of them; None where there is none."""
+    tags = _TAGS.match(subject)
+    if tags is None:
         return None
-    if match[3]:
+    wishes = [_wish_of(match) for match in _TAG.finditer(subject, 0, tags.end())]
+    return frozenset.intersection(*wishes)
+
+
+def _wish_of(tag: re.Match[str]) -> frozenset[Purpose]:
+    if tag[3]:
         return NOTHING
-    return _with_detail([Purpose(match[2].lower())]) if match[2] else EVERYTHING
+    return _with_detail([Purpose(tag[2].lower())]) if tag[2] else EVERYTHING
 
 
 def without_tag(subject: str) -> str:
     """Return a subject as the recipient reads it, without a tag of ours."""
-    match = _TAG.match(subject)
+    match = _TAGS.match(subject)
     return subject[match.end() :] if match else subject
 
 
@@ -61,6 +67,16 @@ def message_wish(control: Sequence[str], subject: str, sensitivity: Sequence[str
     return frozenset.intersection(*wishes) if wishes else None
 
 
+def tag_stays(raw: bytes, fields: Iterable[Field]) -> bool:
+    """Tell whether a subject has a tag that cannot be taken out, for it is spread over several encoded words."""
+    return any(
+        field.name == "subject"
+        and wished_by_subject(decode_words(field.text(raw))) is not None
+        and without_prefix(raw, field, _TAGS) is None
+        for field in fields
+    )
+
+
 def removals(raw: bytes, fields: Iterable[Field], keep_subject: bool) -> list[Edit]:
     """Return the edits that take our control headers and the subject's tag out of the header.
 
@@ -71,7 +87,7 @@ def removals(raw: bytes, fields: Iterable[Field], keep_subject: bool) -> list[Ed
         if field.name == CONTROL_HEADER:
             edits.append((field.start, field.end, b""))
         elif field.name == "subject" and not keep_subject:
-            edit = without_prefix(raw, field, _TAG)
+            edit = without_prefix(raw, field, _TAGS)
             if edit is not None:
                 edits.append(edit)
     return edits

@@ -66,6 +66,8 @@ def build(site: Site) -> Starlette:
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers={HTTPException: _not_there, Exception: _went_wrong},
     )
+    # Starlette would lead "/how/" to "/how" on whatever host the request names.
+    app.router.redirect_slashes = False
     app.state.site = site
     return app
 

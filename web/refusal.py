@@ -121,7 +121,11 @@ async def _form(request: Request) -> dict[str, list[str]]:
             raise FormTooLarge
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         return {}
-    return parse_qs(body.decode("utf-8", "replace"), max_num_fields=50)
+    try:
+        return parse_qs(body.decode("utf-8", "replace"), max_num_fields=50)
+    except ValueError:
+        # More fields than any form of ours has. What it says does not matter: the POST is the refusal.
+        return {}
 
 
 async def _refuse(

@@ -77,7 +77,7 @@ def _without_tag(raw: bytes) -> bytes:
     [
         pytest.param(b"Subject: [track] Hello\r\n", b"Subject: Hello\r\n", id="plain"),
         pytest.param(b"Subject:[track]Hello\r\n", b"Subject:Hello\r\n", id="no space"),
-        pytest.param(b"Subject:  [track]\r\n  Hello\r\n", b"Subject:  \r\n  Hello\r\n", id="folded behind"),
+        pytest.param(b"Subject:  [track]\r\n  Hello\r\n", b"Subject:  Hello\r\n", id="folded behind"),
         pytest.param(b"Subject:\r\n [track] Hello\r\n", b"Subject:\r\n Hello\r\n", id="folded before"),
         pytest.param(b"Subject: [track] \xe9t\xe9\r\n", b"Subject: \xe9t\xe9\r\n", id="raw bytes behind"),
         pytest.param(

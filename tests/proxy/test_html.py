@@ -156,7 +156,6 @@ def test_quote(quote: bytes) -> None:
     [
         b"<div class=quote>",
         b"<div class=my-gmail_quote-like>gmail_quote",
-        b"<p class=gmail_quote>",
         b"</blockquote>",
         b"<blockquoted>",
         b'<div style="border-top:solid #ff0000 2px">',
