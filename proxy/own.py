@@ -26,7 +26,7 @@ _MARK = re.compile(rb"/(?:o|l|stop)/[A-Za-z0-9_\-]{40}")
 _HIDDEN_MARK = re.compile(rb"&#(?:47|58|x2f|x3a)\b|%2f(?:o|l|stop)%2f", re.IGNORECASE)
 """What a mark may look like with its slashes or colon written another way."""
 _URL = re.compile(
-    r"https?://[^\s/<>\"']+(?:/[^\s/<>\"']+)*?/(o|l|stop)/([A-Za-z0-9_\-]{40,4096})(\.gif)?(?![A-Za-z0-9_\-])"
+    r"(?i:https?)://[^\s/<>\"']+(?:/[^\s/<>\"']+)*?/(o|l|stop)/([A-Za-z0-9_\-]{40,4096})(\.gif)?(?![A-Za-z0-9_\-])"
 )
 _BLOCKS = frozenset(
     {"div", "p", "table", "td", "th", "tr", "li", "ul", "ol", "center", "section", "footer", "blockquote"}

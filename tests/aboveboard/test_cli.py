@@ -263,3 +263,31 @@ def test_damaged_key_file(command: Command, tmp_path: Path) -> None:
     (tmp_path / "aboveboard.key").write_text("{")
     assert "is damaged: put it back from a backup" in command("check").stderr
     assert "is damaged: put it back from a backup" in command("messages").stderr
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        ("UPDATE notice SET body = '{}'", "was altered"),
+        ("DELETE FROM notice", "The notice that event 1 relies on is missing or another one."),
+        ("UPDATE consent_event SET method = x'00ff' WHERE sequence = 1", "Event 1 was altered."),
+        ("UPDATE consent_personal SET sealed = 'abc' WHERE sequence = 2", "The personal part of event 2 was altered."),
+    ],
+    ids=["notice altered", "notice gone", "another type", "another type beside"],
+)
+def test_verify_finds_what_sqlite_allows(command: Command, statement: str, sentence: str) -> None:
+    """verify names an altered notice and columns of another type, each with a sentence."""
+    command(*GRANT, *EVIDENCE)
+    connection = sqlite3.connect("aboveboard.db")
+    with connection:
+        connection.execute(statement)
+    connection.close()
+    found = command("consent", "verify")
+    assert (1, True) == (found.exit_code, sentence in found.stderr)
+
+
+def test_a_quoted_spelling_is_the_same_person(command: Command) -> None:
+    """After a refusal a grant for the same mailbox in quotes is refused too."""
+    command("consent", "withdraw", "q@customer.test")
+    again = command("consent", "grant", '"q"@customer.test', "--purpose", "open", "--method", "paper", *EVIDENCE)
+    assert 1 == again.exit_code

@@ -184,3 +184,17 @@ def test_within(domain: str, expected: bool) -> None:
 def test_masked(address: str, expected: str) -> None:
     """What others could see shows one letter and the domain, and not how long the name is."""
     assert expected == masked(address)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('"q"@customer.example', "q@customer.example"),
+        ('"in\\fo"@customer.example', "info@customer.example"),
+        ("jose\u0301@customer.example", "jos\u00e9@customer.example"),
+    ],
+    ids=["quoted", "quoted pair", "NFD"],
+)
+def test_one_mailbox_has_one_form(one: str, other: str) -> None:
+    """Two ways to write one mailbox are the same address, for grants and for refusals."""
+    assert (canonical(other), folded(other)) == (canonical(one), folded(one))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.consent import REFUSALS, UNAVAILABLE, Assurance, Consent, ConsentEvent, Standing, State, weigh
+from policies.consent import REFUSALS, UNAVAILABLE, Assurance, Consent, ConsentEvent, Standing, State, least, weigh
 from policies.words import Purpose
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -239,3 +239,18 @@ def test_unknown_is_not_granted() -> None:
     """Who has never said anything stands nowhere."""
     assert not any(Consent().granted(purpose, NOW) for purpose in Purpose)
     assert {None} == {weigh([]).on(purpose).state for purpose in Purpose}
+
+
+def test_the_least_of_several_spellings() -> None:
+    """A grant for one spelling of an address is none for a message that goes to another spelling too."""
+    granted = weigh([_grant()])
+    assert granted.granted(Purpose.OPEN, NOW)
+    assert least([granted, granted], NOW).granted(Purpose.OPEN, NOW)
+    assert not least([granted, Consent()], NOW).granted(Purpose.OPEN, NOW)
+    assert not least([Consent(), granted], NOW).granted(Purpose.OPEN, NOW)
+    assert not least([granted, UNAVAILABLE], NOW).available
+
+
+def _grant() -> ConsentEvent:
+    until = NOW + timedelta(days=1)
+    return ConsentEvent("g", 1, Purpose.OPEN, State.GRANTED, Assurance.ASSERTED, NOW, until, exact=True)

@@ -274,3 +274,33 @@ def test_templates(path: Path) -> None:
     judged = [(link["href"], " ".join(link.get_text().split())) for link in links]
 
     assert [(anchor.href, anchor.text.encode("latin-1").decode()) for anchor in scan(data).anchors] == judged
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        b'<div style="border:none; border-top:solid #E1E1E1 1.0pt; padding:3.0pt">',
+        b'<div style="border:none;border-top:solid windowtext 1.0pt">',
+        b'<div id="ms-outlook-mobile-reference-message">',
+        b'<div class="ydp123yahoo_quoted">',
+        b'<div class="zmail_extra">',
+        b'<div name="quote">',
+        b'<p class="gmail_quote">',
+        b"<p>-----Original Message-----</p>",
+        b"<p>-------- Forwarded Message --------</p>",
+        b"<p>Begin forwarded message:</p>",
+        "<p>-----Ursprüngliche Nachricht-----</p>".encode(),
+    ],
+)
+def test_more_ways_that_history_begins(marker: bytes) -> None:
+    """Quoted history is known by the marks of many programs, and by the line some write above it."""
+    found = scan(b'<a href="https://a.test/">new</a>' + marker + b'<a href="https://b.test/">old</a>')
+    assert found.quote_at is not None
+    assert [anchor.start < found.quote_at for anchor in found.anchors] == [True, False]
+
+
+def test_labels_of_a_link() -> None:
+    """Titles and alternative texts are told from the text; a shape's text stands inside it."""
+    (image,) = scan(b'<a href="https://a.test/" title="Go"><img alt="Unsubscribe"></a>').anchors
+    (shape,) = scan(b'<v:roundrect href="https://a.test/"><center>Unsubscribe</center></v:roundrect>').anchors
+    assert ("", "Go Unsubscribe", "Unsubscribe") == (image.text, image.labels, shape.text)

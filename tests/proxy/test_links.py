@@ -278,3 +278,43 @@ def test_hostile(href: str, text: str) -> None:
 def test_hostile_list_unsubscribe(value: str) -> None:
     """A List-Unsubscribe field of 500 kB made to be slow names nothing (M4)."""
     assert unsubscribe_targets([value]) == NO_LIST
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "https://x.com/Identity/Account/ResetPassword?userId=5&code=abc",
+        "https://x.com/Account/ConfirmEmail?userId=5&code=abc",
+        "https://x.com/__/auth/action?mode=resetPassword&oobCode=x",
+        "https://x.com/passwordreset/abc",
+        "https://login.x.com/",
+        "https://x.com/#/reset-password?token=abc",
+        "https://x.com/app#access_token=abc",
+        "https://company.webex.com/company/j.php?MTID=m1",
+        "https://us02web.zoom.us/wc/join/123",
+        "https://teams.microsoft.com/_#/l/meetup-join/19:x",
+        "https://gov.teams.microsoft.us/l/meetup-join/19:x",
+        "https://x.com/$id$",
+        "https://x.com/__NAME__",
+        "https://x.com/((email))",
+    ],
+)
+def test_special_links_in_every_form(href: str) -> None:
+    """Resets, sign-ins, meetings and placeholders are left alone in whatever form they come (case 104, 108)."""
+    assert _target(href) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Log in", "Reset your password", "192.168.1.1/admin", "m\xc3\xbcller.de", "localhost:8080/x",
+     "\xe2\x80\x9eexample.com\xe2\x80\x9c",
+     "\xe2\x86\x92 example.com/x", "xn--e1afmkfd.xn--p1ai", "ftp://example.com/x"],
+)  # fmt: skip
+def test_texts_that_keep_a_link_as_it_is(text: str) -> None:
+    """A text that signs in, or is an address in any script or dress, keeps its link (cases 95, 96)."""
+    assert _target("https://x.com/page", text) is None
+
+
+def test_labels_count_too() -> None:
+    """A title or an image's alternative text that says unsubscribe keeps the link (case 100)."""
+    assert target("https://x.com/p", "", {}, RULES, NO_LIST, "Unsubscribe") is None

@@ -227,3 +227,44 @@ async def test_nothing_that_names_anybody_is_in_our_addresses(tmp_path: Path) ->
     assert 3 == len(found)
     for url in found:
         assert not any(word in url for word in (b"@", b"bob", b"alice", recorded["message"].encode()))
+
+
+@pytest.mark.parametrize(
+    "author",
+    [b"Stranger <stranger@foreign.test>", b"alice@example.org, eve@evil.test", b"Alice <alice@sub.example.org>"],
+    ids=["a forward", "two authors", "another domain"],
+)
+async def test_what_is_written_elsewhere_is_not_tracked(tmp_path: Path, author: bytes) -> None:
+    """S10: a reverse-path of ours does not make a forwarded message ours: its author is looked at too."""
+    raw = HTML.replace(b"Alice <alice@example.org>", author)
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        await running.agree("bob@customer.test")
+        await send(running, raw)
+        (recorded,) = await running.ledger.messages()
+    assert raw == delivered(upstream)
+    assert "policy_off" == recorded["reason"]
+
+
+async def test_a_grant_counts_for_its_own_spelling(tmp_path: Path) -> None:
+    """One mailbox in two spellings is tracked only where both were agreed to, in whatever order they stand."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        await running.agree("bob@customer.test")
+        for order in (("bob@customer.test", "BOB@customer.test"), ("BOB@customer.test", "bob@customer.test")):
+            await send(running, HTML, *order)
+            assert HTML == delivered(upstream)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [b"=?utf-8?q?[tra?= =?utf-8?q?ck]_Hi?=", b"[track][notrack] Hi"],
+    ids=["over two words", "contradiction"],
+)
+async def test_a_tag_that_is_no_clear_wish_is_off(tmp_path: Path, subject: bytes) -> None:
+    """A tag that cannot be taken out, or two that contradict each other, mean off."""
+    raw = HTML.replace(b"Our offer", subject, 1)
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        await running.agree("bob@customer.test")
+        await send(running, raw)
+        (recorded,) = await running.ledger.messages()
+    assert "message_off" == recorded["reason"]
+    assert b"/o/" not in delivered(upstream)

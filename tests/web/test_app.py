@@ -347,3 +347,19 @@ def test_every_route_is_described() -> None:
     assert [] == [
         route.path for route in ROUTES if f"`{route.path.replace('{token:path}', '{token}.gif')}`" not in text
     ]
+
+
+async def test_a_form_with_too_many_fields_is_a_refusal_all_the_same(site: Setting) -> None:
+    """The POST is the refusal: what its body says cannot stop it."""
+    body = b"&".join(b"a=1" for _ in range(100))
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    assert 200 == (await site.client.post(site.marks.stop(), content=body, headers=headers)).status_code
+    standing = await site.ledger.consent_of("bob@customer.test")
+    assert {"granted"}.isdisjoint({str(standing.on(purpose).state) for purpose in Purpose})
+
+
+@pytest.mark.parametrize("path", ["/how/", "/stop/x/", "/static", "/l/x/"])
+async def test_the_host_header_leads_nowhere(site: Setting, path: str) -> None:
+    """W17: no address of ours redirects to the host that a request names."""
+    answer = await site.client.get(path, headers={"host": "evil.example"})
+    assert (404, False) == (answer.status_code, "location" in answer.headers)
