@@ -260,7 +260,7 @@ def scan(data: bytes) -> Scan:
         elif found.quote_at is None and not tag.closing and _begins_quote(data, tag):
             found.quote_at = tag.start
     close(len(data))
-    line = _QUOTE_LINE.search(lowered)
+    line = _QUOTE_LINE.search(lowered) if b"----" in lowered or b"begin forwarded" in lowered else None
     if line is not None:
         found.quote_at = min(line.start(), found.quote_at if found.quote_at is not None else len(data))
     found.complete = scanner.complete
@@ -291,7 +291,8 @@ def _anchor(data: bytes, tag: Tag, attributes: dict[str, Attribute], href: Attri
     texts = {name: attribute.text(data) for name, attribute in attributes.items()}
     inside = data[tag.end : min(text_end, tag.end + _MAX_ANCHOR_TEXT)]
     labels = [texts[name] for name in ("title", "alt", "aria-label") if name in texts]
-    labels += [match[1].decode("latin-1") for match in _ALT.finditer(inside)]
+    if b"alt" in inside or b"ALT" in inside:
+        labels += [match[1].decode("latin-1") for match in _ALT.finditer(inside)]
     return Anchor(href.start, href.end, texts["href"], texts, visible_text(inside), " ".join(labels))
 
 
