@@ -12,6 +12,16 @@ import click
 from aboveboard import compose, logs
 from aboveboard.config import Config, ConfigError, json_schema, load, without_effect
 from aboveboard.explain import as_text, explain_message, rewrite_message
+from aboveboard.parameters import (
+    ADDRESS,
+    PURPOSE,
+    PURPOSES,
+    TEXT,
+    config_option,
+    json_option,
+    limit_option,
+    workers_option,
+)
 from ledger.consent import VALIDITY, Act, Person
 from ledger.database import Place, match_keys, upgrade
 from ledger.errors import LedgerError
@@ -21,68 +31,8 @@ from ledger.tokens import sender_url
 from policies.consent import Assurance
 from policies.envelope import Envelope
 from policies.words import Purpose
-from proxy.path import parse_path
-from proxy.reply import ReplyError
 
 Result = TypeVar("Result")
-
-_PURPOSES = click.Choice([purpose.value for purpose in Purpose])
-
-
-class MailAddress(click.ParamType[str]):
-    """An e-mail address, by the grammar that the relay itself uses."""
-
-    name = "address"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the address; "<>" and an empty one are the null sender."""
-        text = str(value).strip()
-        keyword = "FROM" if text in ("", "<>") else "TO"
-        try:
-            return parse_path(keyword, f"{keyword}:<{text.removeprefix('<').removesuffix('>')}>").address
-        except ReplyError:
-            self.fail(f"{value!r} is not an e-mail address.", param, ctx)
-
-
-class PurposeList(click.ParamType[frozenset[Purpose]]):
-    """Purposes, separated by commas."""
-
-    name = "purposes"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[Purpose]:
-        """Return the purposes."""
-        if isinstance(value, frozenset):
-            return value
-        try:
-            return frozenset(Purpose(word.strip()) for word in str(value).split(",") if word.strip())
-        except ValueError:
-            self.fail(f"{value!r}: purposes are {', '.join(Purpose)}.", param, ctx)
-
-
-class Text(click.ParamType[str]):
-    """Text that is not blank."""
-
-    name = "text"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text."""
-        if not str(value).strip():
-            self.fail("must not be empty.", param, ctx)
-        return str(value)
-
-
-TEXT = Text()
-_ADDRESS = MailAddress()
-_config_option = click.option(
-    "--config",
-    "config_path",
-    envvar="ABOVEBOARD_CONFIG",
-    default="aboveboard.toml",
-    show_default=True,
-    type=click.Path(path_type=Path, readable=False),
-    help="The configuration file; also by $ABOVEBOARD_CONFIG.",
-)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def _fail(*sentences: str) -> NoReturn:
@@ -132,30 +82,25 @@ def _serve(config_path: Path, parts: list[str], workers: int) -> None:
         _fail(str(error))
 
 
-_workers_option = click.option(
-    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of each part."
-)
-
-
 @main.command()
-@_config_option
-@_workers_option
+@config_option
+@workers_option
 def serve(config_path: Path, workers: int) -> None:
     """Run relay and web."""
     _serve(config_path, ["relay", "web"], workers)
 
 
 @main.command()
-@_config_option
-@_workers_option
+@config_option
+@workers_option
 def relay(config_path: Path, workers: int) -> None:
     """Run the relay only."""
     _serve(config_path, ["relay"], workers)
 
 
 @main.command()
-@_config_option
-@_workers_option
+@config_option
+@workers_option
 def web(config_path: Path, workers: int) -> None:
     """Run the web application only."""
     _serve(config_path, ["web"], workers)
@@ -163,7 +108,7 @@ def web(config_path: Path, workers: int) -> None:
 
 @main.command(hidden=True)
 @click.argument("part", type=click.Choice(["relay", "web"]))
-@_config_option
+@config_option
 @click.option("--sockets", required=True)
 @click.option("--ready", type=int, required=True)
 @click.option("--life", type=int, required=True)
@@ -192,7 +137,7 @@ def demo(smtp_port: int, web_port: int, mailbox_port: int) -> None:
 
 
 @main.command()
-@_config_option
+@config_option
 @click.option("--online", is_flag=True, help="Also try certificates, upstream and public_url.")
 def check(config_path: Path, online: bool) -> None:
     """Check the configuration; every error is named by its key path."""
@@ -217,9 +162,9 @@ def schema() -> None:
 
 _message_options = [
     click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)),
-    _config_option,
-    click.option("--mail-from", type=_ADDRESS, required=True, help="The envelope sender; <> for the null sender."),
-    click.option("--rcpt", type=_ADDRESS, required=True, multiple=True, help="An envelope recipient; may be repeated."),
+    config_option,
+    click.option("--mail-from", type=ADDRESS, required=True, help="The envelope sender; <> for the null sender."),
+    click.option("--rcpt", type=ADDRESS, required=True, multiple=True, help="An envelope recipient; may be repeated."),
 ]
 
 
@@ -235,7 +180,7 @@ def _raw(file: Path) -> bytes:
 
 @main.command()
 @_message_command
-@_json_option
+@json_option
 def explain(file: Path, config_path: Path, mail_from: str, rcpt: tuple[str, ...], as_json: bool) -> None:
     """Say what would be done with a message, and why. Nothing is sent or recorded."""
     config = _load(config_path)
@@ -249,7 +194,7 @@ def explain(file: Path, config_path: Path, mail_from: str, rcpt: tuple[str, ...]
 @main.command()
 @_message_command
 @click.option(
-    "--assume-consent", type=PurposeList(), default=frozenset(), help="Purposes to take as granted, like open,click."
+    "--assume-consent", type=PURPOSES, default=frozenset(), help="Purposes to take as granted, like open,click."
 )
 def rewrite(
     file: Path, config_path: Path, mail_from: str, rcpt: tuple[str, ...], assume_consent: frozenset[Purpose]
@@ -273,11 +218,11 @@ def consent() -> None:
 
 
 @consent.command()
-@click.argument("address", type=_ADDRESS)
-@click.option("--purpose", "purposes", type=_PURPOSES, multiple=True, required=True, help="What was agreed to.")
+@click.argument("address", type=ADDRESS)
+@click.option("--purpose", "purposes", type=PURPOSE, multiple=True, required=True, help="What was agreed to.")
 @click.option("--method", type=TEXT, required=True, help="How it was given: paper, phone, form …")
 @click.option("--evidence", default="", help="Where the proof is and what it says; a grant needs it.")
-@_config_option
+@config_option
 def grant(address: str, purposes: tuple[str, ...], method: str, evidence: str, config_path: Path) -> None:
     """Record that a person agreed, with evidence of it."""
     config = _load(config_path)
@@ -288,11 +233,11 @@ def grant(address: str, purposes: tuple[str, ...], method: str, evidence: str, c
 
 
 @consent.command()
-@click.argument("address", type=_ADDRESS)
-@click.option("--purpose", "purposes", type=_PURPOSES, multiple=True, help="What is withdrawn; by default everything.")
+@click.argument("address", type=ADDRESS)
+@click.option("--purpose", "purposes", type=PURPOSE, multiple=True, help="What is withdrawn; by default everything.")
 @click.option("--method", default="admin_on_behalf", show_default=True, help="How it was said.")
 @click.option("--keep-hits", is_flag=True, help="Keep the hits recorded so far.")
-@_config_option
+@config_option
 def withdraw(address: str, purposes: tuple[str, ...], method: str, keep_hits: bool, config_path: Path) -> None:
     """Record that a person refuses or withdraws; holds at once, for sent messages too."""
     config = _load(config_path)
@@ -310,9 +255,9 @@ def withdraw(address: str, purposes: tuple[str, ...], method: str, keep_hits: bo
 
 
 @consent.command()
-@click.argument("address", type=_ADDRESS)
-@_json_option
-@_config_option
+@click.argument("address", type=ADDRESS)
+@json_option
+@config_option
 def show(address: str, as_json: bool, config_path: Path) -> None:
     """Show where a person stands, and every event that led there."""
     config = _load(config_path)
@@ -338,7 +283,7 @@ def show(address: str, as_json: bool, config_path: Path) -> None:
 
 
 @consent.command()
-@_config_option
+@config_option
 def verify(config_path: Path) -> None:
     """Walk the chain of consent events and say whether anything was altered."""
     config = _load(config_path)
@@ -346,10 +291,6 @@ def verify(config_path: Path) -> None:
     if not found.whole:
         _fail(*(flaw.text for flaw in found.flaws))
     click.echo(f"The chain is whole: {found.events} events.")
-
-
-def _limit_option(function: Callable[..., None]) -> Callable[..., None]:
-    return click.option("--limit", type=click.IntRange(1), default=None, help="How many, at most.")(function)
 
 
 Rows = list[dict[str, Any]]
@@ -373,9 +314,9 @@ def _print_rows(
 
 
 @main.command()
-@_json_option
-@_limit_option
-@_config_option
+@json_option
+@limit_option
+@config_option
 def messages(as_json: bool, limit: int | None, config_path: Path) -> None:
     """List messages and what was decided about them, newest first. That you looked is recorded."""
 
@@ -387,9 +328,9 @@ def messages(as_json: bool, limit: int | None, config_path: Path) -> None:
 
 
 @main.command()
-@_json_option
-@_limit_option
-@_config_option
+@json_option
+@limit_option
+@config_option
 def hits(as_json: bool, limit: int | None, config_path: Path) -> None:
     """List hits, newest first. That you looked is recorded."""
 
@@ -401,9 +342,9 @@ def hits(as_json: bool, limit: int | None, config_path: Path) -> None:
 
 
 @main.command("sender-link")
-@click.argument("address", type=_ADDRESS)
+@click.argument("address", type=ADDRESS)
 @click.option("--days", type=click.IntRange(1, 366), default=30, show_default=True, help="How long the link is good.")
-@_config_option
+@config_option
 def sender_link(address: str, days: int, config_path: Path) -> None:
     """Print the link where a sender sees what happened to their own messages."""
     config = _load(config_path)
@@ -416,7 +357,7 @@ def sender_link(address: str, days: int, config_path: Path) -> None:
 
 
 @main.command()
-@_config_option
+@config_option
 def purge(config_path: Path) -> None:
     """Apply the retention periods now; `serve` does it every day."""
     config = _load(config_path)
@@ -433,7 +374,7 @@ def key() -> None:
 
 
 @key.command()
-@_config_option
+@config_option
 def rotate(config_path: Path) -> None:
     """Take the next step of a token key rotation: make a new key known, then, called again, use it."""
     config = _load(config_path)
@@ -458,7 +399,7 @@ def db() -> None:
 
 
 @db.command("upgrade")
-@_config_option
+@config_option
 def db_upgrade(config_path: Path) -> None:
     """Bring the ledger's tables up to this version."""
     config = _load(config_path)

@@ -1,0 +1,73 @@
+"""Parameters of the command: what an address, a purpose or a text is, and the options that many commands have."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from policies.words import Purpose
+from proxy.path import parse_path
+from proxy.reply import ReplyError
+
+
+class MailAddress(click.ParamType[str]):
+    """An e-mail address, by the grammar that the relay itself uses."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the address; "<>" and an empty one are the null sender."""
+        text = str(value).strip()
+        keyword = "FROM" if text in ("", "<>") else "TO"
+        try:
+            return parse_path(keyword, f"{keyword}:<{text.removeprefix('<').removesuffix('>')}>").address
+        except ReplyError:
+            self.fail(f"{value!r} is not an e-mail address.", param, ctx)
+
+
+class PurposeList(click.ParamType[frozenset[Purpose]]):
+    """Purposes, separated by commas."""
+
+    name = "purposes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[Purpose]:
+        """Return the purposes."""
+        if isinstance(value, frozenset):
+            return value
+        try:
+            return frozenset(Purpose(word.strip()) for word in str(value).split(",") if word.strip())
+        except ValueError:
+            self.fail(f"{value!r}: purposes are {', '.join(Purpose)}.", param, ctx)
+
+
+class Text(click.ParamType[str]):
+    """Text that is not blank."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text."""
+        if not str(value).strip():
+            self.fail("must not be empty.", param, ctx)
+        return str(value)
+
+
+ADDRESS = MailAddress()
+PURPOSE = click.Choice([purpose.value for purpose in Purpose])
+PURPOSES = PurposeList()
+TEXT = Text()
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    envvar="ABOVEBOARD_CONFIG",
+    default="aboveboard.toml",
+    show_default=True,
+    type=click.Path(path_type=Path, readable=False),
+    help="The configuration file; also by $ABOVEBOARD_CONFIG.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+limit_option = click.option("--limit", type=click.IntRange(1), default=None, help="How many, at most.")
+workers_option = click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of each part."
+)
