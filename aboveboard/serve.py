@@ -156,7 +156,7 @@ class Parent:
         descriptors = [one.fileno() for one in self._sockets[part]]
         ready, say_ready = os.pipe()
         command = [
-            sys.executable, "-m", "aboveboard", "worker", part, "--config", str(self._config_path),
+            sys.executable, "-P", "-m", "aboveboard", "worker", part, "--config", str(self._config_path),
             "--sockets", ",".join(map(str, descriptors)), "--ready", str(say_ready), "--life", str(self._life[0]),
         ]  # fmt: skip
         process = subprocess.Popen(

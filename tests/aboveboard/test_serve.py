@@ -1,0 +1,109 @@
+"""The parent process: binding, starting, and ending in order."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from aboveboard.config import ConfigError
+from aboveboard.serve import bind
+
+CONFIG = """
+[organisation]
+name = "Example GmbH"
+domains = ["example.org"]
+privacy_url = "https://example.org/privacy"
+contact = "privacy@example.org"
+[[relay.listener]]
+address = "127.0.0.1:0"
+[[relay.upstream]]
+url = "smtp://127.0.0.1:9"
+[web]
+address = "127.0.0.1:0"
+public_url = "http://127.0.0.1:8080"
+"""
+
+
+def test_bound_sockets_are_tcp_by_name() -> None:
+    """A socket is bound as TCP said outright, or asyncio would leave Nagle's algorithm on."""
+    with bind("web.address", "127.0.0.1:0") as bound:
+        assert socket.IPPROTO_TCP == bound.proto
+        assert not bound.getblocking()
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1:2525", "no.such.host.invalid:25"])
+def test_what_cannot_be_bound_is_named(address: str) -> None:
+    """An address that is not of this machine is one sentence with its key path."""
+    with pytest.raises(ConfigError, match=r"^relay\.listener\[0\]\.address: "):
+        bind("relay.listener[0].address", address)
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run `aboveboard serve` in a folder; killed at the end if it has not ended by itself."""
+    path = folder / "aboveboard.toml"
+    path.write_text(CONFIG.replace('address = "127.0.0.1:0"', f'address = "127.0.0.1:{free_port()}"', 1))
+    command = [sys.executable, "-P", "-m", "aboveboard", "serve", "--config", str(path)]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def free_port() -> int:
+    """Return a port that is free at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def events_until(log: IO[str], last: str) -> list[str]:
+    """Return the names of the events up to one of them."""
+    found: list[str] = []
+    while last not in found:
+        line = log.readline()
+        assert line, f"ended after {found}"
+        found.append(json.loads(line)["event"])
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+def test_signals_end_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    """SIGTERM, SIGINT and SIGHUP end it with exit 0 and a last line that says so."""
+    with serving(tmp_path) as process:
+        assert process.stderr is not None
+        events_until(process.stderr, "serve.ready")
+        process.send_signal(number)
+        events_until(process.stderr, "serve.ended")
+        assert 0 == process.wait(30)
+
+
+def test_nothing_in_the_folder_stands_in_for_the_program(tmp_path: Path) -> None:
+    """A file in the current folder named like a part of the program is not run in its place."""
+    for name in ("web.py", "ledger.py", "aboveboard.py"):
+        (tmp_path / name).write_text("raise SystemExit('not this one')\n")
+    with serving(tmp_path) as process:
+        assert process.stderr is not None
+        assert "serve.ready" in events_until(process.stderr, "serve.ready")
+
+
+def test_a_missing_ledger_is_not_begun_anew(tmp_path: Path) -> None:
+    """With events on record and the file gone it serves without a ledger, says so, and makes no new one."""
+    (tmp_path / "aboveboard.db.head").write_text(f"7 {'a' * 64}\n")
+    (tmp_path / "aboveboard.key").write_text(_key_file())
+    with serving(tmp_path) as process:
+        assert process.stderr is not None
+        assert "serve.ledger_missing" in events_until(process.stderr, "serve.ready")
+    assert not (tmp_path / "aboveboard.db").exists()
+
+
+def _key_file() -> str:
+    key = "A" * 43 + "="
+    return json.dumps({"format": 1, "lookup": key, "tokens": [{"id": 1, "key": key}], "sealing": 1})
