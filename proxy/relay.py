@@ -15,6 +15,7 @@ from ledger.decisions import DecidedMessage
 from ledger.ledger import Ledger
 from ledger.tokens import Marks, new_message_id
 from policies import (
+    UNAVAILABLE,
     Classification,
     Consent,
     Decision,
@@ -100,16 +101,13 @@ async def _consent(envelope: Envelope, consent_of: ConsentLookup, now: datetime)
 
 def again(conduct: Conduct, examined: Examination, problem: Reason) -> Examination:
     """Return the examination decided anew, with a problem that came up after the first decision."""
-    facts = replace(examined.message.facts, problem=problem)
-    decision = decide(
-        conduct.policy,
-        facts,
-        examined.envelope,
-        examined.classification.message_class,
-        examined.wish,
-        examined.consent,
-        examined.now,
-    )
+    facts, consent = examined.message.facts, examined.consent
+    if problem is Reason.LEDGER_UNAVAILABLE:
+        consent = UNAVAILABLE
+    else:
+        facts = replace(facts, problem=problem)
+    message_class = examined.classification.message_class
+    decision = decide(conduct.policy, facts, examined.envelope, message_class, examined.wish, consent, examined.now)
     return replace(examined, decision=decision)
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
+from ledger.decisions import DecidedMessage
 from ledger.ledger import Ledger
-from policies import PolicyModel, Purpose
+from policies import PolicyModel, Purpose, Reason
 from proxy import relay, rewrite
 from tests.relaying import Running, conduct, running_relay
 from tests.upstream import FakeUpstream
@@ -146,14 +148,21 @@ async def test_a_decision_that_cannot_be_recorded_is_not_acted_on(
 ) -> None:
     """A tracked message whose row does not reach the disk in time goes as it came."""
 
-    async def not_recorded(*_: Any) -> bool:
+    reasons: list[Reason] = []
+
+    async def not_recorded(_: Ledger, decided: DecidedMessage) -> bool:
+        reasons.append(decided.decision.reason)
         return False
 
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
         await running.agree("bob@customer.test")
         monkeypatch.setattr(Ledger, "record_decision", not_recorded)
-        await send(running)
+        with structlog.testing.capture_logs() as logged:
+            await send(running)
     assert HTML == delivered(upstream)
+    # One try; what went out is in the log, for the ledger would not hear it either.
+    assert [Reason.TRACKED] == reasons
+    assert ["ledger_unavailable"] == [one["reason"] for one in logged if one["event"] == "relay.message"]
 
 
 async def test_a_rewritten_message_over_the_upstreams_limit_goes_as_the_original(tmp_path: Path) -> None:
