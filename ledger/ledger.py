@@ -117,9 +117,7 @@ class Ledger:
             waiting.cancel()
             if decided.decision.tracked:
                 # It may be in the commit under way; this comes with a later one.
-                self._later(
-                    self._writer.pile("void", decisions.void, (decided.id, Reason.LEDGER_UNAVAILABLE), awaited=False)
-                )
+                self.void_decision(decided.id, Reason.LEDGER_UNAVAILABLE)
             return False
         return True
 

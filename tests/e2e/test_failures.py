@@ -110,7 +110,6 @@ def test_workers_end_with_their_parent(own_service: Service) -> None:
     """When the parent is killed outright, no process of its goes on serving."""
     own_service.process.kill()
     own_service.wait()
-    until(lambda: not says_hello(own_service.smtp_port), "the relay is gone")
 
     def web_is_gone() -> bool:
         try:
@@ -119,4 +118,5 @@ def test_workers_end_with_their_parent(own_service: Service) -> None:
             return True
         return False
 
-    until(web_is_gone, "the web is gone")
+    assert until(lambda: not says_hello(own_service.smtp_port), "the relay is gone")
+    assert until(web_is_gone, "the web is gone")

@@ -136,10 +136,13 @@ def test_different_key_file_stops(url: str, key_file: Path) -> None:
 
 
 def test_rotated_key_file_is_the_same(url: str, key_file: Path) -> None:
-    """A rotation makes the key file no different one."""
+    """A rotation makes the key file no different one, and starting leaves it as it is."""
     KeyFile.read(key_file).rotated().rotated().write(key_file)
+    rotated = key_file.read_bytes()
 
     prepare(url, key_file)
+
+    assert rotated == key_file.read_bytes()
 
 
 def test_damaged_key_file_stops(url: str, key_file: Path) -> None:
