@@ -241,15 +241,6 @@ class Ledger:
         """Return how many messages and hits of a person are on record. Raises LedgerUnavailable."""
         return await self._read(lambda connection: hits.holdings(connection, person.folded_hash))
 
-    async def notice_body(self, notice_id: str) -> str | None:
-        """Return a stored notice, as JSON. Raises LedgerUnavailable."""
-        statement = select(notice.c.body).where(notice.c.id == notice_id)
-
-        async def work(connection: AsyncConnection) -> str | None:
-            return (await connection.execute(statement)).scalar()
-
-        return await self._read(work)
-
     async def verify(self) -> Verification:
         """Walk the chain of consent events. Raises LedgerUnavailable."""
         return await self._read(lambda connection: chain.verify(connection, self.keyring, self._head))
