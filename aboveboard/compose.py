@@ -127,6 +127,7 @@ def listener(at: int, section: ListenerSection) -> Listener:
         tls=section.tls,
         tls_context=_server_context(at, section),
         automated=section.message_class == "automated",
+        address=section.address,
     )
 
 

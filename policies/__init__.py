@@ -10,7 +10,7 @@ from policies.envelope import Envelope
 from policies.facts import Facts, Part
 from policies.policy import Policy, PolicyModel, compile_policy
 from policies.wish import EVERYTHING, NOTHING, Wish
-from policies.words import MessageClass, Outcome, Protection, Purpose, Reason, Verdict
+from policies.words import ForeignTracking, MessageClass, Outcome, Protection, Purpose, Reason, Verdict
 
 __all__ = [
     "EVERYTHING",
@@ -23,6 +23,7 @@ __all__ = [
     "Decision",
     "Envelope",
     "Facts",
+    "ForeignTracking",
     "MessageClass",
     "Outcome",
     "Part",

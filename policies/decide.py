@@ -14,7 +14,7 @@ from policies.envelope import Envelope
 from policies.facts import Facts
 from policies.policy import Policy
 from policies.wish import Wish
-from policies.words import REASON_ORDER, MessageClass, Protection, Purpose, Reason
+from policies.words import REASON_ORDER, ForeignTracking, MessageClass, Protection, Purpose, Reason
 
 _CLASS_REASONS = {
     MessageClass.PROTECTED: Reason.PROTECTED,
@@ -23,6 +23,7 @@ _CLASS_REASONS = {
     MessageClass.BULK: Reason.BULK,
     MessageClass.GROUP: Reason.GROUP,
 }
+_MILDEST_FIRST = {action: place for place, action in enumerate(ForeignTracking)}
 _PROBLEMS = frozenset({Reason.ERROR, Reason.UNPARSABLE, Reason.TOO_LARGE})
 _STATE_REASONS = {
     State.SUPPRESSED: Reason.SUPPRESSED,
@@ -47,6 +48,8 @@ class Decision:
     """The names of the rules that matched."""
     consent_events: tuple[str, ...] = field(default=())
     """The ids of the consent events relied on."""
+    foreign_tracking: ForeignTracking = ForeignTracking.REPORT
+    """What happens to other people's trackers in the message."""
 
     def allows(self, purpose: Purpose) -> bool:
         """Tell whether the purpose is on."""
@@ -101,7 +104,22 @@ def decide(
         detail=facts.protection if overall is Reason.PROTECTED else None,
         rules=tuple(rule.name for rule in matching),
         consent_events=_relied_on(consent, reasons),
+        foreign_tracking=_foreign_tracking(case),
     )
+
+
+def _foreign_tracking(case: _Case) -> ForeignTracking:
+    """Return what happens to other people's trackers: what the policy says of the class (DESIGN.md §3 and §4)."""
+    said = case.policy.model.foreign_tracking
+    by_class = {MessageClass.INDIVIDUAL: said.individual, MessageClass.GROUP: said.group}
+    found = by_class.get(case.message_class, said.bulk)
+    untouchable = _by_facts(case, Purpose.OPEN) is not None or case.facts.protection is not None
+    if (untouchable or case.message_class is MessageClass.PROTECTED) and found is not ForeignTracking.KEEP:
+        return ForeignTracking.REPORT
+    if not _ours(case):
+        # Mail that only passes through is neither changed nor refused.
+        return min(found, ForeignTracking.REPORT, key=_MILDEST_FIRST.__getitem__)
+    return found
 
 
 def _reason(case: _Case, purpose: Purpose) -> Reason:
@@ -142,15 +160,17 @@ def _by_colleagues(case: _Case, purpose: Purpose) -> Reason | None:
 
 def _by_ceiling(case: _Case, purpose: Purpose) -> Reason | None:
     # Mail of somebody else's that only passes through (a forward, a redirect) is not the organisation's to track.
-    if domain_of(case.envelope.sender) not in case.policy.domains or not _written_here(case):
-        return Reason.POLICY_OFF
-    return None if case.policy.allows(purpose) else Reason.POLICY_OFF
+    return None if _ours(case) and case.policy.allows(purpose) else Reason.POLICY_OFF
 
 
-def _written_here(case: _Case) -> bool:
-    """Tell whether the one author is of the organisation: a rewritten reverse-path does not make a forward ours."""
+def _ours(case: _Case) -> bool:
+    """Tell whether sender and the one author are of the organisation.
+
+    A reverse-path that was rewritten on the way does not make a forward ours.
+    """
     authors = case.facts.authors
-    return authors is None or (len(authors) == 1 and domain_of(authors[0]) in case.policy.domains)
+    written_here = authors is None or (len(authors) == 1 and domain_of(authors[0]) in case.policy.domains)
+    return written_here and domain_of(case.envelope.sender) in case.policy.domains
 
 
 def _by_rules(case: _Case, purpose: Purpose) -> Reason | None:

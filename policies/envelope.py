@@ -16,6 +16,10 @@ class Envelope:
     """The account that submits; ``None`` on a trusted network."""
     automated: bool = False
     """Came in through a listener for printers and machines."""
+    listener: str = ""
+    """The listening address it came in by, as the configuration writes it; empty where it did not come by SMTP."""
+    client: str = ""
+    """The IP address of the client; empty where it did not come by SMTP. For rules only: never recorded."""
 
     @property
     def sender(self) -> str:

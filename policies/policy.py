@@ -15,11 +15,10 @@ from policies.address import canonical_domain, folded
 from policies.envelope import Envelope
 from policies.glob import address_pattern, matches
 from policies.roles import LIST_PATTERNS, ROLE_NAMES
-from policies.words import MessageClass, Purpose
+from policies.words import ForeignTracking, MessageClass, Purpose
 
 Ceiling = Literal["never", "with-consent"]
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=320)]
-ForeignTracking = Literal["keep", "report", "remove", "refuse"]
 
 
 class Section(BaseModel):
@@ -55,9 +54,9 @@ class RuleModel(Section):
 class ForeignTrackingModel(Section):
     """What happens to other people's trackers in outgoing mail, by class."""
 
-    individual: ForeignTracking = "remove"
-    group: ForeignTracking = "remove"
-    bulk: ForeignTracking = "remove"
+    individual: ForeignTracking = ForeignTracking.REMOVE
+    group: ForeignTracking = ForeignTracking.REMOVE
+    bulk: ForeignTracking = ForeignTracking.REMOVE
 
 
 class MergeWindow(Section):

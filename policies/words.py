@@ -65,6 +65,17 @@ class Reason(StrEnum):
 REASON_ORDER: dict[Reason, int] = {reason: place for place, reason in enumerate(Reason)}
 
 
+class ForeignTracking(StrEnum):
+    """What happens to other people's trackers in a message, the mildest first."""
+
+    KEEP = "keep"
+    """They are not even looked for."""
+    REPORT = "report"
+    REMOVE = "remove"
+    REFUSE = "refuse"
+    """The message is refused at the end of DATA."""
+
+
 class Verdict(StrEnum):
     """Who fetched a pixel or followed a link, as far as that is known. Nobody becomes a person by default."""
 

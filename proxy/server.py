@@ -52,6 +52,8 @@ class Listener:
     tls: str = "none"
     tls_context: ssl.SSLContext | None = None
     automated: bool = False
+    address: str = ""
+    """The listening address as the configuration writes it."""
 
     def trusts(self, host: str) -> bool:
         """Tell whether a client's address is in a trusted network; an IPv4 address in IPv6 form is IPv4."""
@@ -400,7 +402,13 @@ class Session(SMTP):
 
     async def _deliver(self, transaction: Transaction, upstream: Connection, content: bytes) -> Reply:
         """Have the message passed on, in a task of its own: a client that hangs up now does not stop it."""
-        envelope = Envelope(transaction.mail_from, tuple(transaction.rcpt_to), automated=self._listener.automated)
+        envelope = Envelope(
+            transaction.mail_from,
+            tuple(transaction.rcpt_to),
+            automated=self._listener.automated,
+            listener=self._listener.address,
+            client=self._peer,
+        )
         protocol = f"{'UTF8SMTP' if transaction.parameters.smtputf8 else 'ESMTP' if self._extended else 'SMTP'}"
         if self._secure and protocol != "SMTP":
             protocol += "S"
