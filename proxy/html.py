@@ -22,17 +22,16 @@ _ATTRIBUTE = (
     rb"(?:" + _WS + rb"*+=" + _WS + rb"*+(?:\"[^\"]*+\"|'[^']*+'|[^\t\n\f\r >\"'][^\t\n\f\r >]*+|(?=>))"
     rb"|(?!" + _WS + rb"*+=))"
 )
-# The same for most tags that programs write, in fewer steps: as long as every "=" stands right behind a letter or digit,
-# and its value right behind it, what else has no quote mark needs no closer look: ">" ends the tag.
-_PLAIN = (
-    rb"[^>\"'=]*+(?:(?<=[A-Za-z0-9])=(?:\"[^\"]*+\"|'[^']*+'|[^\t\n\f\r >\"'][^\t\n\f\r >]*+)[^>\"'=]*+)*+(?=>)"
-)
+# The same for most tags that programs write, in fewer steps: where every "=" stands right behind a letter or digit, and
+# its value right behind it, what else has no quote mark needs no closer look: ">" ends the tag.
+_PLAIN = rb"[^>\"'=]*+(?:(?<=[A-Za-z0-9])=(?:\"[^\"]*+\"|'[^']*+'|[^\t\n\f\r >\"'][^\t\n\f\r >]*+)[^>\"'=]*+)*+(?=>)"
 _INSIDE = rb"(?:" + _PLAIN + rb"|(?:[\t\n\f\r /]++|" + _ATTRIBUTE + rb")*+)"
 _TAG = re.compile(rb"<(/?)([A-Za-z][^\t\n\f\r />]*+)(" + _INSIDE + rb")>")
 _ATTRIBUTES = re.compile(
     rb"([^\t\n\f\r />][^\t\n\f\r />=]*+)"
     rb"(?:" + _WS + rb"*+=" + _WS + rb"*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\t\n\f\r >\"'][^\t\n\f\r >]*+))?+)?+"
 )
+
 
 def _any_case(name: bytes) -> bytes:
     """Return a pattern of a name in any case: sets of two are tried much faster than letters under IGNORECASE."""
@@ -130,7 +129,7 @@ class Tag(NamedTuple):
 class _Scanner:
     data: bytes
     skip: re.Pattern[bytes]
-    stops: Iterator[int] = iter(())
+    stops: Iterator[int] = field(default_factory=lambda: iter(()))
     """Offsets of a "<" at which to stop too, in order, whatever tag begins there."""
     stop: int = -1
     complete: bool = True

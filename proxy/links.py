@@ -166,7 +166,8 @@ def target(
 def _opted_out(attributes: Mapping[str, str]) -> bool:
     if not _OPT_OUT_PRESENT.isdisjoint(attributes):
         return True
-    return any(attributes[name].strip().lower() in _OPT_OUT_VALUES[name] for name in _OPT_OUT_VALUES.keys() & attributes)
+    said = _OPT_OUT_VALUES.keys() & attributes
+    return any(attributes[name].strip().lower() in _OPT_OUT_VALUES[name] for name in said)
 
 
 def _special(url: str) -> bool:
