@@ -25,7 +25,7 @@ _ATTRIBUTE = (
 # The same for most tags that programs write, in fewer steps: where every "=" stands right behind a letter or digit, and
 # its value right behind it, what else has no quote mark needs no closer look: ">" ends the tag.
 _PLAIN = rb"[^>\"'=]*+(?:(?<=[A-Za-z0-9])=(?:\"[^\"]*+\"|'[^']*+'|[^\t\n\f\r >\"'][^\t\n\f\r >]*+)[^>\"'=]*+)*+(?=>)"
-_INSIDE = rb"(?:" + _PLAIN + rb"|(?:[\t\n\f\r /]++|" + _ATTRIBUTE + rb")*+)"
+_INSIDE = rb"(?:(?=>)|" + _PLAIN + rb"|(?:[\t\n\f\r /]++|" + _ATTRIBUTE + rb")*+)"
 _TAG = re.compile(rb"<(/?)([A-Za-z][^\t\n\f\r />]*+)(" + _INSIDE + rb")>")
 _ATTRIBUTES = re.compile(
     rb"([^\t\n\f\r />][^\t\n\f\r />=]*+)"
@@ -60,7 +60,9 @@ def _skipper(names: bytes) -> re.Pattern[bytes]:
     )
 
 
-_SKIP = _skipper(b"a|area|b(?:ody|lockquote)|html|plaintext|" + b"|".join(RAW_TEXT))
+# Names by their first letters: every alternative is tried at every tag.
+_RAW_TEXT = b"s(?:cript|tyle)|t(?:extarea|itle)|xmp|iframe|no(?:embed|frames)|plaintext"
+_SKIP = _skipper(b"a(?:rea)?|b(?:ody|lockquote)|html|" + _RAW_TEXT)
 _SKIP_NOTHING = re.compile(rb"[^<]*+(?:<(?![A-Za-z/!?])[^<]*+)*+")
 
 # Where a mail program says that history begins: Gmail, Outlook on the web and desktop, Thunderbird, Yahoo, Proton,

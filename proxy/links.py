@@ -3,8 +3,10 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from functools import lru_cache
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from policies.address import canonical_domain, within
 from policies.glob import matches, pattern
@@ -130,7 +132,14 @@ def link_rules(visible_url_links: bool, never_wrap: Iterable[str], own_urls: Ite
 def own_place(url: str) -> str:
     """Return host and port of a URL in the form that two addresses of one place share."""
     parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    return _place(parts.scheme, parts.netloc)
+
+
+@lru_cache(maxsize=1_024)
+def _place(scheme: str, netloc: str) -> str:
+    # The links of one message lead to few places.
+    parts = SplitResult(scheme, netloc, "", "", "")
+    port = parts.port or {"http": 80, "https": 443}.get(scheme, 0)
     return f"{canonical_domain(parts.hostname or '')}:{port}"
 
 
@@ -179,7 +188,7 @@ def _special(url: str) -> bool:
         return True
     if _SIGNING_IN_WORDS.search(url) or _SECRET_KEY.search(f"?{parts.query}&{parts.fragment.replace('?', '&')}"):
         return True
-    host = canonical_domain(parts.hostname or "")
+    host = _place(parts.scheme, parts.netloc).rpartition(":")[0]
     if host.partition(".")[0] in _SIGNING_IN_HOSTS:
         return True
     if not within(host, _MEETING_HOSTS):
@@ -191,11 +200,10 @@ def _special(url: str) -> bool:
 
 def _shows_address(text: str) -> bool:
     """Tell whether the link's text is an address: mail programs warn where it and the target differ."""
-    try:
+    if not text.isascii():
         # The scanner reads bytes as latin-1; most mail means UTF-8.
-        text = text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        text = str(text)
+        with suppress(UnicodeError):
+            text = text.encode("latin-1").decode("utf-8")
     if _TEXT_ADDRESS.search(text) is not None:
         return True
     if "." not in text and "localhost" not in text.lower():

@@ -8,7 +8,6 @@ import binascii
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 
 from proxy.header import Unparsable
 
@@ -146,7 +145,7 @@ class QuotedPrintable(Encoded):
             raise Unparsable("quoted-printable lines do not add up")
 
     def _rewritten(self, pieces: Sequence[bytes], at: int, last: int, eol: bytes) -> bytes:
-        """Return lines anew: the pieces, then what follows the last edit, at ``at``, in the line that begins at ``last``."""
+        """Return lines anew: the pieces, then what follows them at ``at``, in the line that begins at ``last``."""
         rest = self._unpadded[at : _line_end(self._unpadded, last)]
         characters = _characters(rest)
         text = b"".join([*pieces, rest[:characters]])
