@@ -266,14 +266,14 @@ def scanning(data: bytes) -> Walk[Scan]:
         if reader.found.quote_at is not None:
             # Where history begins is known: the marks in it are none to stop at.
             scanner.stops = iter(())
-        if not number % _TAGS_PER_STEP:
+        if not number % TAGS_PER_STEP:
             yield
     found = reader.result()
     found.complete = scanner.complete
     return found
 
 
-_TAGS_PER_STEP = 256
+TAGS_PER_STEP = 256
 
 
 @dataclass(slots=True)
@@ -429,12 +429,19 @@ _HIDDEN_TEXT = frozenset(name.decode() for name in RAW_TEXT if name != b"textare
 
 def is_empty(data: bytes) -> bool:
     """Tell whether nobody would see anything in the document: no text and no picture. Stops at the first thing seen."""
+    return at_once(finding_empty(data))
+
+
+def finding_empty(data: bytes) -> Walk[bool]:
+    """Walk through a document as ``is_empty`` does, in steps."""
     at, hidden = 0, ""
-    for tag in all_tags(data):
+    for number, tag in enumerate(all_tags(data), 1):
         if not hidden and not tag.conditional and _says_something(data[at : tag.start]):
             return False
         if not tag.closing and tag.name in _SHOWS:
             return False
+        if not number % TAGS_PER_STEP:
+            yield
         if tag.conditional:
             continue
         if not tag.closing and tag.name in _HIDDEN_TEXT:

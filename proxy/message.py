@@ -10,10 +10,11 @@ from policies.words import Protection, Reason
 from proxy.charset import contains_ascii
 from proxy.encodedword import decode_words
 from proxy.header import AddressList, Field, TooLarge, Unparsable, parse_address_list, scan_fields
-from proxy.html import Scan, is_empty, scan
+from proxy.html import Scan, finding_empty, scanning
 from proxy.links import MAX_LINKS, LinkRules, target, unsubscribe_targets
-from proxy.own import OpensTokens, OwnMarks, find_in_html, find_in_text
-from proxy.structure import Entity, read_structure
+from proxy.own import OpensTokens, OwnMarks, find_in_text, finding_in_html
+from proxy.slices import Walk, at_once, each
+from proxy.structure import Entity, reading_structure
 from proxy.transfer import Encoded, decode
 from proxy.wish import CONTROL_HEADER
 
@@ -106,8 +107,13 @@ def read_message(raw: bytes, reading: Reading) -> Message:
 
     A message that cannot be taken apart has ``facts.problem`` set, and as many header fields as could be read.
     """
+    return at_once(reading_message(raw, reading))
+
+
+def reading_message(raw: bytes, reading: Reading) -> Walk[Message]:
+    """Walk through a message as ``read_message`` does, in steps."""
     try:
-        entities = read_structure(raw)
+        entities = yield from reading_structure(raw)
     except (Unparsable, TooLarge) as problem:
         fields = _fields_only(raw)
         signatures, protection = _signatures(raw, fields, reading.removable_signatures)
@@ -120,31 +126,43 @@ def read_message(raw: bytes, reading: Reading) -> Message:
         return Message(raw, _header_facts(raw, fields, entities, protection), fields)
     if len(raw) > reading.max_bytes:
         return Message(raw, _header_facts(raw, fields, entities, problem=Reason.TOO_LARGE), fields)
-    return _with_bodies(raw, entities, signatures, reading)
+    return (yield from _with_bodies(raw, entities, signatures, reading))
 
 
-def _with_bodies(raw: bytes, entities: Sequence[Entity], signatures: tuple[Field, ...], reading: Reading) -> Message:
+def _with_bodies(
+    raw: bytes, entities: Sequence[Entity], signatures: tuple[Field, ...], reading: Reading
+) -> Walk[Message]:
     fields = entities[0].fields
     try:
         plain = [entity for entity in entities if _is_body(entity.part, "text/plain")]
-        texts = [_text_of(raw, entity.part) for entity in plain]
-        bodies = _html_bodies(raw, entities, reading)
-        editable = tuple(_text_bodies(raw, plain, reading, text_only=not bodies))
+        texts = yield from each(_text_of(raw, entity.part) for entity in plain)
+        bodies = yield from _html_bodies(raw, entities, reading)
+        editable = tuple((yield from each(_text_bodies(raw, plain, reading, text_only=not bodies))))
     except (Unparsable, TooLarge) as problem:
         return Message(raw, _header_facts(raw, fields, entities, problem=_reason(problem)), fields)
-    if any(_PGP.search(text) for text in [*texts, *(body.encoded.decoded for body in bodies)]):
+    if any((yield from each(_PGP.search(text) for text in [*texts, *(body.encoded.decoded for body in bodies)]))):
         return Message(raw, _header_facts(raw, fields, entities, Protection.ENCRYPTED), fields)
-    has_text = any(text.strip() for text in texts)
+    has_text = any((yield from each(text.strip() for text in texts)))
+    empty = yield from _is_empty(bodies, has_text=has_text)
     facts = _header_facts(
         raw,
         fields,
         entities,
         has_html=bool(bodies),
         has_text=has_text,
-        empty=all(is_empty(body.encoded.decoded) for body in bodies) and (bool(bodies) or not has_text),
+        empty=empty,
         links=sum(len(body.links) for body in (*bodies, *editable)),
     )
     return Message(raw, facts, fields, bodies, editable, signatures)
+
+
+def _is_empty(bodies: Iterable[HtmlBody], *, has_text: bool) -> Walk[bool]:
+    """Tell whether nobody would see anything in the HTML parts; where there are none, in the text."""
+    for body in bodies:
+        if not (yield from finding_empty(body.encoded.decoded)):
+            return False
+        has_text = False
+    return not has_text
 
 
 def _text_bodies(raw: bytes, plain: Iterable[Entity], reading: Reading, *, text_only: bool) -> Iterator[Body]:
@@ -280,19 +298,19 @@ def _text_of(raw: bytes, part: Part) -> bytes:
         return content
 
 
-def _html_bodies(raw: bytes, entities: Sequence[Entity], reading: Reading) -> tuple[HtmlBody, ...]:
+def _html_bodies(raw: bytes, entities: Sequence[Entity], reading: Reading) -> Walk[tuple[HtmlBody, ...]]:
     unsubscribe = unsubscribe_targets(one.text(raw) for one in entities[0].fields if one.name == "list-unsubscribe")
     bodies = []
     room = MAX_LINKS
     for entity in entities:
         if _is_body(entity.part, "text/html"):
-            body = _html_body(raw, entity, reading, unsubscribe, room)
+            body = yield from _html_body(raw, entity, reading, unsubscribe, room)
             room -= len(body.links)
             bodies.append(body)
     return tuple(bodies)
 
 
-def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozenset[str], room: int) -> HtmlBody:
+def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozenset[str], room: int) -> Walk[HtmlBody]:
     part = entity.part
     if part.end - part.body > 4 * MAX_HTML_BYTES:
         raise TooLarge("HTML part")
@@ -308,12 +326,15 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
         raise TooLarge("HTML part")
     if b"\0" in encoded.decoded:
         raise Unparsable("NUL in HTML")
-    found = scan(encoded.decoded)
-    own = find_in_html(encoded.decoded, reading.tokens) if reading.tokens is not None else OwnMarks()
-    return HtmlBody(entity, encoded, own, _links(found, reading.links, unsubscribe, room), found)
+    yield
+    found = yield from scanning(encoded.decoded)
+    yield
+    own = (yield from finding_in_html(encoded.decoded, reading.tokens)) if reading.tokens is not None else OwnMarks()
+    links = yield from _links(found, reading.links, unsubscribe, room)
+    return HtmlBody(entity, encoded, own, links, found)
 
 
-def _links(found: Scan, rules: LinkRules, unsubscribe: frozenset[str], room: int) -> tuple[Link, ...]:
+def _links(found: Scan, rules: LinkRules, unsubscribe: frozenset[str], room: int) -> Walk[tuple[Link, ...]]:
     """Return the links that may be wrapped: none in quoted history, and no more than there is room for."""
     links: list[Link] = []
     for anchor in found.anchors:
@@ -322,7 +343,8 @@ def _links(found: Scan, rules: LinkRules, unsubscribe: frozenset[str], room: int
         url = target(anchor.href, anchor.text, anchor.attributes, rules, unsubscribe, anchor.labels)
         if url is not None and len(links) < room:
             links.append(Link(anchor.start, anchor.end, url))
+        yield
     return tuple(links)
 
 
-__all__ = ["CONTROL_HEADER", "HtmlBody", "Link", "Message", "Reading", "read_message"]
+__all__ = ["CONTROL_HEADER", "HtmlBody", "Link", "Message", "Reading", "read_message", "reading_message"]

@@ -14,8 +14,8 @@ Walk = Generator[None, None, T]
 
 SLICE_SECONDS = 0.005
 """How long a walk goes on before others get their turn; a step between two yields may take as long again."""
-STEP_BYTES = 4_194_304
-"""How many bytes one step looks at: ``bytes.find`` walks through them in some 2 ms."""
+STEP_BYTES = 262_144
+"""How many bytes one step searches: 0.1 ms with nothing in them, and no more than a slice if it is full of it."""
 
 
 def at_once(walk: Walk[T]) -> T:
