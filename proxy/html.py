@@ -241,6 +241,8 @@ class Scan:
     """What the rewriter needs to know of one HTML part."""
 
     anchors: list[Anchor] = field(default_factory=list)
+    body_start: int | None = None
+    """Where the content of the first ``<body>`` begins."""
     body_end: int | None = None
     """Where the last ``</body>`` begins."""
     complete: bool = True
@@ -295,9 +297,11 @@ class _Reader:
         elif name.startswith("v:"):
             if not tag.closing:
                 self._link(tag)
-        elif name == "body":
-            if tag.closing and not tag.conditional:
+        elif name == "body" and not tag.conditional:
+            if tag.closing:
                 found.body_end = tag.start
+            elif found.body_start is None:
+                found.body_start = tag.end
         elif name == "html":
             if not tag.closing and not found.language:
                 attributes = tag.attributes(self.data)
