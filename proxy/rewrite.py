@@ -10,6 +10,7 @@ from policies.words import Purpose
 from proxy.footer import LONG_HTML, Footer
 from proxy.header import Unparsable
 from proxy.message import Body, HtmlBody, Message
+from proxy.slices import Walk, at_once
 from proxy.transfer import MAX_LINE, Base64, Edit, Identity, line_break, splice, to_quoted_printable
 from proxy.wish import removals, removals_unread
 
@@ -43,10 +44,26 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What is sent on, and what was changed in it."""
+    """What is sent on, and what was changed in it: the edits only, for each copy of a large message counts."""
 
-    raw: bytes
+    original: bytes
+    edits: tuple[Edit, ...] = ()
     changes: tuple[Change, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return len(self.original) + sum(len(new) - (end - start) for start, end, new in self.edits)
+
+    @property
+    def raw(self) -> bytes:
+        """The message as it is sent on; the original itself where nothing was changed."""
+        return self.behind(b"")
+
+    def behind(self, field: bytes) -> bytes:
+        """Return the message as it is sent on, behind one more header field; one copy is made, if any."""
+        edits = [(0, 0, field), *self.edits] if field else self.edits
+        return splice(self.original, edits) if edits else self.original
 
 
 def untracked(message: Message) -> Outgoing:
@@ -59,11 +76,9 @@ def untracked(message: Message) -> Outgoing:
         control = removals(message.raw, message.fields, keep_subject=signed)
     else:
         control = removals_unread(message.raw)
-    edits = sorted([*control, *signatures, *own])
-    if not edits:
-        return Outgoing(message.raw)
+    edits = tuple(sorted([*control, *signatures, *own]))
     changes = [Change("control", len(control)), Change("signature", len(signatures))]
-    return Outgoing(splice(message.raw, edits), _made([*changes, *_own_changes(message, bool(own))]))
+    return Outgoing(message.raw, edits, _made([*changes, *_own_changes(message, bool(own))]))
 
 
 def _own_edits(message: Message) -> list[Edit]:
@@ -102,13 +117,20 @@ def tracked(message: Message, decision: Decision, marks: Marks, footer: Footer, 
     ``eight_bit`` says that the upstream takes 8-bit bytes (RFC 6152); where it does not, an edited part that has some
     is sent as quoted-printable. Raises Unparsable where an edit would need a guess.
     """
+    return at_once(tracking(message, decision, marks, footer, eight_bit=eight_bit))
+
+
+def tracking(
+    message: Message, decision: Decision, marks: Marks, footer: Footer, *, eight_bit: bool = True
+) -> Walk[Outgoing]:
+    """Walk through a message as ``tracked`` does, in steps."""
     control = removals(message.raw, message.fields, keep_subject=False)
     signatures = [(one.start, one.end, b"") for one in message.signatures]
     eol = line_break(message.raw)
     edits = [*control, *signatures]
     wrapped = 0
     for text, first in _numbered(message.texts):
-        links = _link_edits(text, first, marks)
+        links = yield from _link_edits(text, first, marks)
         text_edits = [*text.own.edits, *links]
         if links and text is message.texts[-1]:
             text_edits.append(_text_footer_edit(text, decision, marks, footer, message))
@@ -117,7 +139,7 @@ def tracked(message: Message, decision: Decision, marks: Marks, footer: Footer, 
     for body, first in _numbered(message.bodies):
         html_edits = list(body.own.edits)
         if decision.allows(Purpose.CLICK):
-            links = _link_edits(body, first, marks)
+            links = yield from _link_edits(body, first, marks)
             wrapped += len(links)
             html_edits += links
         if body is message.bodies[-1]:
@@ -133,7 +155,7 @@ def tracked(message: Message, decision: Decision, marks: Marks, footer: Footer, 
         Change("pixel", int(bool(message.bodies) and decision.allows(Purpose.OPEN))),
         Change("footer", int(shown)),
     ]
-    return Outgoing(splice(message.raw, sorted(edits)), _made(changes))
+    return Outgoing(message.raw, tuple(sorted(edits)), _made(changes))
 
 
 def _numbered(bodies: Sequence[AnyBody]) -> Iterator[tuple[AnyBody, int]]:
@@ -143,13 +165,14 @@ def _numbered(bodies: Sequence[AnyBody]) -> Iterator[tuple[AnyBody, int]]:
         number += len(body.links)
 
 
-def _link_edits(body: Body, first: int, marks: Marks) -> list[Edit]:
+def _link_edits(body: Body, first: int, marks: Marks) -> Walk[list[Edit]]:
     """Return the edits that wrap the links; not of one that is an old mark of ours, or stands in one that goes."""
     edits = []
     for number, link in enumerate(body.links, first):
         url = marks.link(number, link.target)
         if len(url) <= MAX_URL and not body.own.covers(link.start):
             edits.append((link.start, link.end, url.encode("ascii")))
+        yield
     return edits
 
 
