@@ -26,7 +26,8 @@ _ATTRIBUTE = (
 # its value right behind it, what else has no quote mark needs no closer look: ">" ends the tag.
 _PLAIN = rb"[^>\"'=]*+(?:(?<=[A-Za-z0-9])=(?:\"[^\"]*+\"|'[^']*+'|[^\t\n\f\r >\"'][^\t\n\f\r >]*+)[^>\"'=]*+)*+(?=>)"
 _INSIDE = rb"(?:(?=>)|" + _PLAIN + rb"|(?:[\t\n\f\r /]++|" + _ATTRIBUTE + rb")*+)"
-_TAG = re.compile(rb"<(/?)([A-Za-z][^\t\n\f\r />]*+)(" + _INSIDE + rb")>")
+_ANY_TAG = rb"<(/?)([A-Za-z][^\t\n\f\r />]*+)(" + _INSIDE + rb")>"
+_TAG = re.compile(_ANY_TAG)
 _ATTRIBUTES = re.compile(
     rb"([^\t\n\f\r />][^\t\n\f\r />=]*+)"
     rb"(?:" + _WS + rb"*+=" + _WS + rb"*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\t\n\f\r >\"'][^\t\n\f\r >]*+))?+)?+"
@@ -50,20 +51,20 @@ _CONDITIONAL = re.compile(rb"<!--\[if\b[^\]>]*+\]>", re.IGNORECASE)
 def _skipper(names: bytes) -> re.Pattern[bytes]:
     """Return a pattern that runs over text and over every tag whose name is not one of ``names`` (alternatives).
 
-    A "<" that begins no markup is text.
+    A "<" that begins no markup is text. The tag at which it stops is matched with it, as ``_TAG`` does.
     """
     return re.compile(
         rb"[^<]*+(?:<(?:(?![A-Za-z/!?])"
         rb"|/?+(?!(?:" + _any_case(names) + rb"|[vV]:[^\t\n\f\r />]*+)[\t\n\f\r />])"
         rb"[A-Za-z][^\t\n\f\r />]*+" + _INSIDE + rb">"
-        rb")[^<]*+)*+"
+        rb")[^<]*+)*+(?:" + _ANY_TAG + rb")?+"
     )
 
 
 # Names by their first letters: every alternative is tried at every tag.
 _RAW_TEXT = b"s(?:cript|tyle)|t(?:extarea|itle)|xmp|iframe|no(?:embed|frames)|plaintext"
 _SKIP = _skipper(b"a(?:rea)?|b(?:ody|lockquote)|html|" + _RAW_TEXT)
-_SKIP_NOTHING = re.compile(rb"[^<]*+(?:<(?![A-Za-z/!?])[^<]*+)*+")
+_SKIP_NOTHING = re.compile(rb"[^<]*+(?:<(?![A-Za-z/!?])[^<]*+)*+(?:" + _ANY_TAG + rb")?+")
 
 # Where a mail program says that history begins: Gmail, Outlook on the web and desktop, Thunderbird, Yahoo, Proton,
 # Apple Mail (blockquote). Looked for in lower-case bytes first, so that most mail never stops at a div. One search for
@@ -90,6 +91,9 @@ _QUOTE_LINE = re.compile(
 _FORWARDED = b"begin forwarded message:"
 
 
+MAX_VALUE = 8_192
+
+
 class Attribute(NamedTuple):
     """One attribute: its name in lower case and the span of its raw value, without quotes."""
 
@@ -98,8 +102,11 @@ class Attribute(NamedTuple):
     end: int
 
     def text(self, data: bytes) -> str:
-        """Return the value with character references decoded; bytes above ASCII come back as latin-1."""
-        return decode_attribute(data[self.start : self.end].decode("latin-1"))
+        """Return the value with character references decoded; bytes above ASCII come back as latin-1.
+
+        Of a value of more than ``MAX_VALUE`` bytes only the beginning: nobody has a use for the rest.
+        """
+        return decode_attribute(data[self.start : min(self.end, self.start + MAX_VALUE)].decode("latin-1"))
 
 
 class Tag(NamedTuple):
@@ -142,23 +149,24 @@ class _Scanner:
         while True:
             while self.stop < at:
                 self.stop = next(self.stops, len(data))
-            # A stop that stands inside a tag cuts it short, so that nothing skips it: it is then yielded whole.
-            at = skip(data, at, min(self.stop, end)).end()  # type: ignore[union-attr]  # it matches the empty string
-            if at >= end:
-                return
-            match = _TAG.match(data, at, end)
-            if match is None:
-                next_at = self._past_markup(at, end)
-                inner = _CONDITIONAL.match(data, at, end)
-                # A comment that is never closed shows nothing to anybody.
-                if inner is not None and not conditional and self.complete:
-                    yield from self._inside_conditional(inner.end(), max(inner.end(), next_at - 3))
-                at = next_at
-                continue
-            slash, raw_name = match.group(1, 2)
-            name = raw_name.lower().decode("latin-1")
-            after = match.end()
-            yield Tag(name, at, after, match.start(3), bool(slash), conditional)
+            match = skip(data, at, min(self.stop, end))
+            if match is None or match[2] is None:
+                at = match.end() if match else end
+                if at >= end:
+                    return
+                # A stop, or something else than a tag. A stop that stands inside a tag has cut it short, so that it
+                # was not skipped: it is yielded whole.
+                match = _TAG.match(data, at, end)
+                if match is None:
+                    next_at = self._past_markup(at, end)
+                    inner = _CONDITIONAL.match(data, at, end)
+                    # A comment that is never closed shows nothing to anybody.
+                    if inner is not None and not conditional and self.complete:
+                        yield from self._inside_conditional(inner.end(), max(inner.end(), next_at - 3))
+                    at = next_at
+                    continue
+            slash, name, after = match[1], match[2].lower().decode("latin-1"), match.end()
+            yield Tag(name, match.start(1) - 1, after, match.start(3), bool(slash), conditional)
             at = self._past_raw_text(name, after, end) if name in _RAW_NAMES and not slash else after
 
     def _inside_conditional(self, at: int, end: int) -> Iterator[Tag]:
@@ -275,7 +283,7 @@ def scanning(data: bytes) -> Walk[Scan]:
     return found
 
 
-TAGS_PER_STEP = 256
+TAGS_PER_STEP = 16
 
 
 @dataclass(slots=True)
@@ -311,7 +319,8 @@ class _Reader:
 
     def _link(self, tag: Tag) -> None:
         attributes = tag.attributes(self.data)
-        if "href" not in attributes or len(self.found.anchors) >= _MAX_ANCHORS:
+        href = attributes.get("href")
+        if href is None or href.end - href.start > MAX_VALUE or len(self.found.anchors) >= _MAX_ANCHORS:
             return
         if tag.name == "a":
             self.open.append((tag, attributes))

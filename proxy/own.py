@@ -14,7 +14,7 @@ from html import escape
 from typing import Protocol
 from urllib.parse import unquote
 
-from proxy.html import TAGS_PER_STEP, Tag, all_tags, visible_text
+from proxy.html import MAX_VALUE, TAGS_PER_STEP, Tag, all_tags, visible_text
 from proxy.slices import Walk, at_once
 from proxy.transfer import Edit
 
@@ -120,7 +120,7 @@ class _Finder:
 
     def _link(self, tag: Tag) -> None:
         href = tag.attributes(self.data).get("href")
-        if href is None:
+        if href is None or href.end - href.start > MAX_VALUE:
             return
         # What a program has put behind the address, a query or a fragment, leads nowhere else.
         match = _URL.fullmatch(re.split(r"[?#]", href.text(self.data).strip(), maxsplit=1)[0])

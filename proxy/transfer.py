@@ -99,7 +99,7 @@ class QuotedPrintable(Encoded):
             raise Unparsable("not quoted-printable")
         self._content = self._unpadded = content
         if content[-1:] in (b" ", b"\t", b"=") or self._PADDING.search(content):
-            self._unpadded = b"".join(map(_without_padding, content.splitlines(keepends=True)))
+            self._unpadded = _LINE_PADDING.sub(b"", content)
         self.decoded = binascii.a2b_qp(self._unpadded)
 
     def with_edits(self, edits: Sequence[Edit], eol: bytes) -> bytes:
@@ -117,7 +117,7 @@ class QuotedPrintable(Encoded):
         start = at = 0
         for line in self._content.splitlines(keepends=True):
             found[start] = at, at + len(line)
-            start, at = start + len(_without_padding(line)), at + len(line)
+            start, at = start + len(_LINE_PADDING.sub(b"", line)), at + len(line)
         # What is appended behind the last line break stands on a line of its own.
         found.setdefault(start, (at, at))
         return found
@@ -169,10 +169,8 @@ def _characters(line: bytes) -> int:
     return len(own) - own.endswith(b"=")
 
 
-def _without_padding(line: bytes) -> bytes:
-    """Return a line without the white space at its end that decoders drop (RFC 2045 §6.7 rule 3)."""
-    own = line.rstrip(b"\r\n")
-    return own.rstrip(b" \t") + line[len(own) :]
+_LINE_PADDING = re.compile(rb"[ \t]++(?=\r?\n|\Z)")
+"""White space at the end of a line, which decoders drop (RFC 2045 §6.7 rule 3)."""
 
 
 class _Places:
