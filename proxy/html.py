@@ -108,7 +108,8 @@ class Attribute(NamedTuple):
 
         Of a value of more than ``MAX_VALUE`` bytes only the beginning: nobody has a use for the rest.
         """
-        return decode_attribute(data[self.start : min(self.end, self.start + MAX_VALUE)].decode("latin-1"))
+        value = data[self.start : min(self.end, self.start + MAX_VALUE)].decode("latin-1")
+        return decode_attribute(value) if "&" in value else value
 
 
 class Tag(NamedTuple):

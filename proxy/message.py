@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from policies.address import canonical_domain
 from policies.facts import Facts, Part
@@ -10,7 +11,7 @@ from policies.words import Protection, Reason
 from proxy.charset import contains_ascii
 from proxy.encodedword import decode_words
 from proxy.header import AddressList, Field, TooLarge, Unparsable, parse_address_list, scan_fields
-from proxy.html import Scan, finding_empty, scanning
+from proxy.html import TAGS_PER_STEP, Scan, finding_empty, scanning
 from proxy.links import MAX_LINKS, LinkRules, target, unsubscribe_targets
 from proxy.own import OpensTokens, OwnMarks, find_in_text, finding_in_html
 from proxy.slices import Walk, at_once, each
@@ -39,8 +40,7 @@ _REPORT_TYPES = frozenset({"multipart/report", "message/disposition-notification
 _TNEF_TYPES = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """One link that may be wrapped: the span of its href value in the decoded part, and where it leads."""
 
     start: int
@@ -337,13 +337,14 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
 def _links(found: Scan, rules: LinkRules, unsubscribe: frozenset[str], room: int) -> Walk[tuple[Link, ...]]:
     """Return the links that may be wrapped: none in quoted history, and no more than there is room for."""
     links: list[Link] = []
-    for anchor in found.anchors:
+    for number, anchor in enumerate(found.anchors, 1):
         if found.quote_at is not None and anchor.start > found.quote_at:
             break
         url = target(anchor.href, anchor.text, anchor.attributes, rules, unsubscribe, anchor.labels)
         if url is not None and len(links) < room:
             links.append(Link(anchor.start, anchor.end, url))
-        yield
+        if not number % TAGS_PER_STEP:
+            yield
     return tuple(links)
 
 

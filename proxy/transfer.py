@@ -235,7 +235,7 @@ def quote(text: bytes) -> bytes:
 
 def wrap(quoted: bytes, eol: bytes) -> bytes:
     """Return quoted text with soft line breaks put in, so that no line is over 76 characters (RFC 2045 §6.7 rule 5)."""
-    return b"\n".join(_wrap_line(line, eol) for line in quoted.split(b"\n"))
+    return b"\n".join([_wrap_line(line, eol) for line in quoted.split(b"\n")])
 
 
 def _wrap_line(line: bytes, eol: bytes) -> bytes:
