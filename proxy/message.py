@@ -90,6 +90,8 @@ class Message:
     """The text parts that are edited: they quote our own old marks, or are a text-only message with links to wrap."""
     signatures: tuple[Field, ...] = ()
     """DKIM signatures of our own domains, which a rewritten message goes without."""
+    delimiters: frozenset[bytes] = frozenset()
+    """What the lines between the parts begin with (RFC 2046 §5.1.1): no edit may make one more of them."""
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return every value of a header field, by lower-case name, in order."""
@@ -144,7 +146,12 @@ def _with_bodies(raw: bytes, entities: Sequence[Entity], signatures: tuple[Field
         empty=all(is_empty(body.encoded.decoded) for body in bodies) and (bool(bodies) or not has_text),
         links=sum(len(body.links) for body in (*bodies, *editable)),
     )
-    return Message(raw, facts, fields, bodies, editable, signatures)
+    return Message(raw, facts, fields, bodies, editable, signatures, _delimiters(entities))
+
+
+def _delimiters(entities: Iterable[Entity]) -> frozenset[bytes]:
+    types = [one.media_type for one in entities if one.media_type and one.part.content_type.startswith("multipart/")]
+    return frozenset(b"--" + one.parameters["boundary"].encode("ascii") for one in types)
 
 
 def _text_bodies(raw: bytes, plain: Iterable[Entity], reading: Reading, *, text_only: bool) -> Iterator[Body]:

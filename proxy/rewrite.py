@@ -73,7 +73,7 @@ def _own_edits(message: Message) -> list[Edit]:
             edit
             for body in (*message.bodies, *message.texts)
             if body.own.edits
-            for edit in _part_edits(body, body.own.edits, eol, eight_bit=True, grows=False)
+            for edit in _part_edits(message, body, body.own.edits, eol, eight_bit=True, grows=False)
         ]
     except (Unparsable, ValueError):
         # Taking out our own marks is never worth a message that does not leave.
@@ -114,7 +114,7 @@ def tracked(
         if links and text is message.texts[-1]:
             text_edits.append(_text_footer_edit(text, marks, organisation))
         wrapped += len(links)
-        edits += _part_edits(text, sorted(text_edits), eol, eight_bit=eight_bit, grows=bool(links))
+        edits += _part_edits(message, text, sorted(text_edits), eol, eight_bit=eight_bit, grows=bool(links))
     for body, first in _numbered(message.bodies):
         html_edits = list(body.own.edits)
         if decision.allows(Purpose.CLICK):
@@ -124,7 +124,7 @@ def tracked(
         if body is message.bodies[-1]:
             html_edits.append(_footer_edit(body, decision, marks, organisation, eol))
         if html_edits:
-            edits += _part_edits(body, sorted(html_edits), eol, eight_bit=eight_bit, grows=True)
+            edits += _part_edits(message, body, sorted(html_edits), eol, eight_bit=eight_bit, grows=True)
     shown = bool(message.bodies) or wrapped > 0
     changes = [
         Change("control", len(control)),
@@ -170,6 +170,8 @@ def _footer_edit(body: HtmlBody, decision: Decision, marks: Marks, organisation:
         if not body.scan.complete:
             raise Unparsable("the HTML ends inside a tag, a comment or raw text")
         at = len(data.rstrip(b"\r\n"))
+    # The end of the body may stand inside an old footer that goes.
+    at = next((end for start, end, _ in body.own.edits if start < at < end), at)
     if isinstance(body.encoded, Base64):
         # Only there may the text have line breaks of its own; elsewhere they are the message's (RFC 2045 §6.7 rule 4).
         eol = line_break(data)
@@ -178,19 +180,39 @@ def _footer_edit(body: HtmlBody, decision: Decision, marks: Marks, organisation:
     return at, at, eol + footer + eol if body.scan.body_end is not None else eol + footer
 
 
-def _part_edits(body: Body, edits: Sequence[Edit], eol: bytes, *, eight_bit: bool, grows: bool) -> list[Edit]:
+def _part_edits(
+    message: Message, body: Body, edits: Sequence[Edit], eol: bytes, *, eight_bit: bool, grows: bool
+) -> list[Edit]:
     """Return the edits of the raw message that put the edits of one decoded part, which are in order, into it.
 
-    Edits that only take something out (``grows`` is false) make no line too long that was not so before.
+    Edits that only take something out (``grows`` is false) make no line too long that was not so before. Raises
+    Unparsable where the part would fall in two.
     """
     part = body.entity.part
     content = body.encoded.with_edits(edits, eol)
-    if not isinstance(body.encoded, Identity):
-        return [(part.body, part.end, content)]
-    if (not grows or _fits(content)) and (eight_bit or content.isascii()):
-        # Only the edits themselves: what is between them need not be copied.
-        return [(part.body + start, part.body + end, new) for start, end, new in edits]
-    return [*_encoding_edits(body, eol), (part.body, part.end, to_quoted_printable(content, eol))]
+    found = [(part.body, part.end, content)]
+    if isinstance(body.encoded, Identity):
+        if (not grows or _fits(content)) and (eight_bit or content.isascii()):
+            # Only the edits themselves: what is between them need not be copied.
+            found = [(part.body + start, part.body + end, new) for start, end, new in edits]
+        else:
+            content = to_quoted_printable(content, eol)
+            found = [*_encoding_edits(body, eol), (part.body, part.end, content)]
+    if _delimiters_in(content, message) > _delimiters_in(message.raw[part.body : part.end], message):
+        raise Unparsable("an edit would make a line that ends the part")
+    return found
+
+
+def _delimiters_in(content: bytes, message: Message) -> int:
+    """Return how many lines of a part would be read as the line between two parts (RFC 2046 §5.1.1).
+
+    There are some where an inner part quotes them; taking a mark out, or breaking a line anew, could make another.
+    """
+    if not message.delimiters:
+        return 0
+    rests = (b"\n" + content).split(b"\n--")[1:]
+    lines = [b"--" + rest.partition(b"\n")[0].rstrip(b" \t\r") for rest in rests]
+    return sum(line in message.delimiters or line.removesuffix(b"--") in message.delimiters for line in lines)
 
 
 def _fits(content: bytes) -> bool:
@@ -205,5 +227,6 @@ def _encoding_edits(body: Body, eol: bytes) -> list[Edit]:
     for one in body.entity.fields:
         if one.name == "content-transfer-encoding":
             return [(one.start, one.end, said)]
-    after = body.entity.fields[-1].end
+    # A part may have no header at all, only the blank line.
+    after = body.entity.fields[-1].end if body.entity.fields else body.entity.part.start
     return [(after, after, said)]

@@ -10,6 +10,7 @@ import pytest
 from ledger.keys import Keyring
 from ledger.tokens import Marks, OwnTokens, new_message_id
 from policies import Decision, MessageClass, Purpose, Reason
+from proxy.header import Unparsable
 from proxy.message import Reading, read_message
 from proxy.own import find_in_html, find_in_text
 from proxy.rewrite import tracked, untracked
@@ -56,6 +57,7 @@ HTML_CASES = [
     pytest.param(f'<img src="https://p.test/?u={PIXEL.replace("/", "%2F")}">', "", id="in a proxy's query"),
     pytest.param(f'<p><img src="{FOREIGN.pixel()}"><a href="{FOREIGN.link(1, TARGET)}">q</a></p>', None, id="of another installation"),
     pytest.param(f'<p><img src="{PIXEL[:-4]}x.gif"><a href="{LINK[:-1]}">q</a></p>', None, id="tampered"),
+    pytest.param(f'1 <<img src="{PIXEL}">b class=', "1 < b class=", id="111 no tag is made"),
     pytest.param(f"<p>{LINK}</p><!-- {PIXEL} --><style>a{{background:url({PIXEL})}}</style>", None, id="not in a tag"),
 ]  # fmt: skip
 
@@ -179,3 +181,27 @@ def test_hostile_input_ends(html: str) -> None:
     """Nesting and numbers cost no more than their size."""
     find_in_html(html.encode(), TOKENS)
     assert find_in_html(html.encode()[:1_000], TOKENS).links == 0
+
+
+@pytest.mark.parametrize("on", [False, True], ids=["untracked", "tracked"])
+def test_no_mark_taken_out_makes_a_boundary(on: bool) -> None:
+    """Case 35: what a mark tears apart stays so where it would be the line that ends the part."""
+    html = f"<p>x</p>\r\n--b<img src={PIXEL}>\r\n<p>y</p>".encode()
+    part = b"Content-Type: text/html; charset=utf-8\r\n\r\n" + html
+    raw = HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + part + b"\r\n--b--\r\n"
+    message = read_message(raw, READING)
+
+    assert untracked(message).raw == raw
+    if on:
+        with pytest.raises(Unparsable):
+            tracked(message, ALL_ON, OLD, "Example GmbH")
+
+
+def test_end_of_the_body_in_an_old_footer() -> None:
+    """Case 110: an old footer with the end of the body in it goes, and the new one stands where it stood."""
+    html = f'<p>x</p><div>Stop <a href="{STOP}">here</a></body></div><p>y</p>'
+
+    out = html_of(tracked(read_message(encoded(html, "8bit"), READING), ALL_ON, OLD, "Example GmbH").raw)
+
+    assert out.startswith("<p>x</p>\r\n<div style=")
+    assert out.endswith("</div>\r\n<p>y</p>")
