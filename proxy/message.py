@@ -168,15 +168,23 @@ def _text_bodies(raw: bytes, plain: Iterable[Entity], reading: Reading, *, text_
         except Unparsable:
             continue
         own = find_in_text(encoded.decoded, reading.tokens) if reading.tokens is not None else OwnMarks()
-        links = tuple(_text_links(encoded.decoded, reading.links)) if wrapping else ()
+        links = tuple(_text_links(encoded.decoded, reading.links, _joined(entity))) if wrapping else ()
         if own.edits or links:
             yield Body(entity, encoded, own, links[:MAX_LINKS])
 
 
-def _text_links(data: bytes, rules: LinkRules) -> Iterator[Link]:
-    """Yield the addresses in a text that may be wrapped: none in quoted lines (RFC 3676 §4.5)."""
+def _joined(entity: Entity) -> bool:
+    """Tell whether a space at a line's end is dropped and the next line goes on where this one ended (RFC 3676 §4.1)."""
+    said = entity.media_type.parameters if entity.media_type else {}
+    return said.get("format", "").lower() == "flowed" and said.get("delsp", "").lower() == "yes"
+
+
+def _text_links(data: bytes, rules: LinkRules, joined: bool) -> Iterator[Link]:
+    """Yield the addresses in a text that may be wrapped: none in quoted lines (RFC 3676 §4.5), none that goes on."""
     for match in _TEXT_URL.finditer(data):
         line_start = data.rfind(b"\n", 0, match.start()) + 1
+        if joined and data.startswith((b" \r\n", b" \n"), match.end()):
+            continue
         if data.startswith(b">", line_start) or _GOES_ON.match(data, match.end()):
             continue
         url = match[0].decode("ascii")
