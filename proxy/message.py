@@ -174,7 +174,7 @@ def _text_bodies(raw: bytes, plain: Iterable[Entity], reading: Reading, *, text_
 
 
 def _joined(entity: Entity) -> bool:
-    """Tell whether a space at a line's end is dropped and the next line goes on where this one ended (RFC 3676 §4.1)."""
+    """Tell whether a space at a line's end goes, and the next line goes on in its place (RFC 3676 §4.1)."""
     said = entity.media_type.parameters if entity.media_type else {}
     return said.get("format", "").lower() == "flowed" and said.get("delsp", "").lower() == "yes"
 

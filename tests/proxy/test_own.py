@@ -64,7 +64,7 @@ HTML_CASES = [
 
 @pytest.mark.parametrize(("html", "expected"), HTML_CASES)
 def test_html(html: str, expected: str | None) -> None:
-    """Our pixel, links and footer are taken out of HTML; whatever is not ours stays as it is."""
+    """Cases 110 and 111: our pixel, links and footer are taken out of HTML; whatever is not ours stays as it is."""
     data = html.encode()
 
     result = splice(data, find_in_html(data, TOKENS).edits)
@@ -105,7 +105,7 @@ def html_of(raw: bytes) -> str:
 
 @pytest.mark.parametrize("encoding", ["8bit", "quoted-printable", "base64"])
 def test_untracked_reply(encoding: str) -> None:
-    """M11: an untracked reply loses our old marks, across soft line breaks too, and says so; all else is the same."""
+    """Case M11: an untracked reply loses our old marks, across soft line breaks too, and says so; all else is the same."""
     raw = encoded(REPLY, encoding)
 
     outgoing = untracked(read_message(raw, READING))
@@ -117,7 +117,7 @@ def test_untracked_reply(encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["8bit", "quoted-printable", "base64"])
 def test_second_pass_changes_nothing_more(encoding: str) -> None:
-    """21: a tracked message that comes through again, untracked, leaves as it was before the first time."""
+    """Case 21: a tracked message that comes through again, untracked, leaves as it was before the first time."""
     raw = encoded('<html><body><p>Dear Bob, <a href="https://shop.example/x?y=1">see</a></p></body></html>', encoding)
     new = Marks(KEYRING, "https://track.test", new_message_id(), "bob@customer.test")
     first = tracked(read_message(raw, READING), ALL_ON, new, "Example GmbH").raw
@@ -149,7 +149,7 @@ def test_protected_is_not_touched() -> None:
 
 
 def test_own_signature_goes_with_our_marks() -> None:
-    """33: where our edits would break a signature that may be removed, it is removed."""
+    """Case 33: where our edits would break a signature that may be removed, it is removed."""
     raw = encoded(REPLY, "8bit").replace(b"Subject:", b"DKIM-Signature: v=1; d=example.org; b=x\r\nSubject:")
     reading = replace(READING, removable_signatures=frozenset({"example.org"}))
 
