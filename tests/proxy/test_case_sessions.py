@@ -132,9 +132,7 @@ def verifies(raw: bytes, key: Ed25519PublicKey) -> bool:
 
 
 @pytest.mark.parametrize("relaxed", [True, False], ids=["relaxed", "simple"])
-@pytest.mark.parametrize(
-    "name", ["quoted-printable", "base64", "eight-bit", "long-line"]
-)
+@pytest.mark.parametrize("name", ["quoted-printable", "base64", "eight-bit", "long-line"])
 async def test_a_signature_behind_us_verifies(tmp_path: Path, name: str, relaxed: bool) -> None:
     """Case 34: what the upstream signs of a tracked message still verifies after one more hop."""
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
