@@ -168,7 +168,8 @@ def _text_bodies(raw: bytes, plain: Iterable[Entity], reading: Reading, *, text_
         except Unparsable:
             continue
         own = find_in_text(encoded.decoded, reading.tokens) if reading.tokens is not None else OwnMarks()
-        links = tuple(_text_links(encoded.decoded, reading.links, _joined(entity))) if wrapping else ()
+        found = _text_links(encoded.decoded, reading.links, _joined(entity)) if wrapping else ()
+        links = tuple(link for link in found if not own.covers(link.start))
         if own.edits or links:
             yield Body(entity, encoded, own, links[:MAX_LINKS])
 
@@ -325,17 +326,18 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
         raise Unparsable("NUL in HTML")
     found = scan(encoded.decoded)
     own = find_in_html(encoded.decoded, reading.tokens) if reading.tokens is not None else OwnMarks()
-    return HtmlBody(entity, encoded, own, _links(found, reading.links, unsubscribe, room), found)
+    return HtmlBody(entity, encoded, own, _links(found, own, reading.links, unsubscribe, room), found)
 
 
-def _links(found: Scan, rules: LinkRules, unsubscribe: frozenset[str], room: int) -> tuple[Link, ...]:
+def _links(found: Scan, own: OwnMarks, rules: LinkRules, unsubscribe: frozenset[str], room: int) -> tuple[Link, ...]:
     """Return the links that may be wrapped: none in quoted history, and no more than there is room for."""
     links: list[Link] = []
     for anchor in found.anchors:
         if found.quote_at is not None and anchor.start > found.quote_at:
             break
         url = target(anchor.href, anchor.text, anchor.attributes, rules, unsubscribe, anchor.labels)
-        if url is not None and len(links) < room:
+        # Not one that is an old mark of ours, or stands in one: it leads where it led before, or goes.
+        if url is not None and len(links) < room and not own.covers(anchor.start):
             links.append(Link(anchor.start, anchor.end, url))
     return tuple(links)
 

@@ -145,11 +145,11 @@ def _numbered(bodies: Sequence[AnyBody]) -> Iterator[tuple[AnyBody, int]]:
 
 
 def _link_edits(body: Body, first: int, marks: Marks) -> list[Edit]:
-    """Return the edits that wrap the links; not of one that is an old mark of ours, or stands in one that goes."""
+    """Return the edits that wrap the links."""
     edits = []
     for number, link in enumerate(body.links, first):
         url = marks.link(number, link.target)
-        if len(url) <= MAX_URL and not body.own.covers(link.start):
+        if len(url) <= MAX_URL:
             edits.append((link.start, link.end, url.encode("ascii")))
     return edits
 

@@ -14,7 +14,7 @@ from proxy.header import Unparsable
 from proxy.message import Reading, read_message
 from proxy.own import find_in_html, find_in_text
 from proxy.rewrite import tracked, untracked
-from proxy.transfer import splice
+from proxy.transfer import decode, splice
 
 KEYRING = Keyring.throwaway()
 TOKENS = OwnTokens(KEYRING)
@@ -205,3 +205,39 @@ def test_end_of_the_body_in_an_old_footer() -> None:
 
     assert out.startswith("<p>x</p>\r\n<div style=")
     assert out.endswith("</div>\r\n<p>y</p>")
+
+
+def test_old_links_are_nothing_to_track() -> None:
+    """Case 102: a link that is an old mark of ours is none to wrap, so a message with no other has nothing to track."""
+    message = read_message(encoded(f'<p><a href="{LINK}">q</a></p>', "8bit"), READING)
+
+    assert message.facts.links == 0
+
+
+GMAIL = f"https://ci3.googleusercontent.com/meips/ADKq_{'x' * 90}=s0-d-e1-ft#{PIXEL}"
+
+
+def test_behind_gmails_proxy_in_quoted_printable() -> None:
+    """Case 111: the pixel goes from behind Gmail's image proxy, over as many soft line breaks as its address has."""
+    raw = encoded(
+        f'<p>Hi</p><div class="gmail_quote"><img src="{GMAIL}" width="1" height="1">old</div>', "quoted-printable"
+    )
+
+    outgoing = untracked(read_message(raw, READING)).raw
+
+    assert html_of(outgoing) == '<p>Hi</p><div class="gmail_quote">old</div>'
+    assert max(map(len, outgoing.split(b"\r\n"))) <= 76
+
+
+@pytest.mark.parametrize("encoding", ["8bit", "quoted-printable", "base64"])
+def test_old_links_in_a_text_only_reply(encoding: str) -> None:
+    """Case 110: a link in quoted text leads to its exact destination again, soft-broken or not; the rest is the same."""
+    text = f"Gr\u00fc\u00dfe\n> see {LINK} and\n> stop: {STOP}"
+    raw = encoded(text, encoding).replace(b"text/html", b"text/plain")
+
+    message = read_message(untracked(read_message(raw, READING)).raw, replace(READING, plain_text_links=True))
+
+    assert message.texts == ()
+    part = message.facts.parts[0]
+    content = message.raw[part.body : part.end]
+    assert decode(content, encoding).decoded.replace(b"\r\n", b"\n").decode().rstrip() == text.replace(LINK, TARGET)
