@@ -9,7 +9,6 @@ import pytest
 TESTS = Path(__file__).parent
 LISTS = TESTS.parents[1] / "shared" / "cases"
 ELSEWHERE = {
-    "117": "where the pixel stands in a long message is a setting of the footer's, not built yet",
     "M13": "trackers of others are the subject of the tracker rules' own tests",
 }
 """Numbers that belong to another subject, each with the reason."""

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, Route
 from proxy.rewrite import tracked
 from tests.e2e.chromium import running_chromium
 from tests.peers import require
-from tests.proxy.samples import CORPUS, EVERYTHING_ON, MAIL, ORGANISATION, FixedMarks, html_mail, read
+from tests.proxy.samples import CORPUS, EVERYTHING_ON, FOOTER, MAIL, FixedMarks, html_mail, read
 
 pytestmark = pytest.mark.peer
 
@@ -71,7 +71,7 @@ def viewer(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Viewer]
 def before_and_after(raw: bytes) -> tuple[bytes, bytes]:
     """Return the HTML of a message as it came and as it leaves with everything on."""
     message = read(raw)
-    out = tracked(message, EVERYTHING_ON, FixedMarks(), ORGANISATION).raw
+    out = tracked(message, EVERYTHING_ON, FixedMarks(), FOOTER).raw
     assert message.facts.links > 0
     return message.bodies[0].encoded.decoded, read(out).bodies[0].encoded.decoded
 

@@ -16,6 +16,7 @@ from typing import Any
 from aboveboard.explain import assumed_consent
 from ledger.tokens import Marks, OwnTokens, new_message_id, open_click
 from policies import Consent, Envelope, PolicyModel, Purpose, Reason, compile_policy
+from proxy.footer import Footer
 from proxy.links import link_rules
 from proxy.message import Message, Reading, read_message
 from proxy.relay import Conduct, Examination, examine, rewrite
@@ -46,7 +47,7 @@ def conduct(*, plain_text_links: bool) -> Conduct:
         reading=Reading(
             links=link_rules(False, [], [PUBLIC_URL]), plain_text_links=plain_text_links, tokens=OwnTokens(KEYRING)
         ),
-        organisation="Beispiel & Söhne",
+        footer=Footer("Beispiel & Söhne"),
         public_url=PUBLIC_URL,
         hostname="relay.test",
     )
@@ -240,7 +241,8 @@ class _Tracked:
         if stop == -1:
             yield data
             return
-        start = data.rfind(b"<div" if html else b"With your consent", 0, stop)
+        # In text it is two lines, of which the address stands on the second.
+        start = data.rfind(b"<div", 0, stop) if html else data.rfind(b"\n", 0, data.rfind(b"\n", 0, stop)) + 1
         end = data.find(b"</div>", stop) + 6 if html else stop + len(self.marks.stops[0])
         for breaks in (1, 2):
             # One line break of either kind in front, two in text; perhaps one behind.

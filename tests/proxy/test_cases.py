@@ -5,6 +5,7 @@ They are listed in tests/mail/cases/cases.toml, which says how to read it.
 
 import re
 import tomllib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from proxy.links import link_rules
 from proxy.message import Reading
 from proxy.relay import Conduct, Examination, examine, rewrite
 from proxy.rewrite import Outgoing
-from tests.proxy.samples import MAIL, FixedMarks, bodies
+from tests.proxy.samples import FOOTER, MAIL, FixedMarks, bodies
 
 FOLDER = MAIL / "cases"
 CASES: list[dict[str, Any]] = tomllib.loads((FOLDER / "cases.toml").read_text("utf-8"))["case"]
@@ -55,7 +56,8 @@ def conduct(case: dict[str, Any]) -> Conduct:
         plain_text_links=model.plain_text_links,
     )
     policy = compile_policy(model, ["example.org"])
-    return Conduct(policy, reading, "Example GmbH", "https://mail.example.org", "relay.test")
+    footer = replace(FOOTER, own_texts=model.footer.own_texts(), top_if_long=model.footer.position == "top-if-long")
+    return Conduct(policy, reading, footer, "https://mail.example.org", "relay.test")
 
 
 async def carried(case: dict[str, Any]) -> tuple[Examination, Outgoing, Marks]:

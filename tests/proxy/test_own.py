@@ -10,6 +10,7 @@ import pytest
 from ledger.keys import Keyring
 from ledger.tokens import Marks, OwnTokens, new_message_id
 from policies import Decision, MessageClass, Purpose, Reason
+from proxy.footer import Footer
 from proxy.header import Unparsable
 from proxy.message import Reading, read_message
 from proxy.own import find_in_html, find_in_text
@@ -120,7 +121,7 @@ def test_second_pass_changes_nothing_more(encoding: str) -> None:
     """Case 21: a tracked message that comes through again, untracked, leaves as it was before the first time."""
     raw = encoded('<html><body><p>Dear Bob, <a href="https://shop.example/x?y=1">see</a></p></body></html>', encoding)
     new = Marks(KEYRING, "https://track.test", new_message_id(), "bob@customer.test")
-    first = tracked(read_message(raw, READING), ALL_ON, new, "Example GmbH").raw
+    first = tracked(read_message(raw, READING), ALL_ON, new, Footer("Example GmbH")).raw
 
     second = untracked(read_message(first, READING)).raw
     third = untracked(read_message(second, READING)).raw
@@ -136,7 +137,7 @@ def test_tracked_reply() -> None:
     )
     new = Marks(KEYRING, "https://track.test", new_message_id(), "bob@customer.test")
 
-    html = html_of(tracked(read_message(raw, READING), ALL_ON, new, "Example GmbH").raw)
+    html = html_of(tracked(read_message(raw, READING), ALL_ON, new, Footer("Example GmbH")).raw)
 
     assert not any(old in html for old in (PIXEL, LINK, STOP))
     assert (1, 1, 1) == (html.count("track.test/o/"), html.count("track.test/l/"), html.count("track.test/stop/"))
@@ -194,14 +195,14 @@ def test_no_mark_taken_out_makes_a_boundary(on: bool) -> None:
     assert untracked(message).raw == raw
     if on:
         with pytest.raises(Unparsable):
-            tracked(message, ALL_ON, OLD, "Example GmbH")
+            tracked(message, ALL_ON, OLD, Footer("Example GmbH"))
 
 
 def test_end_of_the_body_in_an_old_footer() -> None:
     """Case 110: an old footer with the end of the body in it goes, and the new one stands where it stood."""
     html = f'<p>x</p><div>Stop <a href="{STOP}">here</a></body></div><p>y</p>'
 
-    out = html_of(tracked(read_message(encoded(html, "8bit"), READING), ALL_ON, OLD, "Example GmbH").raw)
+    out = html_of(tracked(read_message(encoded(html, "8bit"), READING), ALL_ON, OLD, Footer("Example GmbH")).raw)
 
     assert out.startswith("<p>x</p>\r\n<div style=")
     assert out.endswith("</div>\r\n<p>y</p>")
