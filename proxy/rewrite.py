@@ -226,12 +226,17 @@ def _part_edits(
     return found
 
 
+_FEW = 32
+"""So many searches cost less than a look at every line."""
+
+
 def _delimiters_in(content: bytes, message: Message) -> int:
     """Return how many lines of a part would be read as the line between two parts (RFC 2046 §5.1.1).
 
     There are some where an inner part quotes them; taking a mark out, or breaking a line anew, could make another.
     """
-    if not message.delimiters:
+    few = len(message.delimiters) <= _FEW
+    if few and not any(content.startswith(one) or b"\n" + one in content for one in message.delimiters):
         return 0
     rests = (b"\n" + content).split(b"\n--")[1:]
     lines = [b"--" + rest.partition(b"\n")[0].rstrip(b" \t\r") for rest in rests]
