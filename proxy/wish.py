@@ -19,7 +19,7 @@ _CONTROL_LINES = re.compile(
     rb"^" + CONTROL_HEADER.encode("ascii") + rb"[ \t]*:[^\r\n]*+(?:\r?\n[ \t][^\r\n]*+)*+\r?\n",
     re.IGNORECASE | re.MULTILINE,
 )
-_BLANK_LINE = re.compile(rb"\n\r?\n")
+_BLANK_LINE = re.compile(rb"\A\r?\n|\n\r?\n")
 _MAX_UNREAD = 1_048_576
 _PRIVATE = frozenset({"private", "personal", "company-confidential"})
 """RFC 4021 §2.1.55."""
