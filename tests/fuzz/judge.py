@@ -80,12 +80,13 @@ class RememberingMarks:
 
 
 def _at_once(coroutine: Coroutine[Any, Any, Examination]) -> Examination:
-    """Return what a coroutine returns that has nothing to wait for."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
-    raise Fault("examining waits for something")
+    """Return what a coroutine returns that has nothing to wait for, only turns to give to others."""
+    while True:
+        try:
+            awaited = coroutine.send(None)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        expect(awaited is None, "examining waits for something")
 
 
 async def _everybody_agreed(_: str) -> Consent:
