@@ -48,8 +48,8 @@ class Field(NamedTuple):
 
     def text(self, raw: bytes) -> str:
         """Return the unfolded value; bytes that are not UTF-8 come back as surrogates."""
-        value = raw[self.value : self.end].decode("utf-8", "surrogateescape")
-        return _FOLD.sub("", value).strip(" \t\r\n")
+        value = raw[self.value : self.end].decode("utf-8", "surrogateescape").strip(" \t\r\n")
+        return _FOLD.sub("", value) if "\n" in value else value
 
 
 def scan_fields(raw: bytes, start: int, end: int) -> tuple[list[Field], int]:

@@ -124,14 +124,16 @@ def timed(work: Callable[[bytes], None], data: bytes) -> float:
 
 def row(name: str, work: Callable[[bytes], None], shape: Shape, sizes: list[int]) -> None:
     """Print one shape's times in milliseconds and what each doubling costs."""
-    times = [timed(work, shape(size)) for size in sizes]
-    ratios = [after / before for before, after in pairwise(times)]
-    # Below half a millisecond the stopwatch says little.
-    slow = any(ratio > 3 for ratio, after in zip(ratios, times[1:], strict=True) if after > 0.000_5)
-    print(
-        f"  {name:32}" + "".join(f"{time * 1e3:9.2f}" for time in times)
-        + "   " + "".join(f"{ratio:6.2f}" for ratio in ratios) + ("   NOT LINEAR" if slow else "")
-    )  # fmt: skip
+    inputs = [shape(size) for size in sizes]
+    for _ in range(3):
+        times = [timed(work, data) for data in inputs]
+        ratios = [after / before for before, after in pairwise(times)]
+        # Below half a millisecond the stopwatch says little; above, a busy machine may mislead it, but not thrice.
+        slow = any(ratio > 3 for ratio, after in zip(ratios, times[1:], strict=True) if after > 0.000_5)
+        if not slow:
+            break
+    said = "".join(f"{time * 1e3:9.2f}" for time in times) + "   " + "".join(f"{ratio:6.2f}" for ratio in ratios)
+    print(f"  {name:32}{said}{'   NOT LINEAR' if slow else ''}")
 
 
 def table() -> None:
