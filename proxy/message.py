@@ -26,6 +26,7 @@ _MAX_TEXT_BYTES = 4_194_304
 _TEXT_URL = re.compile(rb"\bhttps?://[!-;=?-~]*[A-Za-z0-9/#&=_~+%-]", re.IGNORECASE)
 _GOES_ON = re.compile(rb"[!-;=?-~]*+[\x80-\xff]")
 """An address that goes on beyond ASCII, as programs read it: left alone, for half of it is another address."""
+_IN_NEXT_LINE = re.compile(rb"[!-;=?-~]*+ \r?\n")
 _PGP = re.compile(rb"-----BEGIN(?:\s|&nbsp;|&#160;|\xa0|\xc2\xa0)++PGP ")
 _SIGNED_TYPES = frozenset({"multipart/signed", "application/pgp-signature", "application/pkcs7-signature",
                            "application/x-pkcs7-signature"})  # fmt: skip
@@ -184,7 +185,7 @@ def _text_links(data: bytes, rules: LinkRules, joined: bool) -> Iterator[Link]:
     """Yield the addresses in a text that may be wrapped: none in quoted lines (RFC 3676 §4.5), none that goes on."""
     for match in _TEXT_URL.finditer(data):
         line_start = data.rfind(b"\n", 0, match.start()) + 1
-        if joined and data.startswith((b" \r\n", b" \n"), match.end()):
+        if joined and _IN_NEXT_LINE.match(data, match.end()):
             continue
         if data.startswith(b">", line_start) or _GOES_ON.match(data, match.end()):
             continue
