@@ -11,7 +11,7 @@ from proxy.charset import contains_ascii
 from proxy.encodedword import decode_words
 from proxy.header import AddressList, Field, TooLarge, Unparsable, parse_address_list, scan_fields
 from proxy.html import Scan, is_empty, scan
-from proxy.links import MAX_LINKS, LinkRules, target, unsubscribe_targets
+from proxy.links import MAX_LINKS, LinkRules, addresses_in_text, target, unsubscribe_targets
 from proxy.own import OpensTokens, OwnMarks, find_in_html, find_in_text
 from proxy.structure import Entity, read_structure
 from proxy.transfer import Encoded, decode
@@ -22,10 +22,6 @@ MAX_HTML_BYTES = 2_097_152
 _MAX_TEXT_BYTES = 4_194_304
 """How much of a text part is looked at for inline PGP and for being blank."""
 
-# What ends a sentence, or closes what was opened before the address, is no part of it.
-_TEXT_URL = re.compile(rb"\bhttps?://[!-;=?-~]*[A-Za-z0-9/#&=_~+%-]", re.IGNORECASE)
-_GOES_ON = re.compile(rb"[!-;=?-~]*+[\x80-\xff]")
-"""An address that goes on beyond ASCII, as programs read it: left alone, for half of it is another address."""
 _PGP = re.compile(rb"-----BEGIN(?:\s|&nbsp;|&#160;|\xa0|\xc2\xa0)++PGP ")
 _SIGNED_TYPES = frozenset({"multipart/signed", "application/pgp-signature", "application/pkcs7-signature",
                            "application/x-pkcs7-signature"})  # fmt: skip
@@ -168,9 +164,9 @@ def _text_bodies(raw: bytes, plain: Iterable[Entity], reading: Reading, *, text_
 
 def _text_links(data: bytes, rules: LinkRules) -> Iterator[Link]:
     """Yield the addresses in a text that may be wrapped: none in quoted lines (RFC 3676 §4.5)."""
-    for match in _TEXT_URL.finditer(data):
+    for match in addresses_in_text(data):
         line_start = data.rfind(b"\n", 0, match.start()) + 1
-        if data.startswith(b">", line_start) or _GOES_ON.match(data, match.end()):
+        if data.startswith(b">", line_start):
             continue
         url = match[0].decode("ascii")
         # The address is its own text here; that it is one is what plain_text_links agrees to.
