@@ -12,7 +12,8 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from policies.footer import Language
-from policies.policy import PolicyModel, Section
+from policies.policy import PolicyModel
+from policies.section import Section
 from proxy.upstream import DEFAULT_PORTS
 
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})

@@ -9,23 +9,18 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from policies.address import canonical_domain, folded
 from policies.envelope import Envelope
 from policies.footer import FooterModel
 from policies.glob import address_pattern, matches
 from policies.roles import LIST_PATTERNS, ROLE_NAMES
+from policies.section import Section
 from policies.words import ForeignTracking, MessageClass, Purpose
 
 Ceiling = Literal["never", "with-consent"]
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=320)]
-
-
-class Section(BaseModel):
-    """A table of the configuration file: unknown keys are errors, values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class RuleCondition(Section):
