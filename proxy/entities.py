@@ -20,7 +20,7 @@ def decode_attribute(value: str) -> str:
 
 
 def decode_with_offsets(value: str) -> tuple[str, list[int]]:
-    """Return an attribute value decoded, and for each of its characters, and its end, where that stands in the raw one."""
+    """Return an attribute value decoded, and where each of its characters, and its end, stands in the raw one."""
     pieces: list[str] = []
     offsets: list[int] = []
     at = 0

@@ -27,11 +27,12 @@ _HIDING_HINTS = (b"display", b"visibility", b"mso-hide", b"opacity", b"font-size
 _RUN = re.compile(r"[A-Za-z0-9_\-]{16,}")
 _LONG_NUMBER = re.compile(r"(?<!\d)\d{10,}(?!\d)")
 _ADDRESS = re.compile(r"[\w.+-]@[\w-]+\.[\w.-]*[a-z]", re.IGNORECASE)
-_RECIPIENT_KEYS = frozenset(
-    "u uid user userid user_id r rid rcpt recipient recipientid recipient_id e email mail sub subscriber subscriberid"
-    " subscriber_id contact contactid contact_id lead member mc_eid _hsenc mkt_tok oly_enc_id vero_id token tid trk"
-    " trackid tracking messageid message_id msgid mid".split()
-)
+_RECIPIENT_KEYS = frozenset({
+    "u", "uid", "user", "userid", "user_id", "r", "rid", "rcpt", "recipient", "recipientid", "recipient_id", "e",
+    "email", "mail", "sub", "subscriber", "subscriberid", "subscriber_id", "contact", "contactid", "contact_id",
+    "lead", "member", "mc_eid", "_hsenc", "mkt_tok", "oly_enc_id", "vero_id", "token", "tid", "trk", "trackid",
+    "tracking", "messageid", "message_id", "msgid", "mid",
+})  # fmt: skip
 
 
 def is_tiny(attributes: Mapping[str, str]) -> bool:
@@ -39,11 +40,9 @@ def is_tiny(attributes: Mapping[str, str]) -> bool:
 
     One dimension alone counts where the other is not said; ``1`` by ``100`` is layout.
     """
-    sizes = {name: attributes[name] for name in ("width", "height") if name in attributes}
     style = attributes.get("style", "").lower()
-    for name, value in _DECLARATION.findall(style) if "width" in style or "height" in style else ():
-        if name in ("width", "height"):
-            sizes[name] = value
+    styled = _DECLARATION.findall(style) if "width" in style or "height" in style else ()
+    sizes = {name: value for name, value in [*attributes.items(), *styled] if name in ("width", "height")}
     matches = [_LENGTH.fullmatch(size) for size in sizes.values() if size.strip()]
     return bool(matches) and all(match is not None and int(match[1]) <= _TINY for match in matches)
 
@@ -55,7 +54,8 @@ def hides(attributes: Mapping[str, str]) -> bool:
 
 def hidden_spans(data: bytes) -> list[tuple[int, int]]:
     """Return the content of every element that hides it, in order; one inside another is left out."""
-    if not any(hint in data.lower() for hint in _HIDING_HINTS):
+    lowered = data.lower()
+    if not any(hint in lowered for hint in _HIDING_HINTS):
         return []
     spans: list[tuple[int, int]] = []
     stack: list[tuple[str, int]] = []

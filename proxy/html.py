@@ -204,9 +204,10 @@ def _script_end(data: bytes, at: int, end: int) -> int | None:
     return None
 
 
-VOID = frozenset(
-    "area base basefont bgsound br col embed frame hr img image input keygen link meta param source track wbr".split()
-)
+VOID = frozenset({
+    "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "img", "image", "input", "keygen",
+    "link", "meta", "param", "source", "track", "wbr",
+})  # fmt: skip
 """Elements that have no content and no end tag (§13.3, and what tree construction makes one)."""
 
 

@@ -41,9 +41,10 @@ _ATTRIBUTES: Mapping[str, Sequence[tuple[str, Surface]]] = {
 }
 _WHOLE = frozenset({"img", "image", "input", "source", "track", "bgsound", "embed", "link", "meta"})
 """Empty elements that are for nothing but what they fetch; of all others only the attribute goes."""
-_FETCHING_RELATIONS = frozenset(
-    "stylesheet prefetch preload dns-prefetch preconnect prerender modulepreload icon apple-touch-icon manifest".split()
-)
+_FETCHING_RELATIONS = frozenset({
+    "stylesheet", "prefetch", "preload", "dns-prefetch", "preconnect", "prerender", "modulepreload", "icon",
+    "apple-touch-icon", "manifest",
+})  # fmt: skip
 FETCHING_TAGS = tag_skipper(b"base|v:[^\\t\\n\\f\\r />]*+|" + b"|".join(name.encode() for name in _ATTRIBUTES))
 """For ``some_tags``: the tags that may fetch something by an attribute of their own."""
 
