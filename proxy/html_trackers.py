@@ -13,7 +13,18 @@ from policies.words import Scope, Surface, Tier, TrackerAction
 from proxy.entities import decode_attribute
 from proxy.hidden import has_token, hidden_spans, hides, is_tiny, names_recipient
 from proxy.html import VOID, Attribute, Scan, Tag, all_tags, some_tags, visible_text
-from proxy.surfaces import FETCHING_TAGS, Fetched, absolute, fetched_by, may_fetch, sheet, styled, taken_out
+from proxy.surfaces import (
+    FETCHING_TAGS,
+    Fetched,
+    absolute,
+    fetched_by,
+    may_fetch,
+    may_style,
+    sheet,
+    styled,
+    tag_names,
+    taken_out,
+)
 from proxy.trackers import (
     Finding,
     TrackedLink,
@@ -38,7 +49,6 @@ _MAX_IMAGES = 2_000
 _REPEATS = 5
 """An image that is there so often is layout (cases/trackers.md §4.2)."""
 
-_CSS = re.compile(rb"url\(|@import|image-set\(")
 _CSS_ADDRESS = re.compile(
     rb"(?:url\(|@import)[\t\n\f\r ]*+(?:url\([\t\n\f\r ]*+)?(?:[\"']|&(?:quot|apos|#39|#34);)?([^\"'()\s<>]{0,2000})",
     re.IGNORECASE,
@@ -54,12 +64,13 @@ def find_in_html(
 ) -> tuple[Finding, ...]:
     """Return the foreign trackers of an HTML part, in order. ``unsubscribe`` are the targets of List-Unsubscribe."""
     lowered = data.lower()
-    finder = _Finder(data, scan, watch, _base(data) if b"<base" in lowered else "")
-    if may_fetch(lowered):
+    names = tag_names(lowered)
+    finder = _Finder(data, scan, watch, _base(data) if b"base" in names else "")
+    if may_fetch(lowered, names):
         finder.look_at_tags()
-    if _CSS.search(lowered) is not None and finder.has_css_trackers():
+    if may_style(lowered, names) and finder.has_css_trackers():
         finder.look_at_styles()
-    if any(word in lowered for word in watch.element_words):
+    if any(tag in names and word in lowered for tag, word in watch.element_words):
         finder.look_at_elements()
     finder.look_at_links(unsubscribe)
     return tuple(sorted(finder.found, key=lambda finding: finding.start))
@@ -162,11 +173,15 @@ class _Finder:
 
     def has_css_trackers(self) -> bool:
         """Tell whether a style may fetch from a vendor: by its address, or because that cannot be told yet."""
-        if b"\\" in self.data or b"image-set(" in self.data.lower():
+        if b"image-set(" in self.data.lower():
             return True
         for match in _CSS_ADDRESS.finditer(self.data):
             url = absolute(decode_attribute(match[1].decode("latin-1")), self.base)
-            if match[1].startswith((b"&", b"/*")) or (url and self.watch.resource(url, "css") is not None):
+            if (
+                b"\\" in match[1]
+                or match[1].startswith((b"&", b"/*"))
+                or (url and self.watch.resource(url, "css") is not None)
+            ):
                 return True
         return False
 

@@ -5,7 +5,7 @@ Tags inside Outlook's conditional comments count like all others. Only what is f
 """
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
@@ -48,9 +48,13 @@ _FETCHING_RELATIONS = frozenset({
 FETCHING_TAGS = tag_skipper(b"base|v:[^\\t\\n\\f\\r />]*+|" + b"|".join(name.encode() for name in _ATTRIBUTES))
 """For ``some_tags``: the tags that may fetch something by an attribute of their own."""
 
+_NAME = re.compile(rb"<([a-z][^\t\n\f\r />]*+)")
+_BY_SOURCE = frozenset({b"img", b"image", b"input", b"source", b"video", b"audio", b"track", b"bgsound", b"embed", b"iframe",
+                        b"frame", b"script"})  # fmt: skip
+_BY_OTHERS = frozenset({b"base", b"link", b"object", b"use", b"feimage", b"video", b"image"})
 # What an address fetched from elsewhere begins with: h of http, a slash, or anything that is not what it looks like.
-_REMOTE = rb"[\t\n\f\r ]*+=[\t\n\f\r ]*+[\"']?+[\0- ]*+[hH/&\\]"
-_HINTS = tuple(re.compile(word + _REMOTE) for word in (rb"src(?:set)?", rb"background", rb"data", rb"poster", rb"href"))
+_REMOTE = rb"[\t\n\f\r ]*+=[\t\n\f\r ]*+[\"']?+[\0- ]*+[h/&\\]"
+_REMOTE_SOURCE, _REMOTE_BACKGROUND = re.compile(rb"src(?:set)?" + _REMOTE), re.compile(rb"background" + _REMOTE)
 _REFRESH = re.compile(r"[\s\d.]*[;,]?\s*url\s*=\s*(?:\"([^\"]*)|'([^']*)|(.*))", re.IGNORECASE | re.DOTALL)
 
 _EDGES = "".join(map(chr, range(0x21)))
@@ -72,15 +76,23 @@ class Fetched:
     attribute: str = ""
 
 
-def may_fetch(lowered: bytes) -> bool:
-    """Tell whether there may be anything to find by ``fetched_by``, in a document in lower case. Costs next to nothing.
+def tag_names(lowered: bytes) -> set[bytes]:
+    """Return the names of all tags in a document in lower case, and of what only looks like one. Costs little."""
+    return set(_NAME.findall(lowered))
 
-    Links have an ``href`` too: that one counts only beside a tag that fetches by it.
-    """
-    if b"<base" in lowered or b"refresh" in lowered:
+
+def may_fetch(lowered: bytes, names: Set[bytes]) -> bool:
+    """Tell whether there may be anything to find by ``fetched_by``. Costs little."""
+    if not names.isdisjoint(_BY_OTHERS) or any(name.startswith(b"v:") for name in names):
         return True
-    links_only = not any(name in lowered for name in (b"<link", b"<image", b"<use", b"<feimage", b"o:href"))
-    return any(hint.search(lowered) for hint in (_HINTS[:-1] if links_only else _HINTS))
+    if not names.isdisjoint(_BY_SOURCE) and _REMOTE_SOURCE.search(lowered) is not None:
+        return True
+    return (b"meta" in names and b"refresh" in lowered) or _REMOTE_BACKGROUND.search(lowered) is not None
+
+
+def may_style(lowered: bytes, names: Set[bytes]) -> bool:
+    """Tell whether a style may fetch anything. Costs little."""
+    return b"url(" in lowered or b"image-set(" in lowered or (b"style" in names and b"@import" in lowered)
 
 
 def absolute(url: str, base: str = "") -> str | None:
@@ -88,6 +100,8 @@ def absolute(url: str, base: str = "") -> str | None:
 
     WHATWG URL §4.4: white space around it and line breaks in it do not count, backslashes are slashes.
     """
+    if url.isprintable() and _ABSOLUTE.match(url) and not url.endswith(" "):
+        return url
     url = url.strip(_EDGES).translate(_DROPPED)
     if _ABSOLUTE.match(url):
         return url

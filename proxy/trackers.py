@@ -69,10 +69,10 @@ class Watch:
     tokens: OpensTokens | None = None
 
     @cached_property
-    def element_words(self) -> tuple[bytes, ...]:
-        """The words by which elements are known, in lower case."""
+    def element_words(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The names of the elements that vendors are known by, and the words that tell, in lower case."""
         elements = [element for vendor in self.rules.vendors for element in vendor.element]
-        return tuple(dict.fromkeys(element.value.lower().encode() for element in elements))
+        return tuple(dict.fromkeys((element.tag.encode(), element.value.lower().encode()) for element in elements))
 
     @cached_property
     def tracking_hosts(self) -> frozenset[str]:
