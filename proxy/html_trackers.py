@@ -37,7 +37,6 @@ from proxy.trackers import (
     unverified_finding,
     vendor_finding,
 )
-from proxy.transfer import Edit
 from proxy.vendors import ElementMatch
 
 _MAX_ELEMENT = 20_000
@@ -126,21 +125,22 @@ class _Finder:
 
     def _known(self, tag: Tag, fetched: Sequence[Fetched]) -> bool:
         """Take note of what a rule knows among the addresses that a tag fetches; tell whether any is."""
-        data, watch = self.data, self.watch
-        unverified = [one for one in fetched if watch.is_unverified(fetched_from(one.url))]
-        matches = {one: watch.resource(one.url, "image") for one in fetched if one not in unverified}
-        hits = [one for one, match in matches.items() if match is not None and match.kind != "gateway"]
-        certain = [one for one in hits if (match := matches[one]) is not None and match.certainty == "certain"]
+        unverified = {one for one in fetched if self.watch.is_unverified(fetched_from(one.url))}
+        known = {one: self.watch.resource(one.url, "image") for one in fetched if one not in unverified}
+        matches = {one: match for one, match in known.items() if match is not None and match.kind != "gateway"}
+        certain = [one for one, match in matches.items() if match.certainty == "certain"]
         # What goes, goes together: two edits of one tag must not be in each other's way.
-        edits = taken_out(data, tag, fetched, [*certain, *unverified]) if certain or unverified else []
+        edits = taken_out(self.data, tag, fetched, [*certain, *unverified]) if certain or unverified else []
         for one in fetched:
-            match, url = matches.get(one), fetched_from(one.url)
+            url = fetched_from(one.url)
             if one in unverified:
                 self.found.append(unverified_finding(one.surface, url, tag.start, edits))
-            elif match is not None and one in hits:
+                edits = []
+            elif one in matches:
                 scope = self._scope(tag.start)
-                self.found.append(vendor_finding(match, scope, one.surface, url, tag.start, partial(list, edits)))
-        return bool(hits or unverified)
+                self.found.append(vendor_finding(matches[one], scope, one.surface, url, tag.start, edits))
+                edits = edits if matches[one].certainty == "likely" else []
+        return bool(matches or unverified)
 
     def _images(self, tag: Tag, attributes: Mapping[str, Attribute], fetched: Sequence[Fetched]) -> Iterator[_Image]:
         if tag.name in ("img", "image", "input"):
@@ -205,9 +205,8 @@ class _Finder:
         for one in fetched:
             match = self.watch.resource(one.url, "css")
             if match is not None and match.kind != "gateway":
-                edits: list[Edit] = [(one.start, one.end, b"")]
-                scope = self._scope(one.start)
-                self.found.append(vendor_finding(match, scope, Surface.CSS, one.url, one.start, partial(list, edits)))
+                scope, edit = self._scope(one.start), (one.start, one.end, b"")
+                self.found.append(vendor_finding(match, scope, Surface.CSS, one.url, one.start, [edit]))
 
     # Elements
 

@@ -123,7 +123,7 @@ def host_of(url: str) -> str:
 
 
 def vendor_finding(
-    match: Match, scope: Scope, surface: Surface, url: str, start: int, edits: Callable[[], Sequence[Edit]]
+    match: Match, scope: Scope, surface: Surface, url: str, start: int, edits: Sequence[Edit]
 ) -> Finding:
     """Return the finding for something that a vendor's rule matches; one that is only likely is reported."""
     certain = match.certainty == "certain"
@@ -136,7 +136,7 @@ def vendor_finding(
         host=host_of(url),
         start=start,
         action=TrackerAction.REMOVED if certain else TrackerAction.REPORTED,
-        edits=tuple(edits()) if certain else (),
+        edits=tuple(edits) if certain else (),
     )
 
 
