@@ -52,6 +52,8 @@ _CSS_ADDRESS = re.compile(
     rb"(?:url\(|@import)[\t\n\f\r ]*+(?:url\([\t\n\f\r ]*+)?(?:[\"']|&(?:quot|apos|#39|#34);)?([^\"'()\s<>]{0,2000})",
     re.IGNORECASE,
 )
+_BEFORE_WORD = frozenset({b'"', b"'", b"=", b" ", b"\t", b"\r", b"\n", b"\f"})
+_BEHIND_WORD = frozenset({b'"', b"'", b">", b"/", b" ", b"\t", b"\r", b"\n", b"\f"})
 _SHOWS = frozenset({"input", "video", "audio", "object", "embed", "iframe", "svg", "button", "textarea", "select"})
 _WRAPPERS = frozenset({"div", "span", "font", "center", "p"})
 _GLYPHS = frozenset({"", "\u1427", "\u1427".encode().decode("latin-1")})
@@ -69,10 +71,20 @@ def find_in_html(
         finder.look_at_tags()
     if may_style(lowered, names) and finder.has_css_trackers():
         finder.look_at_styles()
-    if any(tag in names and word in lowered for tag, word in watch.element_words):
+    if any(tag in names and _has_word(lowered, word) for tag, word in watch.element_words):
         finder.look_at_elements()
     finder.look_at_links(unsubscribe)
     return tuple(sorted(finder.found, key=lambda finding: finding.start))
+
+
+def _has_word(lowered: bytes, word: bytes) -> bool:
+    """Tell whether a word stands somewhere where it may be one of an attribute's."""
+    at = lowered.find(word)
+    while at != -1:
+        if lowered[at - 1 : at] in _BEFORE_WORD and lowered[at + len(word) : at + len(word) + 1] in _BEHIND_WORD:
+            return True
+        at = lowered.find(word, at + 1)
+    return False
 
 
 def _base(data: bytes) -> str:
@@ -213,7 +225,7 @@ class _Finder:
     def look_at_elements(self) -> None:
         """Find the elements that vendors' programs write; what is found inside one that goes is no second tracker."""
         reached, looked_at = 0, 0
-        for tag in all_tags(self.data):
+        for tag in some_tags(self.data, self.watch.element_tags):
             if tag.closing or tag.start < reached or looked_at >= _MAX_ELEMENTS:
                 continue
             texts = {name: attribute.text(self.data) for name, attribute in tag.attributes(self.data).items()}

@@ -16,6 +16,7 @@ from policies.address import canonical_domain, within
 from policies.glob import matches
 from policies.tracker import OWN_UNVERIFIED
 from policies.words import Scope, Surface, Tier, TrackerAction
+from proxy.html import tag_skipper
 from proxy.links import leaves, own_place, valid_target
 from proxy.own import OpensTokens
 from proxy.transfer import Edit
@@ -73,6 +74,11 @@ class Watch:
         """The names of the elements that vendors are known by, and the words that tell, in lower case."""
         elements = [element for vendor in self.rules.vendors for element in vendor.element]
         return tuple(dict.fromkeys((element.tag.encode(), element.value.lower().encode()) for element in elements))
+
+    @cached_property
+    def element_tags(self) -> re.Pattern[bytes]:
+        """By which ``some_tags`` sees the elements that vendors are known by."""
+        return tag_skipper(b"|".join(re.escape(tag) for tag in dict(self.element_words)))
 
     @cached_property
     def tracking_hosts(self) -> frozenset[str]:
