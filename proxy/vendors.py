@@ -251,7 +251,11 @@ class VendorRules:
 
 def load_rules(extra: Sequence[VendorModel] = (), off: Collection[str] = ()) -> VendorRules:
     """Return the shipped rules and the organisation's own ones, without the vendors that are switched off."""
-    vendors = tuple(vendor for vendor in (*shipped_vendors(), *extra) if vendor.id not in off)
+    return compile_rules([vendor for vendor in (*shipped_vendors(), *extra) if vendor.id not in off])
+
+
+def compile_rules(vendors: Sequence[VendorModel]) -> VendorRules:
+    """Return the index over these vendors and no others."""
     marks = [
         _Mark(Match(vendor.id, vendor.name, vendor.kind, model.certainty, model.decode), model)
         for vendor in vendors
@@ -263,7 +267,7 @@ def load_rules(extra: Sequence[VendorModel] = (), off: Collection[str] = ()) -> 
             match = ElementMatch(vendor.id, vendor.name, element.remove)
             elements.setdefault(element.tag, []).append((element, match))
     surfaces: tuple[Surface, ...] = ("image", "css", "link")
-    return VendorRules(vendors, {surface: _index(marks, surface) for surface in surfaces}, elements)
+    return VendorRules(tuple(vendors), {surface: _index(marks, surface) for surface in surfaces}, elements)
 
 
 def _index(marks: Sequence[_Mark], surface: Surface) -> _Index:
