@@ -15,6 +15,7 @@ from policies.footer import Language
 from policies.policy import PolicyModel
 from policies.section import Section
 from proxy.upstream import DEFAULT_PORTS
+from proxy.vendorcheck import problems as vendor_problems
 
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
 _DOMAIN = re.compile(
@@ -202,6 +203,7 @@ class RetentionSection(Section):
     messages_days: int = Field(
         default=90, ge=0, le=395, description="Sender, recipient and subject of tracked messages."
     )
+    foreign_days: int = Field(default=90, ge=0, le=395, description="Other people's trackers found in messages.")
     decisions_days: int = Field(default=365, ge=0, le=1_095, description="Decisions about tracked messages.")
     consent_days: int = Field(default=365, ge=1, le=730, description="A grant counts, from when it was given.")
 
@@ -301,8 +303,10 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def _but_is(value: object) -> str:
-    """Return what stands there instead, unless a login may be in it."""
-    return "" if "@" in str(value) and "://" in str(value) else f", not {value!r}"
+    """Return what stands there instead, unless it is a whole table, or a login may be in it."""
+    if isinstance(value, dict) or ("@" in str(value) and "://" in str(value)):
+        return ""
+    return f", not {value!r}"
 
 
 def _did_you_mean(location: tuple[int | str, ...]) -> str:
@@ -340,6 +344,8 @@ def _cross_checks(config: Config) -> list[str]:
     for at, upstream in enumerate(config.relay.upstream):
         problems += _upstream_checks(f"relay.upstream[{at}]", upstream)
         problems += _loop_checks(f"relay.upstream[{at}]", upstream, config.relay.listener)
+    if config.policy.vendor or config.policy.vendors_off:
+        problems += (f"policy.{one}" for one in vendor_problems(config.policy.vendor, config.policy.vendors_off))
     return problems
 
 
@@ -390,7 +396,6 @@ def without_effect(config: Config) -> list[str]:
         "relay.processed_header": config.relay.processed_header,
         "system_mail": config.system_mail is not None,
         "policy.ask": config.policy.ask != "never",
-        "policy.foreign_tracking": "foreign_tracking" in config.policy.model_fields_set,
         "policy.merge_window": "merge_window" in config.policy.model_fields_set,
     }
     return [f"{path}: this version does not act on it yet." for path, present in waiting.items() if present]
