@@ -9,14 +9,15 @@ from policies.words import Protection, Reason, Scope
 from proxy.charset import contains_ascii
 from proxy.encodedword import decode_words
 from proxy.header import AddressList, Field, TooLarge, Unparsable, parse_address_list, scan_fields
-from proxy.html import Scan, is_empty, scan
+from proxy.html import Scan, finding_empty, scan, scanning
 from proxy.html_trackers import find_in_html
 from proxy.links import MAX_LINKS, LinkRules, addresses_in_text, target, unsubscribe_targets
-from proxy.own import OpensTokens, OwnMarks
+from proxy.own import OpensTokens, OwnMarks, finding_in_html
 from proxy.own import find_in_html as own_in_html
 from proxy.own import find_in_text as own_in_text
 from proxy.protection import own_signatures, protected_structure
-from proxy.structure import Entity, read_structure
+from proxy.slices import Walk, at_once, each
+from proxy.structure import Entity, reading_structure
 from proxy.text_trackers import find_in_text
 from proxy.trackers import Finding, Watch
 from proxy.transfer import Encoded, decode
@@ -117,8 +118,13 @@ def read_message(raw: bytes, reading: Reading) -> Message:
 
     A message that cannot be taken apart has ``facts.problem`` set, and as many header fields as could be read.
     """
+    return at_once(reading_message(raw, reading))
+
+
+def reading_message(raw: bytes, reading: Reading) -> Walk[Message]:
+    """Walk through a message as ``read_message`` does, in steps."""
     try:
-        entities = read_structure(raw)
+        entities = yield from reading_structure(raw)
     except (Unparsable, TooLarge) as problem:
         fields = _fields_only(raw)
         signatures, protection = own_signatures(raw, fields, reading.removable_signatures)
@@ -132,32 +138,35 @@ def read_message(raw: bytes, reading: Reading) -> Message:
         return Message(raw, facts, fields, untouchable=tuple(_seen(raw, entities, reading)))
     if len(raw) > reading.max_bytes:
         return Message(raw, _header_facts(raw, fields, entities, problem=Reason.TOO_LARGE), fields)
-    return _with_bodies(raw, entities, signatures, reading)
+    return (yield from _with_bodies(raw, entities, signatures, reading))
 
 
-def _with_bodies(raw: bytes, entities: Sequence[Entity], signatures: tuple[Field, ...], reading: Reading) -> Message:
+def _with_bodies(
+    raw: bytes, entities: Sequence[Entity], signatures: tuple[Field, ...], reading: Reading
+) -> Walk[Message]:
     fields = entities[0].fields
     try:
         plain = [entity for entity in entities if _is_body(entity.part, "text/plain")]
-        texts = [_text_of(raw, entity.part) for entity in plain]
+        texts = yield from each(_text_of(raw, entity.part) for entity in plain)
         unsubscribe = unsubscribe_targets(one.text(raw) for one in fields if one.name == "list-unsubscribe")
-        bodies = _html_bodies(raw, entities, reading, unsubscribe)
-        editable = tuple(_text_bodies(raw, plain, reading, unsubscribe, text_only=not bodies))
+        bodies = yield from _html_bodies(raw, entities, reading, unsubscribe)
+        editable = tuple((yield from each(_text_bodies(raw, plain, reading, unsubscribe, text_only=not bodies))))
     except (Unparsable, TooLarge) as problem:
         return Message(raw, _header_facts(raw, fields, entities, problem=_reason(problem)), fields)
-    if any(_PGP.search(text) for text in [*texts, *(body.encoded.decoded for body in bodies)]):
+    if any((yield from each(_PGP.search(text) for text in [*texts, *(body.encoded.decoded for body in bodies)]))):
         seen = tuple(Trackers(body.own, body.foreign) for body in (*bodies, *editable))
         facts = _header_facts(raw, fields, entities, Protection.ENCRYPTED)
         return Message(raw, facts, fields, untouchable=seen)
     everything = (*bodies, *editable)
-    has_text = any(text.strip() for text in texts)
+    has_text = any((yield from each(text.strip() for text in texts)))
+    empty = yield from _is_empty(bodies, has_text=has_text)
     facts = _header_facts(
         raw,
         fields,
         entities,
         has_html=bool(bodies),
         has_text=has_text,
-        empty=all(is_empty(body.encoded.decoded) for body in bodies) and (bool(bodies) or not has_text),
+        empty=empty,
         # Whether trackers are taken out first is not decided yet.
         links=min(sum(len(body.links) for body in everything), sum(len(body.unwrapped_links) for body in everything)),
         trackers=sum(one.certain and one.scope is Scope.TOOL for body in everything for one in body.foreign),
@@ -168,6 +177,15 @@ def _with_bodies(raw: bytes, entities: Sequence[Entity], signatures: tuple[Field
 def _delimiters(entities: Iterable[Entity]) -> frozenset[bytes]:
     types = [one.media_type for one in entities if one.media_type and one.part.content_type.startswith("multipart/")]
     return frozenset(b"--" + one.parameters["boundary"].encode("ascii") for one in types)
+
+
+def _is_empty(bodies: Iterable[HtmlBody], *, has_text: bool) -> Walk[bool]:
+    """Tell whether nobody would see anything in the HTML parts; where there are none, in the text."""
+    for body in bodies:
+        if not (yield from finding_empty(body.encoded.decoded)):
+            return False
+        has_text = False
+    return not has_text
 
 
 def _seen(raw: bytes, entities: Sequence[Entity], reading: Reading) -> Iterator[Trackers]:
@@ -320,18 +338,18 @@ def _text_of(raw: bytes, part: Part) -> bytes:
 
 def _html_bodies(
     raw: bytes, entities: Sequence[Entity], reading: Reading, unsubscribe: frozenset[str]
-) -> tuple[HtmlBody, ...]:
+) -> Walk[tuple[HtmlBody, ...]]:
     bodies = []
     room = MAX_LINKS
     for entity in entities:
         if _is_body(entity.part, "text/html"):
-            body = _html_body(raw, entity, reading, unsubscribe, room)
+            body = yield from _html_body(raw, entity, reading, unsubscribe, room)
             room -= len(body.links)
             bodies.append(body)
     return tuple(bodies)
 
 
-def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozenset[str], room: int) -> HtmlBody:
+def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozenset[str], room: int) -> Walk[HtmlBody]:
     part = entity.part
     if part.end - part.body > 4 * MAX_HTML_BYTES:
         raise TooLarge("HTML part")
@@ -347,12 +365,17 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
         raise TooLarge("HTML part")
     if b"\0" in encoded.decoded:
         raise Unparsable("NUL in HTML")
-    found = scan(encoded.decoded)
-    own = _own(encoded.decoded, reading, is_html=True)
+    yield
+    found = yield from scanning(encoded.decoded)
+    yield
+    own = (yield from finding_in_html(encoded.decoded, reading.tokens)) if reading.tokens is not None else OwnMarks()
+    yield
     foreign = find_in_html(encoded.decoded, found, reading.watch, unsubscribe) if reading.watch is not None else ()
     destinations = _destinations(foreign)
-    links = _links(found, own, reading.links, unsubscribe, room, {})
-    unwrapped = _links(found, own, reading.links, unsubscribe, room, destinations) if destinations else links
+    links = yield from _links(found, own, reading.links, unsubscribe, room, {})
+    unwrapped = links
+    if destinations:
+        unwrapped = yield from _links(found, own, reading.links, unsubscribe, room, destinations)
     return HtmlBody(entity, encoded, own, foreign, links, unwrapped, found)
 
 
@@ -363,7 +386,7 @@ def _links(
     unsubscribe: frozenset[str],
     room: int,
     destinations: Mapping[int, str],
-) -> tuple[Link, ...]:
+) -> Walk[tuple[Link, ...]]:
     """Return the links that may be wrapped: none in quoted history, and no more than there is room for.
 
     ``destinations`` are where links lead that are to be unwrapped first, by where their address stands.
@@ -377,7 +400,8 @@ def _links(
         # Not one that is an old mark of ours, or stands in one: it leads where it led before, or goes.
         if url is not None and len(links) < room and not own.covers(anchor.start):
             links.append(Link(anchor.start, anchor.end, url))
+        yield
     return tuple(links)
 
 
-__all__ = ["CONTROL_HEADER", "HtmlBody", "Link", "Message", "Reading", "read_message"]
+__all__ = ["CONTROL_HEADER", "HtmlBody", "Link", "Message", "Reading", "read_message", "reading_message"]

@@ -35,12 +35,12 @@ from policies.tracker import OWN_VENDOR, FoundTracker
 from policies.wish import NOTHING
 from policies.words import ForeignTracking, Purpose
 from proxy.footer import Footer
-from proxy.header import TooLarge, Unparsable
-from proxy.message import Message, Reading, read_message
+from proxy.header import MAX_HEADER_BYTES, TooLarge, Unparsable
+from proxy.message import Message, Reading, reading_message
 from proxy.reply import Reply, ReplyError, reply
 from proxy.report import refused, vendor_names
-from proxy.rewrite import Outgoing, tracked, untracked
-from proxy.transfer import splice
+from proxy.rewrite import Outgoing, tracking, untracked
+from proxy.slices import Walk, at_once, in_slices
 from proxy.upstream import Connection, OutcomeUnknown
 from proxy.wish import CONTROL_HEADER, message_wish, removals_unread, tag_stays, without_tag
 
@@ -88,7 +88,7 @@ class Examination:
 
 async def examine(conduct: Conduct, raw: bytes, envelope: Envelope, consent_of: ConsentLookup) -> Examination:
     """Return what is decided about a message. Consent is looked up only where there is exactly one recipient."""
-    message = read_message(raw, conduct.reading)
+    message = await in_slices(reading_message(raw, conduct.reading))
     classification = classify(conduct.policy, message.facts, envelope)
     wish = Wish(message_wish(message.values(CONTROL_HEADER), message.subject, message.values("sensitivity")))
     if tag_stays(raw, message.fields):
@@ -127,11 +127,18 @@ def rewrite(
 
     ``room`` is the largest message the upstream takes, in bytes, by its own word.
     """
+    return at_once(rewriting(conduct, examined, marks, eight_bit=eight_bit, room=room))
+
+
+def rewriting(
+    conduct: Conduct, examined: Examination, marks: Marks, *, eight_bit: bool = True, room: int | None = None
+) -> Walk[tuple[Examination, Outgoing]]:
+    """Rewrite as ``rewrite`` does, in steps."""
     if not examined.decision.tracked:
         return examined, _as_decided(examined)
     try:
-        outgoing = tracked(examined.message, examined.decision, marks, conduct.footer, eight_bit=eight_bit)
-        if room is not None and len(outgoing.raw) > room - _margin(room):
+        outgoing = yield from tracking(examined.message, examined.decision, marks, conduct.footer, eight_bit=eight_bit)
+        if room is not None and outgoing.size > room - _margin(room):
             raise TooLarge("the rewritten message")
         if not any(change.what in ("pixel", "link") for change in outgoing.changes):
             raise TooLarge("every link would become too long")
@@ -192,71 +199,69 @@ class Relay:
             await upstream.reset()
             return reply(554, "5.4.6 The message has been through too many servers; it goes round in a circle")
         with SECONDS.time():
-            prepared = await self._prepare(raw, envelope, upstream)
+            prepared = await self._prepare(raw, envelope, upstream, protocol)
         self._count(prepared.found)
         if prepared.decision.refused:
             # Nothing of it may reach the upstream, which must be ready for another one.
             await upstream.reset()
             return await self._concluded(prepared, _refusal(prepared.vendors), Outcome.REFUSED)
         MESSAGES.labels(prepared.decision.message_class, prepared.decision.reason).inc()
-        content = self._received(prepared.id, protocol) + prepared.content
         try:
-            answer = await upstream.data(content)
+            answer = await upstream.data(prepared.content)
         except OutcomeUnknown as unknown:
             return await self._concluded(prepared, unknown.reply, Outcome.UNKNOWN)
         except ReplyError as lost:
             return await self._concluded(prepared, lost.reply, Outcome.REFUSED)
         return await self._concluded(prepared, answer, Outcome.ACCEPTED if answer.positive else Outcome.REFUSED)
 
-    async def _prepare(self, raw: bytes, envelope: Envelope, upstream: Connection) -> _Prepared:
+    async def _prepare(self, raw: bytes, envelope: Envelope, upstream: Connection, protocol: str) -> _Prepared:
         message_id = new_message_id()
         examined: Examination | None = None
         try:
             examined = await examine(self.conduct, raw, envelope, self._ledger.consent_of)
             marks = Marks(self._ledger.keyring, self.conduct.public_url, message_id, envelope.rcpt_to[0])
             capabilities = upstream.capabilities
-            examined, outgoing = rewrite(
-                self.conduct, examined, marks, eight_bit=capabilities.eight_bit, room=capabilities.size
+            final, outgoing = await in_slices(
+                rewriting(self.conduct, examined, marks, eight_bit=capabilities.eight_bit, room=capabilities.size)
             )
             prepared = _Prepared(
                 message_id,
                 envelope,
-                examined.decision,
-                without_tag(examined.message.subject),
-                outgoing.raw,
-                examined.now,
+                final.decision,
+                without_tag(final.message.subject),
+                outgoing.behind(self._received(message_id, protocol)),
+                final.now,
                 outgoing.found,
-                vendor_names(examined.message) if examined.decision.refused else (),
+                vendor_names(final.message) if final.decision.refused else (),
             )
-            if examined.decision.tracked and not await self._ledger.record_decision(_decided(prepared)):
-                examined = again(self.conduct, examined, Reason.LEDGER_UNAVAILABLE)
-                outgoing = _as_decided(examined)
-                prepared = replace(
-                    prepared,
-                    decision=examined.decision,
-                    content=outgoing.raw,
-                    id=new_message_id(),
-                    found=outgoing.found,
-                )
+            if final.decision.tracked and not await self._ledger.record_decision(_decided(prepared)):
+                final = again(self.conduct, final, Reason.LEDGER_UNAVAILABLE)
+                outgoing, another = _as_decided(final), new_message_id()
+                content = outgoing.behind(self._received(another, protocol))
+                prepared = replace(prepared, decision=final.decision, content=content, id=another, found=outgoing.found)
         except Exception:
             # Whatever it was, the mail must not suffer: the original bytes go, and nothing is claimed of them.
             log.exception("relay.prepare_failed", message=message_id)
-            return self._as_it_came(message_id, raw, envelope, examined)
+            return self._as_it_came(message_id, raw, envelope, examined, self._received(message_id, protocol))
         return prepared
 
-    def _as_it_came(self, message_id: str, raw: bytes, envelope: Envelope, examined: Examination | None) -> _Prepared:
+    def _as_it_came(
+        self, message_id: str, raw: bytes, envelope: Envelope, examined: Examination | None, received: bytes
+    ) -> _Prepared:
         """Return the message as it came, without our control header where that can be taken out safely."""
-        content, subject = splice(raw, removals_unread(raw)), ""
-        message_class = MessageClass.GROUP
+        content, message_class = None, MessageClass.GROUP
         if examined is not None:
             try:
-                content, message_class = untracked(examined.message).raw, examined.classification.message_class
+                content = untracked(examined.message).behind(received)
+                message_class = examined.classification.message_class
             except Exception:
                 log.exception("relay.control_header_kept", message=message_id)
+        if content is None:
+            content = Outgoing(raw, tuple(removals_unread(raw))).behind(received)
         decision = Decision(
             message_class, Reason.ERROR, dict.fromkeys(Purpose, Reason.ERROR), self.conduct.policy.version
         )
-        return _Prepared(message_id, envelope, decision, subject, content, datetime.now(UTC))
+        return _Prepared(message_id, envelope, decision, "", content, datetime.now(UTC))
 
     @staticmethod
     def _count(found: Sequence[FoundTracker]) -> None:
@@ -309,6 +314,6 @@ def _refusal(vendors: Sequence[str]) -> Reply:
 
 def _loops(raw: bytes) -> bool:
     """Tell whether the message has more trace fields than any honest way makes."""
-    end = raw.find(b"\r\n\r\n")
-    header = raw[: end if end != -1 else len(raw)].lower()
+    end = raw.find(b"\r\n\r\n", 0, MAX_HEADER_BYTES)
+    header = raw[: end if end != -1 else MAX_HEADER_BYTES].lower()
     return header.count(b"\nreceived:") + header.startswith(b"received:") > MAX_RECEIVED

@@ -13,6 +13,7 @@ from proxy.footer import LONG_HTML, Footer
 from proxy.header import Unparsable
 from proxy.message import Body, HtmlBody, Message
 from proxy.report import found_in, found_untouched, summary
+from proxy.slices import Walk, at_once
 from proxy.transfer import MAX_LINE, Base64, Edit, Identity, apart, line_break, splice, to_quoted_printable
 from proxy.wish import removals, removals_unread
 
@@ -46,12 +47,28 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What is sent on, and what was changed in it."""
+    """What is sent on, and what was changed in it: the edits only, for each copy of a large message counts."""
 
-    raw: bytes
+    original: bytes
+    edits: tuple[Edit, ...] = ()
     changes: tuple[Change, ...] = ()
     found: tuple[FoundTracker, ...] = ()
     """The trackers that were found, and what was done about them."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return len(self.original) + sum(len(new) - (end - start) for start, end, new in self.edits)
+
+    @property
+    def raw(self) -> bytes:
+        """The message as it is sent on; the original itself where nothing was changed."""
+        return self.behind(b"")
+
+    def behind(self, field: bytes) -> bytes:
+        """Return the message as it is sent on, behind one more header field; one copy is made, if any."""
+        edits = [(0, 0, field), *self.edits] if field else self.edits
+        return splice(self.original, edits) if edits else self.original
 
 
 def untracked(message: Message, *, clean: bool = False) -> Outgoing:
@@ -69,13 +86,12 @@ def untracked(message: Message, *, clean: bool = False) -> Outgoing:
         control = removals(message.raw, message.fields, keep_subject=signed)
     else:
         control = removals_unread(message.raw)
-    edits = sorted([*control, *signatures, *parts])
+    edits = tuple(sorted([*control, *signatures, *parts]))
     done = [one for body, made in cleaned for one in found_in(body, bool(made), clean=clean)]
     found = summary([*done, *found_untouched(message)])
-    if not edits:
-        return Outgoing(message.raw, found=found)
-    changes = [Change("control", len(control)), Change("signature", len(signatures))]
-    return Outgoing(splice(message.raw, edits), _made([*changes, *_tracker_changes(found)]), found)
+    changes = [Change("control", len(control)), Change("signature", len(signatures))] if edits else []
+    trackers = _tracker_changes(found) if edits else []
+    return Outgoing(message.raw, edits, _made([*changes, *trackers]), found)
 
 
 def _cleaned(message: Message, body: Body, eol: bytes, *, clean: bool) -> list[Edit]:
@@ -124,13 +140,20 @@ def tracked(message: Message, decision: Decision, marks: Marks, footer: Footer, 
     ``eight_bit`` says that the upstream takes 8-bit bytes (RFC 6152); where it does not, an edited part that has some
     is sent as quoted-printable. Raises Unparsable where an edit would need a guess.
     """
+    return at_once(tracking(message, decision, marks, footer, eight_bit=eight_bit))
+
+
+def tracking(
+    message: Message, decision: Decision, marks: Marks, footer: Footer, *, eight_bit: bool = True
+) -> Walk[Outgoing]:
+    """Walk through a message as ``tracked`` does, in steps."""
     control = removals(message.raw, message.fields, keep_subject=False)
     signatures = [(one.start, one.end, b"") for one in message.signatures]
     eol, clean = line_break(message.raw), decision.removes_trackers
     edits = [*control, *signatures]
     wrapped = 0
     for text, first in _numbered(message.texts, clean=clean):
-        links = _link_edits(text, first, marks, clean=clean)
+        links = yield from _link_edits(text, first, marks, clean=clean)
         text_edits = apart([*links, *_clean_edits(text, clean=clean)])
         if links and text is message.texts[-1]:
             text_edits.append(_text_footer_edit(text, decision, marks, footer, message))
@@ -139,7 +162,7 @@ def tracked(message: Message, decision: Decision, marks: Marks, footer: Footer, 
     for body, first in _numbered(message.bodies, clean=clean):
         html_edits = _clean_edits(body, clean=clean)
         if decision.allows(Purpose.CLICK):
-            links = _link_edits(body, first, marks, clean=clean)
+            links = yield from _link_edits(body, first, marks, clean=clean)
             wrapped += len(links)
             html_edits = apart([*links, *html_edits])
         if body is message.bodies[-1]:
@@ -156,7 +179,7 @@ def tracked(message: Message, decision: Decision, marks: Marks, footer: Footer, 
         Change("pixel", int(bool(message.bodies) and decision.allows(Purpose.OPEN))),
         Change("footer", int(shown)),
     ]
-    return Outgoing(splice(message.raw, sorted(edits)), _made(changes), found)
+    return Outgoing(message.raw, tuple(sorted(edits)), _made(changes), found)
 
 
 def _numbered(bodies: Sequence[AnyBody], *, clean: bool) -> Iterator[tuple[AnyBody, int]]:
@@ -166,7 +189,7 @@ def _numbered(bodies: Sequence[AnyBody], *, clean: bool) -> Iterator[tuple[AnyBo
         number += len(body.unwrapped_links if clean else body.links)
 
 
-def _link_edits(body: Body, first: int, marks: Marks, *, clean: bool) -> list[Edit]:
+def _link_edits(body: Body, first: int, marks: Marks, *, clean: bool) -> Walk[list[Edit]]:
     """Return the edits that wrap the links; not of one that stands in what goes."""
     edits = []
     gone = [edit for one in body.foreign for edit in one.edits if one.destination is None] if clean else []
@@ -175,6 +198,7 @@ def _link_edits(body: Body, first: int, marks: Marks, *, clean: bool) -> list[Ed
         inside = any(start <= link.start < end for start, end, _ in gone)
         if len(url) <= MAX_URL and not inside:
             edits.append((link.start, link.end, url.encode("ascii")))
+        yield
     return edits
 
 

@@ -80,12 +80,14 @@ class RememberingMarks:
 
 
 def _at_once(coroutine: Coroutine[Any, Any, Examination]) -> Examination:
-    """Return what a coroutine returns that has nothing to wait for."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
-    raise Fault("examining waits for something")
+    """Return what a coroutine returns that waits for nothing but its next turn."""
+    while True:
+        try:
+            waits_for = coroutine.send(None)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        if waits_for is not None:
+            raise Fault("examining waits for something")
 
 
 async def _everybody_agreed(_: str) -> Consent:

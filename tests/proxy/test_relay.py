@@ -117,7 +117,7 @@ def _raise(*_: Any, **__: Any) -> None:
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(relay, "read_message"), (relay, "classify"), (relay, "decide"), (relay, "tracked"), (Footer, "html")],
+    [(relay, "reading_message"), (relay, "classify"), (relay, "decide"), (relay, "tracking"), (Footer, "html")],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
 async def test_promise_4_an_exception_sends_the_original(
