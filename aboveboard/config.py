@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from policies.policy import PolicyModel, Section
+from policies.policy import PolicyModel
+from policies.setting import Section
 from proxy.upstream import DEFAULT_PORTS
 
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})

@@ -7,11 +7,14 @@ which it raises. Every doubt ends in a reason, and a purpose with a reason is of
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from policies.address import domain_of, within
+from policies.condition import Asked
 from policies.consent import Consent, State
 from policies.envelope import Envelope
 from policies.facts import Facts
+from policies.matching import Applying
 from policies.policy import Policy
 from policies.wish import Wish
 from policies.words import REASON_ORDER, ForeignTracking, MessageClass, Protection, Purpose, Reason
@@ -50,6 +53,12 @@ class Decision:
     """The ids of the consent events relied on."""
     foreign_tracking: ForeignTracking = ForeignTracking.REPORT
     """What happens to other people's trackers in the message."""
+    ask: Literal["never", "footer"] = "never"
+    """Whether the message may invite somebody who has never answered."""
+    footer: tuple[str, ...] = ()
+    """Sentences of the organisation's own for the footer of a tracked message."""
+    refusal: str | None = None
+    """The message is refused at the end of DATA, with this text; ``None`` where it is not."""
 
     def allows(self, purpose: Purpose) -> bool:
         """Tell whether the purpose is on."""
@@ -70,7 +79,7 @@ class _Case:
     wish: Wish
     consent: Consent
     now: datetime
-    never: frozenset[Purpose]
+    rules: Applying
 
 
 def decide(
@@ -88,9 +97,8 @@ def decide(
     wish and the consent of the one recipient (DESIGN.md §1, promise 1). ``detail`` says more about an open or a click,
     so it is on only beside one of them.
     """
-    matching = [rule for rule in policy.rules if rule.applies(envelope, message_class)]
-    never = frozenset(purpose for rule in matching for purpose in rule.never)
-    case = _Case(policy, facts, envelope, message_class, wish, consent, now, never)
+    rules = policy.rules.applying(Asked(facts, envelope, message_class, now))
+    case = _Case(policy, facts, envelope, message_class, wish, consent, now, rules)
     reasons = {purpose: _reason(case, purpose) for purpose in Purpose}
     # The purpose that came nearest to being tracked says why the message as a whole is not.
     overall = max(reasons[Purpose.OPEN], reasons[Purpose.CLICK], key=REASON_ORDER.__getitem__)
@@ -102,17 +110,23 @@ def decide(
         reasons=reasons,
         policy_version=policy.version,
         detail=facts.protection if overall is Reason.PROTECTED else None,
-        rules=tuple(rule.name for rule in matching),
+        rules=rules.names,
         consent_events=_relied_on(consent, reasons),
         foreign_tracking=_foreign_tracking(case),
+        ask="never" if rules.ask_never else policy.model.ask,
+        footer=rules.footer,
+        # Mail that only passes through is never refused (DESIGN.md §4); refusing changes no byte of a protected one.
+        refusal=rules.refusals[0] if rules.refusals and _ours(case) else None,
     )
 
 
 def _foreign_tracking(case: _Case) -> ForeignTracking:
-    """Return what happens to other people's trackers: what the policy says of the class (DESIGN.md §3 and §4)."""
-    said = case.policy.model.foreign_tracking
-    by_class = {MessageClass.INDIVIDUAL: said.individual, MessageClass.GROUP: said.group}
-    found = by_class.get(case.message_class, said.bulk)
+    """Return what happens to other people's trackers: what the policy says of the class, or a stricter rule.
+
+    DESIGN.md §3 and §4.
+    """
+    said = case.policy.model.foreign_tracking.of(case.message_class)
+    found = max(said, case.rules.foreign_tracking, key=_MILDEST_FIRST.__getitem__)
     untouchable = _by_facts(case, Purpose.OPEN) is not None or case.facts.protection is not None
     if (untouchable or case.message_class is MessageClass.PROTECTED) and found is not ForeignTracking.KEEP:
         return ForeignTracking.REPORT
@@ -174,7 +188,8 @@ def _ours(case: _Case) -> bool:
 
 
 def _by_rules(case: _Case, purpose: Purpose) -> Reason | None:
-    return Reason.RULE if purpose in case.never else None
+    # A message that is refused is tracked for nothing.
+    return Reason.RULE if purpose in case.rules.never or case.rules.refusals else None
 
 
 def _by_wish(case: _Case, purpose: Purpose) -> Reason | None:

@@ -11,6 +11,7 @@ from proxy.html import scan
 from proxy.message import Reading, read_message
 from proxy.rewrite import tracked
 from proxy.transfer import splice
+from tests.bench import rules
 
 PARAGRAPH = (
     b"<p class=MsoNormal style='margin-bottom:12.0pt;line-height:115%'><span lang=EN-US style='font-size:10.0pt;"
@@ -119,6 +120,7 @@ def main() -> None:
         read = read_message(raw, Reading())
         rewrite = seconds(lambda read=read: tracked(read, decision, FixedMarks(), "Example GmbH"), 10) * 1000  # type: ignore[misc]
         print(f"message, {text}: facts {facts:.2f} ms, rewriting {rewrite:.2f} ms")
+    rules.main(seconds)
 
 
 if __name__ == "__main__":
