@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from policies.address import canonical_domain
+from policies.footer import FooterModel
 from policies.glob import address_pattern
 from policies.matching import Rules
 from policies.presets import PRESETS
@@ -61,6 +62,7 @@ class PolicyModel(Section):
     never_wrap: list[Glob] = Field(default=[], description="URL globs of links that are never wrapped.")
     role_addresses: list[Glob] = Field(default=[], description="More shared mailboxes, as globs; they count as groups.")
     list_addresses: list[Glob] = Field(default=[], description="More mailing lists and distribution lists, as globs.")
+    footer: FooterModel = Field(default=FooterModel(), description="The footer of tracked messages.")
     foreign_tracking: ForeignTrackingModel = Field(default=ForeignTrackingModel())
     merge_window: MergeWindow | Literal["off"] = Field(default=MergeWindow())
     groups: dict[str, Members] = Field(default={}, description="Groups of senders for rules: globs over addresses.")

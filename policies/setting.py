@@ -72,6 +72,12 @@ def _one_line(value: str) -> str:
     return value
 
 
+def _footer_text(value: str) -> str:
+    if "//" in value or "www." in value.lower():
+        raise ValueError("must hold no address: the link to stop is put behind it, and is the only one")
+    return _one_line(value)
+
+
 def _reply_text(value: str) -> str:
     # RFC 5321 §4.2: the text of a reply is printable ASCII.
     if not value.isascii():
@@ -86,7 +92,7 @@ Network = Annotated[str, AfterValidator(_network)]
 FieldName = Annotated[str, AfterValidator(_field_name)]
 Zone = Annotated[str, AfterValidator(_zone)]
 TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
-FooterText = Annotated[str, StringConstraints(min_length=1, max_length=120), AfterValidator(_one_line)]
+FooterText = Annotated[str, StringConstraints(min_length=1, max_length=120), AfterValidator(_footer_text)]
 """Short, so that a quoted footer with it is still recognised as ours (at most 400 characters)."""
 ReplyText = Annotated[str, StringConstraints(min_length=1, max_length=400), AfterValidator(_reply_text)]
 """Short enough for one reply line (512 octets, RFC 5321 §4.5.3.1.5)."""

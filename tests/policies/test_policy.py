@@ -39,6 +39,8 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("never_wrap", {"never_wrap": ["https://example.org/*"]}),
     ("role_addresses", {"role_addresses": ["shared@*"]}),
     ("list_addresses", {"list_addresses": ["shared@*"]}),
+    ("footer", {"footer": {"en": "{organisation} sees {what}."}}),
+    ("footer", {"footer": {"position": "top-if-long"}}),
     ("foreign_tracking", {"foreign_tracking": {"individual": "keep"}}),
     ("foreign_tracking", {"foreign_tracking": {"group": "report"}}),
     ("foreign_tracking", {"foreign_tracking": {"bulk": "refuse"}}),
@@ -70,7 +72,7 @@ def test_defaults_are_those_of_the_design() -> None:
     printed = PolicyModel.model_validate(tomllib.loads(DESIGN))
 
     assert printed == PolicyModel()
-    assert set() == {"preset", "role_addresses", "list_addresses", "groups", "rule"} ^ (
+    assert set() == {"preset", "role_addresses", "list_addresses", "footer", "groups", "rule"} ^ (
         set(PolicyModel.model_fields) - set(tomllib.loads(DESIGN))
     )
 
