@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from aboveboard import compose, logs
-from aboveboard.config import Config, ConfigError, json_schema, load, without_effect
+from aboveboard.config import Config, ConfigError, json_schema, load, notes
 from aboveboard.explain import as_text, explain_message, rewrite_message
 from aboveboard.parameters import (
     ADDRESS,
@@ -144,7 +144,7 @@ def check(config_path: Path, online: bool) -> None:
     from aboveboard.online import local_problems, try_everything
 
     config = _load(config_path)
-    for sentence in without_effect(config):
+    for sentence in notes(config):
         click.echo(f"note: {sentence}")
     problems = local_problems(config)
     if online:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from policies.address import canonical_domain
 from policies.facts import Facts, Part
+from policies.label import FIELD, parse_labels
 from policies.words import Protection, Reason
 from proxy.charset import contains_ascii
 from proxy.encodedword import decode_words
@@ -31,6 +32,8 @@ _SIGNED_TYPES = frozenset({"multipart/signed", "application/pgp-signature", "app
                            "application/x-pkcs7-signature"})  # fmt: skip
 _ENCRYPTED_TYPES = frozenset({"multipart/encrypted", "application/pgp-encrypted",
                               "application/x-microsoft-rpmsg-message"})  # fmt: skip
+_RPMSG = "message.rpmsg"
+"""What Microsoft 365 and Azure RMS call the encrypted message; some programs give it a type of their own."""
 _PKCS7_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 _CALENDAR_TYPES = frozenset({"text/calendar", "application/ics"})
 _REPORT_TYPES = frozenset({"multipart/report", "message/disposition-notification", "message/delivery-status",
@@ -115,7 +118,7 @@ def read_message(raw: bytes, reading: Reading) -> Message:
         return Message(raw, facts, fields, signatures=signatures)
     fields = entities[0].fields
     signatures, protection = _signatures(raw, fields, reading.removable_signatures)
-    protection = _protected_structure(entities) or protection
+    protection = _protected_structure(entities) or protection or _protected_label(raw, fields)
     if protection is not None:
         return Message(raw, _header_facts(raw, fields, entities, protection), fields)
     if len(raw) > reading.max_bytes:
@@ -205,11 +208,13 @@ def _header_facts(
     by_name: dict[str, list[str]] = {}
     for one in fields:
         by_name.setdefault(one.name, []).append(one.text(raw))
+    decoded = {name: tuple(map(decode_words, values)) for name, values in by_name.items() if "=?" in "".join(values)}
     lists = [parse_address_list(value) for name in ("to", "cc") for value in by_name.get(name, ())]
     authors = [parse_address_list(value) for value in by_name.get("from", ())]
     return Facts(
         size=len(raw),
         fields={name: tuple(values) for name, values in by_name.items()},
+        decoded=decoded,
         addressed=tuple(address for found in lists for address in found.addresses),
         authors=tuple(address for found in authors for address in found.addresses),
         undisclosed=any(_names_nobody(found) for found in lists),
@@ -243,6 +248,12 @@ def _signatures(
     return tuple(ours), None
 
 
+def _protected_label(raw: bytes, fields: Iterable[Field]) -> Protection | None:
+    """Tell whether a sensitivity label says that the message is, or on its way will be, encrypted."""
+    labels = parse_labels(decode_words(one.text(raw)) for one in fields if one.name == FIELD)
+    return Protection.ENCRYPTED if any(one.encrypts for one in labels) else None
+
+
 def _protected_structure(entities: Sequence[Entity]) -> Protection | None:
     """Return what makes the structure one that must not be touched, anywhere in it."""
     found = [_protected_part(entity) for entity in entities]
@@ -251,6 +262,8 @@ def _protected_structure(entities: Sequence[Entity]) -> Protection | None:
 
 def _protected_part(entity: Entity) -> Protection | None:
     name = entity.part.content_type
+    if entity.file_name.strip().lower() == _RPMSG:
+        return Protection.ENCRYPTED
     if name in _SIGNED_TYPES:
         return Protection.SIGNED
     if name in _ENCRYPTED_TYPES:

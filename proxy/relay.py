@@ -162,9 +162,12 @@ class Relay:
     async def deliver(self, raw: bytes, envelope: Envelope, upstream: Connection, protocol: str) -> Reply:
         """Pass a message on and return the upstream's own answer to it, or ours where it gave none."""
         if _loops(raw):
+            await _taken_back(upstream)
             return reply(554, "5.4.6 The message has been through too many servers; it goes round in a circle")
         with SECONDS.time():
             prepared = await self._prepare(raw, envelope, upstream)
+        if prepared.decision.refusal is not None:
+            return await self._refused(prepared, prepared.decision.refusal, upstream)
         MESSAGES.labels(prepared.decision.message_class, prepared.decision.reason).inc()
         content = self._received(prepared.id, protocol) + prepared.content
         try:
@@ -225,9 +228,13 @@ class Relay:
         now = format_datetime(datetime.now(UTC))
         return f"Received: by {self.conduct.hostname} with {protocol} id {message_id}; {now}\r\n".encode("ascii")
 
+    async def _refused(self, prepared: _Prepared, text: str, upstream: Connection) -> Reply:
+        """Refuse a message as a rule wants it: the upstream, which has heard of its envelope, never sees it."""
+        await _taken_back(upstream)
+        return await self._concluded(prepared, reply(550, f"5.7.1 {text}"), Outcome.REFUSED)
+
     async def _concluded(self, prepared: _Prepared, answer: Reply, outcome: Outcome) -> Reply:
         """Record how it ended: with the next commit for a tracked message, before the answer for an untracked one."""
-        REPLIES.labels(f"{answer.code // 100}xx").inc()
         log.info(
             "relay.message",
             message=prepared.id,
@@ -236,6 +243,8 @@ class Relay:
             outcome=outcome,
             code=answer.code,
         )
+        if prepared.decision.refusal is None:
+            REPLIES.labels(f"{answer.code // 100}xx").inc()
         if prepared.decision.tracked:
             self._ledger.record_outcome(prepared.id, outcome)
         elif prepared.decision.reason is not Reason.LEDGER_UNAVAILABLE:
@@ -245,6 +254,16 @@ class Relay:
 
 def _decided(prepared: _Prepared, outcome: Outcome = Outcome.PENDING) -> DecidedMessage:
     return DecidedMessage(prepared.id, prepared.decision, prepared.envelope, prepared.subject, prepared.now, outcome)
+
+
+async def _taken_back(upstream: Connection) -> None:
+    """Have the upstream forget the envelope it was told; a connection on which that fails is of no more use."""
+    try:
+        forgotten = (await upstream.reset()).positive
+    except ReplyError:
+        forgotten = False
+    if not forgotten:
+        upstream.close()
 
 
 def _loops(raw: bytes) -> bool:

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from policies.facts import Part
+from proxy.encodedword import decode_words
 from proxy.header import Field, MediaType, TooLarge, Unparsable, parse_disposition, parse_media_type, scan_fields
 
 MAX_DEPTH = 100
@@ -25,6 +27,8 @@ class Entity:
     fields: tuple[Field, ...]
     media_type: MediaType | None
     """None where Content-Type is there but cannot be read."""
+    file_name: str = ""
+    """As far as it can be read without guessing; empty where there is none."""
 
 
 @dataclass(slots=True)
@@ -87,7 +91,7 @@ class Structure:
             named=named,
             in_body=here.in_body and not attached and not (named and here.depth > 0),
         )
-        return Entity(part, tuple(fields), media_type)
+        return Entity(part, tuple(fields), media_type, _file_name(disposition) or _file_name(media_type))
 
     def _children(self, here: _Pending, entity: Entity, media_type: MediaType) -> Iterator[_Pending]:
         if here.depth >= MAX_DEPTH:
@@ -135,6 +139,15 @@ def _before_line_break(raw: bytes, at: int) -> int:
     if raw.endswith(b"\r\n", 0, at):
         return at - 2
     return at - 1
+
+
+def _file_name(value: MediaType | None) -> str:
+    """Return the file name, its pieces put together and without charset and language (RFC 2231 §3 and §4)."""
+    if value is None:
+        return ""
+    pieces = {name: text for name, text in value.parameters.items() if name.partition("*")[0] in ("name", "filename")}
+    name = "".join(pieces[key] for key in sorted(pieces, key=lambda key: (len(key), key)))
+    return unquote(name.rpartition("'")[2]) if any("*" in key for key in pieces) else decode_words(name)
 
 
 def _is_named(value: MediaType | None) -> bool:

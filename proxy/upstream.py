@@ -194,9 +194,9 @@ class Connection:
         """Say RCPT for one recipient."""
         return await self._ask(b"RCPT", b"TO:<" + address.encode("utf-8") + b">")
 
-    async def reset(self) -> None:
+    async def reset(self) -> Reply:
         """Say RSET, after a transaction that ended before its end."""
-        await self._ask(b"RSET")
+        return await self._ask(b"RSET")
 
     async def data(self, content: bytes) -> Reply:
         """Say DATA and send a message, in slices, and return the upstream's answer.
