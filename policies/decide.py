@@ -70,8 +70,9 @@ class Decision:
         return self.reason is Reason.TRACKED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Case:
+    # Not frozen: it is made for every message, and freezing one costs as much as half of the rest.
     policy: Policy
     facts: Facts
     envelope: Envelope
@@ -80,6 +81,8 @@ class _Case:
     consent: Consent
     now: datetime
     rules: Applying
+    ours: bool
+    """Sender and the one author are of the organisation."""
 
 
 def decide(
@@ -98,8 +101,10 @@ def decide(
     so it is on only beside one of them.
     """
     rules = policy.rules.applying(Asked(facts, envelope, message_class, now))
-    case = _Case(policy, facts, envelope, message_class, wish, consent, now, rules)
-    reasons = {purpose: _reason(case, purpose) for purpose in Purpose}
+    ours = _ours(policy, facts, envelope)
+    case = _Case(policy, facts, envelope, message_class, wish, consent, now, rules, ours)
+    for_all = _first(_FOR_ALL, case, Purpose.OPEN)
+    reasons = {purpose: for_all or _first(_BY_PURPOSE, case, purpose) or Reason.TRACKED for purpose in Purpose}
     # The purpose that came nearest to being tracked says why the message as a whole is not.
     overall = max(reasons[Purpose.OPEN], reasons[Purpose.CLICK], key=REASON_ORDER.__getitem__)
     if reasons[Purpose.DETAIL] is Reason.TRACKED and overall is not Reason.TRACKED:
@@ -116,7 +121,7 @@ def decide(
         ask="never" if rules.ask_never else policy.model.ask,
         footer=rules.footer,
         # Mail that only passes through is never refused (DESIGN.md §4); refusing changes no byte of a protected one.
-        refusal=rules.refusals[0] if rules.refusals and _ours(case) else None,
+        refusal=rules.refusals[0] if rules.refusals and ours else None,
     )
 
 
@@ -130,19 +135,22 @@ def _foreign_tracking(case: _Case) -> ForeignTracking:
     untouchable = _by_facts(case, Purpose.OPEN) is not None or case.facts.protection is not None
     if (untouchable or case.message_class is MessageClass.PROTECTED) and found is not ForeignTracking.KEEP:
         return ForeignTracking.REPORT
-    if not _ours(case):
+    if not case.ours:
         # Mail that only passes through is neither changed nor refused.
         return min(found, ForeignTracking.REPORT, key=_MILDEST_FIRST.__getitem__)
     return found
 
 
-def _reason(case: _Case, purpose: Purpose) -> Reason:
-    """Return the first thing that limits the purpose, in the order of DESIGN.md §3, or ``tracked``."""
-    for limit in _LIMITS:
+_Limit = Callable[[_Case, Purpose], Reason | None]
+
+
+def _first(limits: tuple[_Limit, ...], case: _Case, purpose: Purpose) -> Reason | None:
+    """Return the first thing that limits the purpose, in the order of DESIGN.md §3."""
+    for limit in limits:
         reason = limit(case, purpose)
         if reason is not None:
             return reason
-    return Reason.TRACKED
+    return None
 
 
 def _by_facts(case: _Case, purpose: Purpose) -> Reason | None:
@@ -174,17 +182,17 @@ def _by_colleagues(case: _Case, purpose: Purpose) -> Reason | None:
 
 def _by_ceiling(case: _Case, purpose: Purpose) -> Reason | None:
     # Mail of somebody else's that only passes through (a forward, a redirect) is not the organisation's to track.
-    return None if _ours(case) and case.policy.allows(purpose) else Reason.POLICY_OFF
+    return None if case.ours and case.policy.allows(purpose) else Reason.POLICY_OFF
 
 
-def _ours(case: _Case) -> bool:
+def _ours(policy: Policy, facts: Facts, envelope: Envelope) -> bool:
     """Tell whether sender and the one author are of the organisation.
 
     A reverse-path that was rewritten on the way does not make a forward ours.
     """
-    authors = case.facts.authors
-    written_here = authors is None or (len(authors) == 1 and domain_of(authors[0]) in case.policy.domains)
-    return written_here and domain_of(case.envelope.sender) in case.policy.domains
+    authors = facts.authors
+    written_here = authors is None or (len(authors) == 1 and domain_of(authors[0]) in policy.domains)
+    return written_here and domain_of(envelope.sender) in policy.domains
 
 
 def _by_rules(case: _Case, purpose: Purpose) -> Reason | None:
@@ -218,22 +226,15 @@ def _by_content(case: _Case, purpose: Purpose) -> Reason | None:
     return Reason.NOTHING_TO_TRACK if purpose is Purpose.CLICK and case.facts.links == 0 else None
 
 
-_LIMITS: tuple[Callable[[_Case, Purpose], Reason | None], ...] = (
-    _by_facts,
-    _by_ledger,
-    _by_class,
-    _by_colleagues,
-    _by_ceiling,
-    _by_rules,
-    _by_wish,
-    _by_body,
-    _by_consent,
-    _by_content,
-)
+_FOR_ALL: tuple[_Limit, ...] = (_by_facts, _by_ledger, _by_class, _by_colleagues)
+"""What limits every purpose alike."""
+_BY_PURPOSE: tuple[_Limit, ...] = (_by_ceiling, _by_rules, _by_wish, _by_body, _by_consent, _by_content)
+
+
+_FROM_CONSENT = frozenset({*_STATE_REASONS.values(), Reason.NOTHING_TO_TRACK, Reason.TRACKED})
 
 
 def _relied_on(consent: Consent, reasons: Mapping[Purpose, Reason]) -> tuple[str, ...]:
     """Return the ids of the consent events that made or unmade a purpose: none where consent was never reached."""
-    from_consent = {*_STATE_REASONS.values(), Reason.NOTHING_TO_TRACK, Reason.TRACKED}
-    events = [consent.on(purpose).event for purpose, reason in reasons.items() if reason in from_consent]
+    events = [consent.on(purpose).event for purpose, reason in reasons.items() if reason in _FROM_CONSENT]
     return tuple(dict.fromkeys(event.id for event in events if event is not None))

@@ -31,8 +31,9 @@ class ForeignTrackingModel(Section):
 
     def of(self, message_class: MessageClass) -> ForeignTracking:
         """Return what happens in messages of a class; the classes without a setting of their own follow bulk."""
-        by_class = {MessageClass.INDIVIDUAL: self.individual, MessageClass.GROUP: self.group}
-        return by_class.get(message_class, self.bulk)
+        if message_class is MessageClass.INDIVIDUAL:
+            return self.individual
+        return self.group if message_class is MessageClass.GROUP else self.bulk
 
 
 class MergeWindow(Section):
