@@ -205,6 +205,7 @@ class RetentionSection(Section):
         default=90, ge=0, le=395, description="Sender, recipient and subject of tracked messages."
     )
     decisions_days: int = Field(default=365, ge=0, le=1_095, description="Decisions about tracked messages.")
+    consent_days: int = Field(default=365, ge=1, le=730, description="A grant counts, from when it was given.")
 
 
 class Config(Section):

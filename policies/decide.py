@@ -28,13 +28,15 @@ _CLASS_REASONS = {
 }
 _MILDEST_FIRST = {action: place for place, action in enumerate(ForeignTracking)}
 _PROBLEMS = frozenset({Reason.ERROR, Reason.UNPARSABLE, Reason.TOO_LARGE})
-_STATE_REASONS = {
+_STATE_REASONS: dict[State | None, Reason] = {
     State.SUPPRESSED: Reason.SUPPRESSED,
     State.REFUSED: Reason.REFUSED,
+    State.INVALIDATED: Reason.REFUSED,
     State.WITHDRAWN: Reason.WITHDRAWN,
     State.GRANTED: Reason.EXPIRED,
-    None: Reason.NO_CONSENT,
+    State.RENEWED: Reason.EXPIRED,
 }
+"""Why a state does not allow; all others amount to knowing nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +221,7 @@ def _by_body(case: _Case, purpose: Purpose) -> Reason | None:
 def _by_consent(case: _Case, purpose: Purpose) -> Reason | None:
     if case.consent.granted(purpose, case.now):
         return None
-    return _STATE_REASONS[case.consent.on(purpose).state]
+    return _STATE_REASONS.get(case.consent.on(purpose).state, Reason.NO_CONSENT)
 
 
 def _by_content(case: _Case, purpose: Purpose) -> Reason | None:
@@ -231,7 +233,7 @@ _FOR_ALL: tuple[_Limit, ...] = (_by_facts, _by_ledger, _by_class, _by_colleagues
 _BY_PURPOSE: tuple[_Limit, ...] = (_by_ceiling, _by_rules, _by_wish, _by_body, _by_consent, _by_content)
 
 
-_FROM_CONSENT = frozenset({*_STATE_REASONS.values(), Reason.NOTHING_TO_TRACK, Reason.TRACKED})
+_FROM_CONSENT = frozenset({*_STATE_REASONS.values(), Reason.NO_CONSENT, Reason.NOTHING_TO_TRACK, Reason.TRACKED})
 
 
 def _relied_on(consent: Consent, reasons: Mapping[Purpose, Reason]) -> tuple[str, ...]:
