@@ -58,7 +58,7 @@ def _rule_name(location: tuple[int | str, ...], content: dict[str, Any]) -> str:
         return ""
     rule = content["policy"]["rule"][location[2]]
     name = rule.get("name") if isinstance(rule, dict) else None
-    return f' (rule "{name}")' if isinstance(name, str) and name else ""
+    return f' (rule "{name}")' if isinstance(name, str) and name and name.isprintable() else ""
 
 
 def _but_is(value: object) -> str:

@@ -73,9 +73,9 @@ class PolicyModel(Section):
     @classmethod
     def _on_preset(cls, given: Any) -> Any:
         """Put what the preset says where nothing is given; ``checks`` looks whether what is given keeps its promise."""
-        preset = PRESETS.get(given.get("preset", "strict")) if isinstance(given, dict) else None
-        # What strict says are the model's own defaults.
-        return preset.beneath(given) if preset is not None and preset.promise else given
+        preset = given.get("preset") if isinstance(given, dict) else None
+        # What strict says are the model's own defaults; what is no preset is found out when its turn comes.
+        return PRESETS[preset].beneath(given) if preset in list(PRESETS) and preset != "strict" else given
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from policies.setting import (
     Glob,
     Network,
     Never,
+    OneLine,
     ReplyText,
     Section,
     TimeOfDay,
@@ -100,6 +101,6 @@ class RuleLimit(Section):
 class RuleModel(Section):
     """One rule: all rules that match apply, and the least wins, whatever their order."""
 
-    name: str = Field(min_length=1, max_length=200, description="Shown by `aboveboard explain` where the rule applies.")
+    name: OneLine = Field(description="Shown by `aboveboard explain` where the rule applies.")
     when: RuleCondition = Field(description="When the rule applies; without conditions, always.")
     then: RuleLimit = Field(description="What it lowers.")

@@ -171,6 +171,8 @@ WRONG = [
     ("policy.groups", {"HR team": []}, "policy.groups.HR team: must not be empty."),
     ("policy.groups", {"HR team": ["hr"]}, 'policy.groups.HR team[0]: "hr" matches no address; write "hr@*".'),
     ("policy.preset", "none", "policy.preset: must be 'strict', 'report-only' or 'never-track', not 'none'."),
+    ("policy.preset", ["strict"], "policy.preset: must be 'strict', 'report-only' or 'never-track', not ['strict']."),
+    ("policy.rule.0.name", "two\nlines", "policy.rule[0].name: must be one line of text"),
     ("retention.hits_days", 400, "retention.hits_days: input should be less than or equal to 395"),
     ("relais", {}, 'relais: is not a known key (did you mean "relay"?).'),
 ]  # fmt: skip
