@@ -12,10 +12,11 @@ from aboveboard import logs
 from aboveboard.commands import records
 from aboveboard.commands.consent import consent
 from aboveboard.commands.shared import fail, load_config
-from aboveboard.config import ConfigError, json_schema, without_effect
-from aboveboard.explain import as_text, explain_message, rewrite_message
+from aboveboard.config import ConfigError, json_schema, notes
+from aboveboard.explain import NoSuchListener, as_text, envelope_of, explain_message, rewrite_message
 from aboveboard.parameters import (
     ADDRESS,
+    IP_ADDRESS,
     PURPOSES,
     config_option,
     json_option,
@@ -108,7 +109,7 @@ def check(config_path: Path, online: bool) -> None:
     from aboveboard.online import local_problems, try_everything
 
     config = load_config(config_path)
-    for sentence in without_effect(config):
+    for sentence in notes(config):
         click.echo(f"note: {sentence}")
     problems = local_problems(config)
     if online:
@@ -144,13 +145,18 @@ def _raw(file: Path) -> bytes:
 
 @main.command()
 @_message_command
+@click.option("--listener", default="", help="The listener it would come in by, as in the file; for rules about that.")
+@click.option("--client", type=IP_ADDRESS, default="", help="The IP address it would come from; for rules about that.")
 @json_option
-def explain(file: Path, config_path: Path, mail_from: str, rcpt: tuple[str, ...], as_json: bool) -> None:
+def explain(
+    file: Path, config_path: Path, mail_from: str, rcpt: tuple[str, ...], listener: str, client: str, as_json: bool
+) -> None:
     """Say what would be done with a message, and why. Nothing is sent or recorded."""
     config = load_config(config_path)
     try:
-        answer = asyncio.run(explain_message(config, _raw(file), Envelope(mail_from, rcpt)))
-    except LedgerError as error:
+        envelope = envelope_of(config, mail_from, rcpt, listener, client)
+        answer = asyncio.run(explain_message(config, _raw(file), envelope))
+    except (NoSuchListener, LedgerError) as error:
         fail(str(error))
     click.echo(json.dumps(answer, indent=2) if as_json else as_text(answer))
 

@@ -1,19 +1,21 @@
 """The configuration file: TOML, loaded into models that say by key path what is wrong and what would be right."""
 
-import difflib
 import ipaddress
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
+from aboveboard.mistakes import sentence
+from policies import checks, compile_policy
+from policies.address import canonical_domain
 from policies.footer import Language
 from policies.policy import PolicyModel
-from policies.section import Section
+from policies.setting import Section
 from proxy.upstream import DEFAULT_PORTS
 from proxy.vendorcheck import problems as vendor_problems
 
@@ -246,8 +248,8 @@ def parse(content: dict[str, Any], base: Path) -> Config:
     try:
         config = Config.model_validate(_absolute(_with_defaults(content), base))
     except ValidationError as error:
-        raise ConfigError([_sentence(one) for one in error.errors(include_url=False)]) from error
-    problems = [*_cross_checks(config)]
+        raise ConfigError([sentence(one, content, _schema()) for one in error.errors(include_url=False)]) from error
+    problems = [*_cross_checks(config), *(_remark(config, one) for one in _policy_problems(config))]
     if problems:
         raise ConfigError(problems)
     return config
@@ -278,54 +280,29 @@ def _absolute(value: Any, base: Path, key: str = "") -> Any:
     return value
 
 
-def _key_path(location: tuple[int | str, ...]) -> str:
-    path = ""
-    for step in location:
-        path += f"[{step}]" if isinstance(step, int) else f"{'.' if path else ''}{step}"
-    return path
+def _surroundings(config: Config) -> checks.Surroundings:
+    return checks.Surroundings(
+        domains=frozenset(canonical_domain(domain) for domain in config.organisation.domains),
+        listeners={one.address: one.message_class == "automated" for one in config.relay.listener},
+    )
 
 
-def _sentence(error: ErrorDetails) -> str:
-    # A union names its branches in the path ("merge_window.literal['off']"); people wrote no such key.
-    location = tuple(step for step in error["loc"] if isinstance(step, int) or re.fullmatch(r"[a-z_]+", step))
-    path, kind, context = _key_path(location), error["type"], error.get("ctx", {})
-    if kind == "missing":
-        return f"{path}: is missing."
-    if kind == "extra_forbidden":
-        return f"{path}: is not a known key{_did_you_mean(location)}."
-    if kind in ("literal_error", "enum"):
-        return f"{path}: must be {context['expected']}, not {error['input']!r}."
-    if kind == "value_error":
-        return f"{path}: {context['error']}{_but_is(error['input'])}."
-    if kind == "too_short":
-        return f"{path}: must not be empty."
-    return f"{path}: {error['msg'][:1].lower()}{error['msg'][1:]}{_but_is(error['input'])}."
+def _policy_problems(config: Config) -> Iterator[checks.Remark]:
+    policy = compile_policy(config.policy, config.organisation.domains)
+    return checks.problems(policy, _surroundings(config))
 
 
-def _but_is(value: object) -> str:
-    """Return what stands there instead, unless it is a whole table, or a login may be in it."""
-    if isinstance(value, dict) or ("@" in str(value) and "://" in str(value)):
-        return ""
-    return f", not {value!r}"
+def _remark(config: Config, remark: checks.Remark) -> str:
+    """Return a remark about the policy as a sentence that names the rule it is about."""
+    at = re.match(r"rule\[(\d+)\]", remark.path)
+    rule = f' (rule "{config.policy.rule[int(at[1])].name}")' if at is not None else ""
+    return f"policy.{remark.path}: {remark.text}{rule}."
 
 
-def _did_you_mean(location: tuple[int | str, ...]) -> str:
-    schema = Config.model_json_schema(by_alias=True)
-    here: dict[str, Any] = schema
-    for step in location[:-1]:
-        here = _inner(schema, here, step)
-    near = difflib.get_close_matches(str(location[-1]), here.get("properties", {}), n=1)
-    return f' (did you mean "{near[0]}"?)' if near else ""
-
-
-def _inner(schema: dict[str, Any], here: dict[str, Any], step: int | str) -> dict[str, Any]:
-    found: dict[str, Any] = here.get("items", {}) if isinstance(step, int) else here.get("properties", {}).get(step, {})
-    for option in found.get("anyOf", []):
-        if "$ref" in option:
-            found = option
-    if "$ref" in found:
-        found = schema["$defs"][found["$ref"].rsplit("/", 1)[1]]
-    return found
+def notes(config: Config) -> list[str]:
+    """Return a sentence for everything in the file that is right and has no effect."""
+    remarks = checks.notes(config.policy, _surroundings(config))
+    return [*without_effect(config), *(_remark(config, one) for one in remarks)]
 
 
 def _cross_checks(config: Config) -> list[str]:
@@ -403,5 +380,8 @@ def without_effect(config: Config) -> list[str]:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the file, for editors."""
-    schema = TypeAdapter(Config).json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_schema()}
+
+
+def _schema() -> dict[str, Any]:
+    return TypeAdapter(Config).json_schema(by_alias=True)

@@ -1,5 +1,6 @@
 """Parameters of the command: what an address, a purpose or a text is, and the options that many commands have."""
 
+import ipaddress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,19 @@ class PurposeList(click.ParamType[frozenset[Purpose]]):
             self.fail(f"{value!r}: purposes are {', '.join(Purpose)}.", param, ctx)
 
 
+class IpAddress(click.ParamType[str]):
+    """An IP address."""
+
+    name = "ip address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the address; an empty one says nothing."""
+        try:
+            return str(ipaddress.ip_address(value)) if value else ""
+        except ValueError:
+            self.fail(f"{value!r} is not an IP address.", param, ctx)
+
+
 class Text(click.ParamType[str]):
     """Text that is not blank."""
 
@@ -53,6 +67,7 @@ class Text(click.ParamType[str]):
 
 
 ADDRESS = MailAddress()
+IP_ADDRESS = IpAddress()
 PURPOSE = click.Choice([purpose.value for purpose in Purpose])
 PURPOSES = PurposeList()
 TEXT = Text()

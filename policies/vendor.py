@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, m
 
 from policies.address import canonical_domain
 from policies.linear import check_linear
-from policies.section import Section
+from policies.setting import Section
 
 Surface = Literal["image", "css", "link"]
 VendorKind = Literal["tool", "platform", "gateway"]

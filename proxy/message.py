@@ -15,7 +15,7 @@ from proxy.links import MAX_LINKS, LinkRules, addresses_in_text, target, unsubsc
 from proxy.own import OpensTokens, OwnMarks, finding_in_html
 from proxy.own import find_in_html as own_in_html
 from proxy.own import find_in_text as own_in_text
-from proxy.protection import own_signatures, protected_structure
+from proxy.protection import own_signatures, protected_label, protected_structure
 from proxy.slices import Walk, at_once, each
 from proxy.structure import Entity, reading_structure
 from proxy.text_trackers import find_in_text
@@ -132,7 +132,7 @@ def reading_message(raw: bytes, reading: Reading) -> Walk[Message]:
         return Message(raw, facts, fields, signatures=signatures)
     fields = entities[0].fields
     signatures, protection = own_signatures(raw, fields, reading.removable_signatures)
-    protection = protected_structure(entities) or protection
+    protection = protected_structure(entities) or protection or protected_label(raw, fields)
     if protection is not None:
         facts = _header_facts(raw, fields, entities, protection)
         return Message(raw, facts, fields, untouchable=tuple(_seen(raw, entities, reading)))
@@ -300,11 +300,13 @@ def _header_facts(
     by_name: dict[str, list[str]] = {}
     for one in fields:
         by_name.setdefault(one.name, []).append(one.text(raw))
+    decoded = {name: tuple(map(decode_words, values)) for name, values in by_name.items() if "=?" in "".join(values)}
     lists = [parse_address_list(value) for name in ("to", "cc") for value in by_name.get(name, ())]
     authors = [parse_address_list(value) for value in by_name.get("from", ())]
     return Facts(
         size=len(raw),
         fields={name: tuple(values) for name, values in by_name.items()},
+        decoded=decoded,
         addressed=tuple(address for found in lists for address in found.addresses),
         authors=tuple(address for found in authors for address in found.addresses),
         undisclosed=any(_names_nobody(found) for found in lists),

@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from policies.address import canonical_domain
+from policies.label import FIELD, parse_labels
 from policies.words import Protection
+from proxy.encodedword import decode_words
 from proxy.header import Field
 from proxy.structure import Entity
 
@@ -12,6 +14,8 @@ _SIGNED_TYPES = frozenset({"multipart/signed", "application/pgp-signature", "app
                            "application/x-pkcs7-signature"})  # fmt: skip
 _ENCRYPTED_TYPES = frozenset({"multipart/encrypted", "application/pgp-encrypted",
                               "application/x-microsoft-rpmsg-message"})  # fmt: skip
+_RPMSG = "message.rpmsg"
+"""What Microsoft 365 and Azure RMS call the encrypted message; some programs give it a type of their own."""
 _PKCS7_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 _CALENDAR_TYPES = frozenset({"text/calendar", "application/ics"})
 _REPORT_TYPES = frozenset({"multipart/report", "message/disposition-notification", "message/delivery-status",
@@ -35,6 +39,12 @@ def own_signatures(
     return tuple(ours), None
 
 
+def protected_label(raw: bytes, fields: Iterable[Field]) -> Protection | None:
+    """Tell whether a sensitivity label says that the message is, or on its way will be, encrypted."""
+    labels = parse_labels(decode_words(one.text(raw)) for one in fields if one.name == FIELD)
+    return Protection.ENCRYPTED if any(one.encrypts for one in labels) else None
+
+
 def protected_structure(entities: Sequence[Entity]) -> Protection | None:
     """Return what makes the structure one that must not be touched, anywhere in it."""
     found = [_protected_part(entity) for entity in entities]
@@ -43,6 +53,8 @@ def protected_structure(entities: Sequence[Entity]) -> Protection | None:
 
 def _protected_part(entity: Entity) -> Protection | None:
     name = entity.part.content_type
+    if entity.file_name.strip().lower() == _RPMSG:
+        return Protection.ENCRYPTED
     if name in _SIGNED_TYPES:
         return Protection.SIGNED
     if name in _ENCRYPTED_TYPES:

@@ -204,7 +204,7 @@ class Relay:
         if prepared.decision.refused:
             # Nothing of it may reach the upstream, which must be ready for another one.
             await upstream.reset()
-            return await self._concluded(prepared, _refusal(prepared.vendors), Outcome.REFUSED)
+            return await self._concluded(prepared, _refusal(prepared), Outcome.REFUSED)
         MESSAGES.labels(prepared.decision.message_class, prepared.decision.reason).inc()
         try:
             answer = await upstream.data(prepared.content)
@@ -287,6 +287,8 @@ class Relay:
             outcome=outcome,
             code=answer.code,
         )
+        if prepared.decision.refusal is None:
+            REPLIES.labels(f"{answer.code // 100}xx").inc()
         if prepared.decision.tracked:
             self._ledger.record_outcome(prepared.id, outcome)
         elif prepared.decision.reason is not Reason.LEDGER_UNAVAILABLE:
@@ -304,8 +306,11 @@ _MAX_NAMED = 5
 """Vendors that a refusal names, so that its line stays short (RFC 5321 §4.5.3.1.5)."""
 
 
-def _refusal(vendors: Sequence[str]) -> Reply:
-    """Return what a client hears whose message holds trackers that policy refuses."""
+def _refusal(prepared: _Prepared) -> Reply:
+    """Return what a client hears whose message a rule refuses, or that holds trackers which policy refuses."""
+    vendors = prepared.vendors
+    if prepared.decision.refusal is not None:
+        return reply(550, f"5.7.1 {prepared.decision.refusal}")
     named = [re.sub(r"[^ -~]", "?", name)[:40] for name in vendors[:_MAX_NAMED]]
     others = f" and {len(vendors) - _MAX_NAMED} more" if len(vendors) > _MAX_NAMED else ""
     text = f"5.7.1 Not sent: the message holds tracking by {', '.join(named)}{others}, which the policy here forbids"

@@ -7,35 +7,12 @@ from starlette.responses import Response
 
 from ledger.errors import LedgerUnavailable
 from ledger.tokens import open_sender
+from policies.sentence import sentence
 from policies.words import Purpose, Reason
 from web.site import Site
 
 SHOWN = 200
 """Messages on the page."""
-
-_CONSENT_REASONS = {Reason.SUPPRESSED, Reason.REFUSED, Reason.WITHDRAWN, Reason.EXPIRED, Reason.NO_CONSENT}
-
-SENTENCES: dict[Reason, str] = {
-    Reason.ERROR: "Something went wrong here; the message went out exactly as you sent it.",
-    Reason.UNPARSABLE: "The message is built in a way that cannot be changed safely.",
-    Reason.TOO_LARGE: "The message is too large.",
-    Reason.LEDGER_UNAVAILABLE: "Consent could not be looked up at that moment.",
-    Reason.PROTECTED: "Signed, encrypted, calendar and similar messages are never changed.",
-    Reason.AUTOMATED: "Automatic messages are never tracked.",
-    Reason.LIST: "Newsletters and mailing lists are never tracked.",
-    Reason.BULK: "Bulk mail is never tracked.",
-    Reason.GROUP: "Mail to several people, or to a shared mailbox, is never tracked.",
-    Reason.INTERNAL: "Mail to colleagues is not tracked.",
-    Reason.POLICY_OFF: "Your organisation has switched this off.",
-    Reason.RULE: "A rule of your organisation excludes this message.",
-    Reason.SENDER_OFF: "You have switched tracking off.",
-    Reason.MESSAGE_OFF: "You switched it off for this message.",
-    Reason.PLAIN_TEXT: "Plain text messages are not tracked.",
-    Reason.EMPTY_BODY: "The message has nothing to see in it.",
-    Reason.NOTHING_TO_TRACK: "There is nothing in the message that could be tracked.",
-    **dict.fromkeys(_CONSENT_REASONS, "There is no agreement from this person."),
-}
-"""What a sender reads. Every reason that has to do with consent says the same."""
 
 
 async def mail(request: Request) -> Response:
@@ -64,7 +41,7 @@ def _row(message: dict[str, Any], hits: list[dict[str, Any]]) -> dict[str, Any]:
         "subject": message["subject"],
         "recipient": message["recipient"],
         "delivered": message["outcome"],
-        "why": SENTENCES.get(reason, ""),
+        "why": sentence(reason, {Purpose(key): Reason(value) for key, value in message["reasons"].items()}),
         "open": _state(message, hits, Purpose.OPEN),
         "click": _state(message, hits, Purpose.CLICK),
     }

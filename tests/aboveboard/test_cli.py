@@ -53,6 +53,12 @@ EVIDENCE = ("--evidence", "form 12")
 def test_check(command: Command, tmp_path: Path) -> None:
     """check exits 0 for a right file; else it exits 1 and names the error on standard error."""
     assert 0 == command("check").exit_code
+    (tmp_path / "note.toml").write_text(CONFIG + '[policy.groups]\nsales = ["*@example.org"]\n')
+    noted = command("check", "--config", "note.toml")
+    assert (0, "note: policy.groups.sales: is a group that no rule names.") == (
+        noted.exit_code,
+        noted.stdout.splitlines()[0],
+    )
     (tmp_path / "bad.toml").write_text(CONFIG + "[policy]\nopne = 1\n")
     bad = command("check", "--config", "bad.toml")
     assert (1, "", 'policy.opne: is not a known key (did you mean "open"?).\n') == (
@@ -92,6 +98,17 @@ def test_explain_with_consent(command: Command) -> None:
     assert (True, False, "tracked", 1) == (answer["open"], answer["click"], answer["reason"], len(answer["consent"]))
     assert {"control": 1, "pixel": 1, "footer": 1} == {one["what"]: one["count"] for one in answer["changes"]}
     assert "reason: tracked" in command("explain", *MESSAGE).stdout
+
+
+def test_explain_where_it_would_come_in(command: Command) -> None:
+    """A listener that is not in the file and a client that is no address are told; right ones are taken."""
+    wrong = command("explain", *MESSAGE, "--listener", "127.0.0.1:25")
+    assert (1, "--listener: there is no 127.0.0.1:25 in the file, only 127.0.0.1:1587.\n") == (
+        wrong.exit_code,
+        wrong.stderr,
+    )
+    assert 2 == command("explain", *MESSAGE, "--client", "printer").exit_code
+    assert 0 == command("explain", *MESSAGE, "--listener", "127.0.0.1:1587", "--client", "10.0.0.1").exit_code
 
 
 def test_explain_with_a_ledger_that_is_gone(command: Command, tmp_path: Path) -> None:

@@ -295,7 +295,7 @@ async def test_promise_7_senders_see_their_own(site: Setting) -> None:
     assert "Image: loaded" in page
     assert "Our &lt;b&gt;offer&lt;/b&gt;" in page
     assert not any(word in page for word in ("secret@", "carol@", "other@", "efused", "ithdr"))
-    assert 3 == page.count("There is no agreement from this person.")
+    assert 3 == page.count("No agreement to be tracked is on record for this person.")
 
 
 async def test_sender_link_ends(site: Setting) -> None:
