@@ -11,6 +11,7 @@ from proxy.footer import Footer
 from proxy.html import scan
 from proxy.message import Reading, read_message
 from proxy.rewrite import tracked
+from proxy.trackers import Watch
 from proxy.transfer import splice
 from proxy.vendors import load_rules
 
@@ -113,12 +114,13 @@ def main() -> None:
         rates[name] = len(html) / seconds(lambda work=work: work(html), 5) / 1e6  # type: ignore[misc]
         times = rates["span scan and splice"] / rates[name]
         print(f"  {name:28} {rates[name]:8.1f} MB/s   ours is {times:.1f} times that")
+    reading = Reading(watch=Watch(load_rules()))
     for text, raw in (
         ("50 kB, 20 links, 8bit", message(page(50, 20))),
         ("25 MB attachment", message(page(50, 20), 25_000_000)),
     ):
-        facts = seconds(lambda raw=raw: read_message(raw, Reading()), 10) * 1000  # type: ignore[misc]
-        read = read_message(raw, Reading())
+        facts = seconds(lambda raw=raw: read_message(raw, reading), 10) * 1000  # type: ignore[misc]
+        read = read_message(raw, reading)
         rewrite = seconds(lambda read=read: tracked(read, decision, FixedMarks(), Footer("Example GmbH")), 10) * 1000  # type: ignore[misc]
         print(f"message, {text}: facts {facts:.2f} ms, rewriting {rewrite:.2f} ms")
     rules = load_rules()

@@ -280,6 +280,14 @@ def test_text_parts(text: str, expected: str | None) -> None:
     assert (text if expected is None else expected) == text_left(text)
 
 
+def test_text_in_joined_lines() -> None:
+    """With DelSp=yes a space at the end of a line is no end of an address (RFC 3676 §4.1)."""
+    text = f"see {WHOLE} \r\n%2Fc\r\n"
+
+    assert text == text_left(text, b"; format=flowed; delsp=yes")
+    assert "see https://a.example/b \r\n%2Fc\r\n" == text_left(text, b"; format=flowed")
+
+
 def test_text_over_a_soft_break() -> None:
     """Case T63: in quoted-printable a link over soft line breaks is one link, and lines stay within 76 characters."""
     quoted = f"see <{WHOLE}> now".replace("=", "=3D")
