@@ -187,6 +187,21 @@ def test_list_unsubscribe_targets_stay() -> None:
     assert ["tool yesware link B reported ×1"] == reported(out)
 
 
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        pytest.param(f'<a href="{OPAQUE}">unsubscribe</a>', 0, id="a link to unsubscribe"),
+        pytest.param(f'<a href="{OPAQUE}">read</a>', 1, id="an opaque link"),
+        pytest.param(f'<blockquote><a href="{OPAQUE}">read</a></blockquote>', 0, id="a quoted link"),
+        pytest.param(f'<img src="https://x.example/{ID40}" width=1>', 0, id="only the looks"),
+        pytest.param(f'<a href="{CLICK}https%3A%2F%2Fa.example">x</a><a href="{CLICK}x">y</a>', 2, id="two"),
+    ],
+)
+def test_what_is_held_against_the_sender(html: str, expected: int) -> None:
+    """Only what a tool of the sender's certainly tracks with counts where policy refuses trackers."""
+    assert expected == read(html_mail(html.encode()), READING).facts.trackers
+
+
 GO = "https://go.acme.test/?to="
 
 
