@@ -48,6 +48,9 @@ SHAPES: dict[str, Callable[[int], str]] = {
     "pixels": lambda n: f'<img src="{AD}">' * (n // 4),
     "links": lambda n: '<a href="https://go.acme.test/?to=https%3A%2F%2Fa.example">x</a>' * (n // 4),
     "unknown images": lambda n: "".join(f'<img src="https://x.example/{ID40}{at}" width=1>' for at in range(n // 4)),
+    "hidden images": lambda n: "".join(
+        f'<p hidden></p><img src="https://x.example/{ID40}{at}">' for at in range(n // 4)
+    ),
     "elements": lambda n: '<span id="acme-box">' * n,
     "closed elements": lambda n: '<span id="acme-box"></span>' * n,
     "styles": lambda n: f'<p style="background:url({AD})">' * (n // 4),

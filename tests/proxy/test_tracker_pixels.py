@@ -359,6 +359,13 @@ def test_elements_with_something_to_see_stay(inside: str, goes: bool) -> None:
     assert ("<p>a</p><p>b</p>" if goes else html.replace(f'<img src="{AD}">', "")) == left(html, ACME_READING)
 
 
+def test_an_element_is_one_tracker() -> None:
+    """An image that an element gives away is not reported once more for its looks."""
+    html = f'<img class="mailtrack-img" src="https://unknown.example/{ID40}" width=1 height=1>'
+
+    assert ["tool mailtrack element C removed ×1"] == told(html)
+
+
 def test_scopes() -> None:
     """What stands behind the first sign of quoted history is somebody else's."""
     html = f'<img src="{AD}"><div class="gmail_quote"><img src="{AD}"><p style="background:url({AD})">'
