@@ -4,6 +4,7 @@ Most mail pays for a few searches and one look at each link; tags are walked thr
 """
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,6 +86,12 @@ def _has_word(lowered: bytes, word: bytes) -> bool:
             return True
         at = lowered.find(word, at + 1)
     return False
+
+
+def _is_within(at: int, spans: Sequence[tuple[int, int]]) -> bool:
+    """Tell whether an offset lies in one of the spans, which are in order and apart."""
+    place = bisect_right(spans, at, key=lambda span: span[0]) - 1
+    return place >= 0 and at < spans[place][1]
 
 
 def _base(data: bytes) -> str:
@@ -174,8 +181,7 @@ class _Finder:
         ]
         hidden = hidden_spans(self.data) if suspects else []
         for image in suspects:
-            unseen = is_tiny(image.attributes) or hides(image.attributes)
-            if unseen or any(start <= image.start < end for start, end in hidden):
+            if is_tiny(image.attributes) or hides(image.attributes) or _is_within(image.start, hidden):
                 if has_token(image.url):
                     self.found.append(look_finding(self._scope(image.start), Tier.D, image.url, image.start))
             elif names_recipient(image.url):
@@ -201,13 +207,12 @@ class _Finder:
         """Find what ``style`` attributes and style sheets fetch."""
         begun: Tag | None = None
         for tag in all_tags(self.data):
-            if begun is not None:
-                self._fetched_by_css(sheet(self.data, begun.end, tag.start, self.base))
-                begun = None
             if tag.closing:
+                if begun is not None and tag.name == "style":
+                    self._fetched_by_css(sheet(self.data, begun.end, tag.start, self.base))
+                begun = None
                 continue
-            if tag.name == "style":
-                begun = tag
+            begun = tag if tag.name == "style" else None
             if self.data.find(b"(", tag.inside, tag.end) != -1:
                 attribute = tag.attributes(self.data).get("style")
                 if attribute is not None:
@@ -237,13 +242,12 @@ class _Finder:
     def _element(self, tag: Tag, attributes: Mapping[str, str], match: ElementMatch) -> int:
         """Take note of an element, and return where what goes with it ends."""
         start, end = self._extent(tag) or (tag.start, tag.start)
-        inside = [
-            one for one in self.found if tag.start <= one.start < max(end, tag.end) and one.vendor == match.vendor
-        ]
-        if tag.name in VOID and inside:
+        inside, outside = self._apart(start, max(end, tag.end), match.vendor)
+        if tag.name in VOID and any(one.vendor is not None for one in inside):
             # Its address gave it away already.
             return tag.end
-        self.found = [one for one in self.found if one not in inside or start == end]
+        if start < end:
+            self.found = outside
         url = absolute(attributes.get("src", ""), self.base) or ""
         self.found.append(
             Finding(
@@ -259,6 +263,13 @@ class _Finder:
             )
         )
         return max(end, tag.end)
+
+    def _apart(self, start: int, end: int, vendor: str) -> tuple[list[Finding], list[Finding]]:
+        """Return what was found of a vendor, or only by its looks, between two offsets, and everything else."""
+        both: tuple[list[Finding], list[Finding]] = ([], [])
+        for one in self.found:
+            both[not (start <= one.start < end and one.vendor in (vendor, None))].append(one)
+        return both
 
     def _extent(self, tag: Tag) -> tuple[int, int] | None:
         """Return the span of an element that may go, or None where it holds something for people to see."""

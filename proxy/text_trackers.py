@@ -9,7 +9,7 @@ from proxy.links import addresses_in_text
 from proxy.trackers import Finding, TrackedLink, Watch, link_findings
 
 _GLYPH = "\u1427"
-"""Streak's white glyph (case 6), which programs that make a text part out of HTML take along."""
+"""Streak's white glyph (case 6 of cases/trackers.md), which programs that make a text part out of HTML take along."""
 _STREAK = ("div", {"hspace": "streak-pt-mark"})
 _WRAPPED_FROM = 60
 """Characters of a line from which on a program may have broken it."""

@@ -53,8 +53,9 @@ class Finding:
 
     @property
     def certain(self) -> bool:
-        """Whether it is known to be a tracker."""
-        return self.tier in (Tier.A, Tier.B, Tier.C)
+        """Whether it is known to track, and nobody needs it: a link to unsubscribe is held against nobody."""
+        needed = self.surface is Surface.LINK and self.action is TrackerAction.REPORTED
+        return self.tier in (Tier.A, Tier.B, Tier.C) and not needed
 
 
 @dataclass(frozen=True)

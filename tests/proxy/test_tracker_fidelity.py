@@ -1,5 +1,5 @@
 # ruff: noqa: E501  # a case reads best on one line
-"""Taking trackers out changes nothing else, whatever the message is made of (cases 50 to 61)."""
+"""Taking trackers out changes nothing else, whatever the message is made of (cases T50 to T61)."""
 
 import base64
 import quopri
@@ -29,7 +29,7 @@ def clean(raw: bytes, reading: Reading = READING) -> Outgoing:
 
 
 def test_backtracking_host() -> None:
-    """Case 50: a long address of many parts meets every rule in no time, and stays."""
+    """Case T50: a long address of many parts meets every rule in no time, and stays."""
     html = f'<a href="https://click.mailer.example/r?u={"seg." * 20}end&id=9">q</a>'.encode()
     begun = time.process_time()
 
@@ -38,7 +38,7 @@ def test_backtracking_host() -> None:
 
 
 def test_large_html_is_left() -> None:
-    """Case 51: HTML over the limit goes as it came."""
+    """Case T51: HTML over the limit goes as it came."""
     raw = html_mail(f'<p><img src="{PIXEL}">'.encode() + b"<p>x</p>" * 700_000)
 
     assert raw is clean(raw).raw
@@ -48,6 +48,9 @@ SHAPES: dict[str, Callable[[int], str]] = {
     "pixels": lambda n: f'<img src="{AD}">' * (n // 4),
     "links": lambda n: '<a href="https://go.acme.test/?to=https%3A%2F%2Fa.example">x</a>' * (n // 4),
     "unknown images": lambda n: "".join(f'<img src="https://x.example/{ID40}{at}" width=1>' for at in range(n // 4)),
+    "hidden images": lambda n: "".join(
+        f'<p hidden></p><img src="https://x.example/{ID40}{at}">' for at in range(n // 4)
+    ),
     "elements": lambda n: '<span id="acme-box">' * n,
     "closed elements": lambda n: '<span id="acme-box"></span>' * n,
     "styles": lambda n: f'<p style="background:url({AD})">' * (n // 4),
@@ -66,7 +69,7 @@ SHAPES: dict[str, Callable[[int], str]] = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_linear(shape: str) -> None:
-    """Cases 50 and 51: twice the input costs about twice the time, whatever it is made of."""
+    """Cases T50 and T51: twice the input costs about twice the time, whatever it is made of."""
 
     def seconds(size: int) -> float:
         html = SHAPES[shape](size).encode()
@@ -93,7 +96,7 @@ def test_linear(shape: str) -> None:
     ],
 )  # fmt: skip
 def test_nothing_to_take_out(html: str) -> None:
-    """Cases 31, 52 and 60: the same bytes, and the same object, where nothing is found for certain."""
+    """Cases T31, T52 and T60: the same bytes, and the same object, where nothing is found for certain."""
     raw = html_mail(html.encode())
 
     assert raw is clean(raw).raw
@@ -110,7 +113,7 @@ def test_nothing_to_take_out(html: str) -> None:
     ],
 )
 def test_undecodable_parts(content_type: str, encoding: str, body: bytes, reason: Reason) -> None:
-    """Cases 53 and 54: a part that cannot be read for certain is untouched, and the reason is known."""
+    """Cases T53 and T54: a part that cannot be read for certain is untouched, and the reason is known."""
     raw = html_mail(body + f'<img src="{PIXEL}">'.encode(), content_type.encode(), encoding.encode())
 
     assert raw is clean(raw).raw
@@ -118,7 +121,7 @@ def test_undecodable_parts(content_type: str, encoding: str, body: bytes, reason
 
 
 def test_invalid_utf_8_loses_nothing() -> None:
-    """Case 53: bytes that are not what the charset says stay as they are around an edit."""
+    """Case T53: bytes that are not what the charset says stay as they are around an edit."""
     before, after = b"<p>\xe4\xff", b"\x93caf\xe9</p>"
 
     out = clean(html_mail(before + f'<img src="{PIXEL}">'.encode() + after, encoding=b"8bit")).raw
@@ -128,7 +131,7 @@ def test_invalid_utf_8_loses_nothing() -> None:
 
 @pytest.mark.parametrize("line_break", [b"\r\n", b"\n"])
 def test_no_hit_no_change(line_break: bytes) -> None:
-    """Case 55: without a hit the very bytes go on, odd folding, bare line feeds and all."""
+    """Case T55: without a hit the very bytes go on, odd folding, bare line feeds and all."""
     raw = (
         HEAD
         + b"Subject:\r\n  odd\r\n\tfolding\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<p>x <a href='https://a.example/'>q</a>"
@@ -156,7 +159,7 @@ def encoded(page: str, encoding: str) -> bytes:
 
 @pytest.mark.parametrize("encoding", ["8bit", "quoted-printable", "base64"])
 def test_only_the_part_changes(encoding: str) -> None:
-    """Cases 56 and 57: header, text part and attachment keep every byte; the encoding stays, in lines of 76."""
+    """Cases T56 and T57: header, text part and attachment keep every byte; the encoding stays, in lines of 76."""
     said = f"Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n".encode()
     text = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\ngr\xc3\xbcn  \r\n"
     attached = (
@@ -179,7 +182,7 @@ def test_only_the_part_changes(encoding: str) -> None:
 
 
 def test_several_html_parts() -> None:
-    """Case 58: in a related in an alternative in a mixed, and in a second HTML part, each is cleaned."""
+    """Case T58: in a related in an alternative in a mixed, and in a second HTML part, each is cleaned."""
     html = f'Content-Type: text/html; charset=utf-8\r\n\r\n<p>a<img src="{PIXEL}"></p>'.encode()
     related = (
         b'Content-Type: multipart/related; boundary="r"\r\n\r\n--r\r\n'
@@ -212,7 +215,7 @@ def test_several_html_parts() -> None:
     ids=["59 attached", "AMP", "a forwarded message"],
 )  # fmt: skip
 def test_other_parts(header: bytes) -> None:
-    """Case 59: attachments, AMP parts and forwarded messages are not looked into."""
+    """Case T59: attachments, AMP parts and forwarded messages are not looked into."""
     part = header + b'\r\n\r\n<img src="' + PIXEL.encode() + b'">'
     raw = (
         HEAD

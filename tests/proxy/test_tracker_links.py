@@ -1,5 +1,5 @@
 # ruff: noqa: E501  # a case reads best on one line
-"""Links through trackers: unwrapped to their exact destination, offline, or left and reported (cases 62 to 85)."""
+"""Links through trackers: unwrapped to their exact destination, offline, or left and reported (cases T62 to T85)."""
 
 import base64
 import json
@@ -83,7 +83,7 @@ def ses(target: str, host: str = "abc123de.r.eu-west-1.awstrack.me", kind: str =
     ],
 )
 def test_decodable(url: str, target: str) -> None:
-    """Cases 62 to 77: the destination that a link carries takes its place, decoded once."""
+    """Cases T62 to T77: the destination that a link carries takes its place, decoded once."""
     value, expected = url.replace("&", "&amp;"), target.replace("&", "&amp;")
 
     assert f'<a class=x href="{expected}" id=y>q</a>' == left(f'<a class=x href="{value}" id=y>q</a>')
@@ -105,7 +105,7 @@ def test_decodable(url: str, target: str) -> None:
     ],
 )  # fmt: skip
 def test_undecodable(url: str, action: str) -> None:
-    """Cases 73 to 77: a destination that cannot be read, or that nobody may be led to, leaves the link as it is."""
+    """Cases T73 to T77: a destination that cannot be read, or that nobody may be led to, leaves the link as it is."""
     html = f'<a href="{url.replace("&", "&amp;")}">q</a>'
 
     assert html == left(html)
@@ -124,7 +124,7 @@ def nested(depth: int) -> str:
 
 @pytest.mark.parametrize(("depth", "expected"), [(1, True), (2, True), (3, True), (4, False)])
 def test_depth(depth: int, expected: bool) -> None:
-    """Case 77: trackers inside trackers are unwrapped up to three deep; a deeper chain stays as it is, flagged."""
+    """Case T77: trackers inside trackers are unwrapped up to three deep; a deeper chain stays as it is, flagged."""
     html = f'<a href="{nested(depth)}">q</a>'
 
     assert ('<a href="https://a.example/">q</a>' if expected else html) == left(html)
@@ -148,7 +148,7 @@ def test_depth(depth: int, expected: bool) -> None:
     ],
 )  # fmt: skip
 def test_opaque(url: str, text: str, expected: str | None) -> None:
-    """Cases 67 to 70: a link that only the tracker can read leads to its own text, where that is an address; else it stays."""
+    """Cases T67 to T70: a link that only the tracker can read leads to its own text, where that is an address; else it stays."""
     html = f'<a href="{url}">{text}</a>'
 
     assert (html if expected is None else html.replace(url, expected)) == left(html)
@@ -170,7 +170,7 @@ def test_opaque(url: str, text: str, expected: str | None) -> None:
     ],
 )  # fmt: skip
 def test_stays(html: str, report: list[str] | None) -> None:
-    """Cases 74 to 85: gateways, unsubscribe links and links that nobody tracks stay, parameter for parameter."""
+    """Cases T74 to T85: gateways, unsubscribe links and links that nobody tracks stay, parameter for parameter."""
     assert html == left(html)
     if report is not None:
         assert report == told(html)
@@ -185,6 +185,21 @@ def test_list_unsubscribe_targets_stay() -> None:
 
     assert raw == out.raw
     assert ["tool yesware link B reported ×1"] == reported(out)
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        pytest.param(f'<a href="{OPAQUE}">unsubscribe</a>', 0, id="a link to unsubscribe"),
+        pytest.param(f'<a href="{OPAQUE}">read</a>', 1, id="an opaque link"),
+        pytest.param(f'<blockquote><a href="{OPAQUE}">read</a></blockquote>', 0, id="a quoted link"),
+        pytest.param(f'<img src="https://x.example/{ID40}" width=1>', 0, id="only the looks"),
+        pytest.param(f'<a href="{CLICK}https%3A%2F%2Fa.example">x</a><a href="{CLICK}x">y</a>', 2, id="two"),
+    ],
+)
+def test_what_is_held_against_the_sender(html: str, expected: int) -> None:
+    """Only what a tool of the sender's certainly tracks with counts where policy refuses trackers."""
+    assert expected == read(html_mail(html.encode()), READING).facts.trackers
 
 
 GO = "https://go.acme.test/?to="
@@ -208,7 +223,7 @@ def test_written_as_the_attribute_needs(html: str, expected: str) -> None:
 
 @pytest.mark.parametrize("steps", [0, 2], ids=["83", "84: key rotated"])
 def test_own_links_in_a_reply(steps: int) -> None:
-    """Cases 83 and 84: our own wrapped link in a quote leads to its destination again, by its token alone."""
+    """Cases T83 and T84: our own wrapped link in a quote leads to its destination again, by its token alone."""
     keys = KeyFile.new()
     marks = Marks(Keyring(keys), "https://old.track.test", new_message_id(), "carol@customer.test")
     link = marks.link(1, "https://a.example/?b=1")
@@ -280,8 +295,16 @@ def test_text_parts(text: str, expected: str | None) -> None:
     assert (text if expected is None else expected) == text_left(text)
 
 
+def test_text_in_joined_lines() -> None:
+    """With DelSp=yes a space at the end of a line is no end of an address (RFC 3676 §4.1)."""
+    text = f"see {WHOLE} \r\n%2Fc\r\n"
+
+    assert text == text_left(text, b"; format=flowed; delsp=yes")
+    assert "see https://a.example/b \r\n%2Fc\r\n" == text_left(text, b"; format=flowed")
+
+
 def test_text_over_a_soft_break() -> None:
-    """Case 63: in quoted-printable a link over soft line breaks is one link, and lines stay within 76 characters."""
+    """Case T63: in quoted-printable a link over soft line breaks is one link, and lines stay within 76 characters."""
     quoted = f"see <{WHOLE}> now".replace("=", "=3D")
     text = "=\r\n".join(quoted[at : at + 60] for at in range(0, len(quoted), 60)) + "\r\nbye\r\n"
 
@@ -299,5 +322,5 @@ def test_text_over_a_soft_break() -> None:
     ],
 )  # fmt: skip
 def test_the_glyph_in_text(text: str, expected: str | None) -> None:
-    """Cases 6 and 61: Streak's glyph on a line of its own goes; format=flowed stays what it said."""
+    """Cases T6 and T61: Streak's glyph on a line of its own goes; format=flowed stays what it said."""
     assert (text if expected is None else expected) == text_left(text, b"; format=flowed")

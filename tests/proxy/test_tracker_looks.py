@@ -1,5 +1,5 @@
 # ruff: noqa: E501  # a case reads best on one line
-"""Images that only look like trackers: never taken out, reported where the looks are strong (cases 36 to 49)."""
+"""Images that only look like trackers: never taken out, reported where the looks are strong (cases T36 to T49)."""
 
 import time
 
@@ -38,13 +38,13 @@ REMOTE = f"https://x.example/p/{TOKEN}"
     ],
 )  # fmt: skip
 def test_looks(html: str, report: list[str]) -> None:
-    """Cases 36 to 49: nothing is taken out for its looks; a tiny or hidden unique image with a token is tier D."""
+    """Cases T36 to T49: nothing is taken out for its looks; a tiny or hidden unique image with a token is tier D."""
     assert html == left(html)
     assert report == told(html)
 
 
 def test_large_inline_image() -> None:
-    """Case 45: an image of 2 MB that stands in the HTML itself is kept, in less than a second of work."""
+    """Case T45: an image of 2 MB that stands in the HTML itself is kept, in less than a second of work."""
     html = '<img src="data:image/png;base64,' + "A" * 2_000_000 + '" width=1 height=1>'
     begun = time.process_time()
 

@@ -50,7 +50,7 @@ EOA = "https://x.eoapxl.com/0a1b2c3d/print"
     ],
 )
 def test_own_pixels(html: str, expected: str) -> None:
-    """Cases 1 to 3: our own pixel goes wherever it stands, and so does one on our host that nobody can vouch for."""
+    """Cases T1 to T3: our own pixel goes wherever it stands, and so does one on our host that nobody can vouch for."""
     assert re.sub("<img[^>]*>", "", html) == left(html, OWN_READING)
     assert [expected] == told(html, OWN_READING)
 
@@ -120,7 +120,7 @@ def test_own_pixels(html: str, expected: str) -> None:
     ],
 )
 def test_pixels(html: str, expected: str, report: list[str]) -> None:
-    """Cases 4 to 21: a vendor's pixel goes as a whole tag, whatever way its address is written."""
+    """Cases T4 to T21: a vendor's pixel goes as a whole tag, whatever way its address is written."""
     assert expected == left(html)
     assert report == told(html)
 
@@ -139,13 +139,13 @@ def test_pixels(html: str, expected: str, report: list[str]) -> None:
     ],
 )
 def test_not_the_vendors(html: str) -> None:
-    """Cases 13 to 21: what only resembles a vendor's address, or stands where that is no tracker, stays."""
+    """Cases T13 to T21: what only resembles a vendor's address, or stands where that is no tracker, stays."""
     assert html == left(html)
     assert [] == told(html)
 
 
 def test_split_by_soft_breaks() -> None:
-    """Case 7: an address over soft line breaks is found; what is left is quoted-printable in lines of at most 76."""
+    """Case T7: an address over soft line breaks is found; what is left is quoted-printable in lines of at most 76."""
     body = b'<p>caf=C3=A9</p><img alt=3D"" src=3D"https://mailfoogae=\r\n.appspot.com/t?sender=3DaZm9v&amp;type=3Dzerocontent&amp;guid=3D1" width=3D0>=\r\n<p>b</p>\r\n'
     out = untracked(read(html_mail(body, encoding=b"quoted-printable"), READING), clean=True)
 
@@ -174,7 +174,7 @@ def test_split_by_soft_breaks() -> None:
     ],
 )
 def test_style_sheets_of_vendors(html: str, expected: str, report: list[str]) -> None:
-    """Cases 22 and 23: the declaration goes, its rule and the sheet stay."""
+    """Cases T22 and T23: the declaration goes, its rule and the sheet stay."""
     assert expected == left(html)
     assert report == [re.sub(r"tool \S+ (\S+) B removed", r"\1", one) for one in told(html)]
 
@@ -307,7 +307,7 @@ def test_style_sheets_of_vendors(html: str, expected: str, report: list[str]) ->
     ],
 )
 def test_surfaces(html: str, expected: str, surface: str) -> None:
-    """Cases 24 to 35: on every surface the tracker goes and its surroundings stay."""
+    """Cases T24 to T35: on every surface the tracker goes and its surroundings stay."""
     assert expected == left(html, ACME_READING)
     assert {surface} == {one.surface for one in cleaned(html, ACME_READING).found}
     assert {("acme", "B", "removed")} == {
@@ -327,7 +327,7 @@ def test_surfaces(html: str, expected: str, surface: str) -> None:
     ],
 )  # fmt: skip
 def test_nothing_is_fetched(html: str) -> None:
-    """Cases 24 to 34: what is not listed, or not fetched, stays."""
+    """Cases T24 to T34: what is not listed, or not fetched, stays."""
     assert html == left(html, ACME_READING)
     assert [] == told(html, ACME_READING)
 
@@ -357,6 +357,13 @@ def test_elements_with_something_to_see_stay(inside: str, goes: bool) -> None:
     html = f'<p>a</p><span id="Acme-BOX">{inside}</span><p>b</p>'
 
     assert ("<p>a</p><p>b</p>" if goes else html.replace(f'<img src="{AD}">', "")) == left(html, ACME_READING)
+
+
+def test_an_element_is_one_tracker() -> None:
+    """An image that an element gives away is not reported once more for its looks."""
+    html = f'<img class="mailtrack-img" src="https://unknown.example/{ID40}" width=1 height=1>'
+
+    assert ["tool mailtrack element C removed ×1"] == told(html)
 
 
 def test_scopes() -> None:
