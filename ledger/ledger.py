@@ -5,7 +5,7 @@ import getpass
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import chain, consent, decisions, hits
+from ledger import chain, consent, decisions, hits, senders, versions
 from ledger.chain import HeadFile, Verification
 from ledger.consent import Act, Person
 from ledger.database import Database
@@ -27,11 +27,13 @@ from ledger.errors import LedgerUnavailable
 from ledger.hits import Hit
 from ledger.keys import Keyring
 from ledger.notice import Notice
-from ledger.reader import ConsentReader
+from ledger.reader import NOT_KNOWN, Known, Reader
 from ledger.retention import Periods, purge
 from ledger.schema import access, notice, stamp
+from ledger.senders import Saved, Setting
+from ledger.versions import PolicyVersion
 from ledger.writer import Writer
-from policies.consent import UNAVAILABLE, Consent
+from policies.consent import Consent
 from policies.words import Outcome, Purpose, Reason
 
 PATIENCE = 0.25
@@ -62,7 +64,7 @@ class Ledger:
         self._settings = settings
         self._database = Database(settings.url)
         self._writer = Writer(self._database)
-        self._reader = ConsentReader(self._database)
+        self._reader = Reader(self._database)
         self._head = HeadFile(settings.head_file)
         self._head_lock = asyncio.Lock()
         self._head_reached = (0, "")
@@ -82,6 +84,10 @@ class Ledger:
         await self._writer.close()
         await self._database.close()
 
+    def adopt(self, said: Notice, periods: Periods) -> None:
+        """Go by another notice and other periods from now on."""
+        self._settings = replace(self._settings, notice=said, periods=periods)
+
     async def _read(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
         async with self._database.reading() as connection:
             return await work(connection)
@@ -94,14 +100,14 @@ class Ledger:
             self._complained = now
             log.warning("ledger.unavailable", doing=doing, why=str(error) or "no answer in time")
 
-    async def consent_of(self, address: str) -> Consent:
-        """Return where a person stands; UNAVAILABLE where the ledger does not say so in time. Never raises."""
-        person = Person.of(self.keyring, address)
+    async def look_up(self, recipient: str, sender: str) -> Known:
+        """Return where a recipient stands and what a sender saved; NOT_KNOWN where it takes too long. Never raises."""
+        person = Person.of(self.keyring, recipient)
         try:
-            return await asyncio.wait_for(self._reader.ask(person), PATIENCE)
+            return await asyncio.wait_for(self._reader.ask(person, self.keyring.folded(sender)), PATIENCE)
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("consent", error)
-            return UNAVAILABLE
+            return NOT_KNOWN
 
     async def record_decision(self, decided: DecidedMessage) -> bool:
         """Record a message's decision and return whether it is on disk, within the ledger's patience. Never raises.
@@ -257,9 +263,25 @@ class Ledger:
             lambda connection: hits.hits(connection, self.keyring, message_ids=message_ids, limit=limit)
         )
 
-    async def record_access(self, action: str) -> None:
-        """Record that an administrator looked at what is recorded. Raises LedgerUnavailable."""
-        row = {"id": secrets.token_hex(16), "at": stamp(_now()), "actor": _login(), "action": action}
+    async def setting_of(self, sender_hash: str) -> Setting | None:
+        """Return what a sender saved for their messages, or None. Raises LedgerUnavailable."""
+        return await self._read(lambda connection: senders.setting_of(connection, sender_hash))
+
+    async def save_setting(self, sender_hash: str, purposes: Saved | None) -> None:
+        """Keep what a sender chose for their messages; None keeps nothing. Raises LedgerUnavailable."""
+        await self._writer.job(lambda connection: senders.save(connection, sender_hash, purposes, _now()))
+
+    async def record_policy(self, one: PolicyVersion) -> None:
+        """Keep a version of the policy that begins to rule. Raises LedgerUnavailable."""
+        await self._writer.job(lambda connection: versions.record(connection, one))
+
+    async def policy(self, version: str) -> dict[str, Any] | None:
+        """Return a version of the policy in full, or None for one that never ruled. Raises LedgerUnavailable."""
+        return await self._read(lambda connection: versions.find(connection, version))
+
+    async def record_access(self, action: str, reason: str | None = None) -> None:
+        """Record that an administrator looked at what is recorded, and why. Raises LedgerUnavailable."""
+        row = {"id": secrets.token_hex(16), "at": stamp(_now()), "actor": _login(), "action": action, "reason": reason}
 
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(insert(access), [row])

@@ -260,7 +260,7 @@ async def test_stop_works_for_somebody_nothing_is_known_of(site: Setting) -> Non
     """154: a refusal by somebody who was never tracked is recorded all the same."""
     answer = await site.client.post(stop_url(site.ledger.keyring, PUBLIC, "new@customer.test"))
     assert 200 == answer.status_code
-    standing = await site.ledger.consent_of("NEW@customer.test")
+    standing = (await site.ledger.look_up("NEW@customer.test", "alice@example.org")).consent
     assert {"refused"} == {standing.on(purpose).state for purpose in Purpose}
 
 
@@ -280,7 +280,7 @@ async def test_preference_page_shows_and_reduces(site: Setting) -> None:
     assert "bob@" not in page.text
     assert "1 message to you with 1 recorded event" in " ".join(page.text.split())
     assert 200 == (await site.client.post(url, data={"stop": "click"})).status_code
-    standing = await site.ledger.consent_of("bob@customer.test")
+    standing = (await site.ledger.look_up("bob@customer.test", "alice@example.org")).consent
     assert ("granted", "withdrawn") == (standing.on(Purpose.OPEN).state, standing.on(Purpose.CLICK).state)
 
 
@@ -354,7 +354,7 @@ async def test_a_form_with_too_many_fields_is_a_refusal_all_the_same(site: Setti
     body = b"&".join(b"a=1" for _ in range(100))
     headers = {"content-type": "application/x-www-form-urlencoded"}
     assert 200 == (await site.client.post(site.marks.stop(), content=body, headers=headers)).status_code
-    standing = await site.ledger.consent_of("bob@customer.test")
+    standing = (await site.ledger.look_up("bob@customer.test", "alice@example.org")).consent
     assert {"granted"}.isdisjoint({str(standing.on(purpose).state) for purpose in Purpose})
 
 
