@@ -16,6 +16,7 @@ from ledger.retention import Periods
 from ledger.tokens import OwnTokens
 from policies import Policy, compile_policy
 from policies.address import canonical_domain
+from proxy.footer import Footer
 from proxy.links import link_rules
 from proxy.message import Reading
 from proxy.relay import Conduct
@@ -58,10 +59,20 @@ def conduct(config: Config, keyring: Keyring) -> Conduct:
             tokens=OwnTokens(keyring),
             removable_signatures=ours if config.relay.dkim_signed == "remove-own" else frozenset(),
         ),
-        organisation=config.organisation.name,
+        footer=footer(config),
         public_url=config.web.public_url,
         hostname=hostname(config),
         received=config.relay.received,
+    )
+
+
+def footer(config: Config) -> Footer:
+    """Return what the footers of tracked messages say."""
+    return Footer(
+        config.organisation.name,
+        config.organisation.language,
+        config.policy.footer.own_texts(),
+        top_if_long=config.policy.footer.position == "top-if-long",
     )
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from policies.footer import Language
 from policies.policy import PolicyModel, Section
 from proxy.upstream import DEFAULT_PORTS
 
@@ -116,6 +117,9 @@ class Organisation(Section):
     domains: list[Domain] = Field(min_length=1, description="Whose mail this is, and who is a colleague.")
     privacy_url: WebUrl = Field(description="The organisation's privacy statement.")
     contact: MailAddress = Field(description="Where people write to about their data.")
+    language: Language = Field(
+        default=Language.ENGLISH, description="Spoken to recipients whose own language is not known."
+    )
 
 
 class ListenerSection(Section):

@@ -15,6 +15,7 @@ from ledger.ledger import Ledger, LedgerSettings
 from ledger.notice import built_in
 from policies import PolicyModel, Purpose, compile_policy
 from policies.consent import Assurance
+from proxy.footer import Footer
 from proxy.links import link_rules
 from proxy.message import Reading
 from proxy.relay import Conduct, Relay
@@ -30,7 +31,7 @@ def conduct(policy: PolicyModel | None = None) -> Conduct:
     return Conduct(
         policy=compile_policy(policy or PolicyModel(), ["example.org"]),
         reading=Reading(links=link_rules(False, [], [PUBLIC_URL])),
-        organisation="Example GmbH",
+        footer=Footer("Example GmbH"),
         public_url=PUBLIC_URL,
         hostname="relay.test",
     )
