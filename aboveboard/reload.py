@@ -74,7 +74,7 @@ class WatchedFile:
         author = _owner(self.path)
         if signature(self.path) != before:
             return None
-        self._taken = before
+        self._taken = self._seen = before
         if problem is not None:
             raise problem
         return Taken(text, author, datetime.now(UTC))
