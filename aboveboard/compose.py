@@ -16,12 +16,16 @@ from ledger.retention import Periods
 from ledger.tokens import OwnTokens
 from policies import Policy, compile_policy
 from policies.address import canonical_domain
+from policies.glob import pattern
+from policies.words import ForeignTracking
 from proxy.footer import Footer
-from proxy.links import link_rules
+from proxy.links import link_rules, own_place
 from proxy.message import Reading
 from proxy.relay import Conduct
 from proxy.server import Listener
+from proxy.trackers import Watch
 from proxy.upstream import Route, Upstreams, parse_route
+from proxy.vendors import load_rules
 from web.app import Site
 
 
@@ -45,24 +49,38 @@ def policy(config: Config) -> Policy:
 def conduct(config: Config, keyring: Keyring) -> Conduct:
     """Return how messages are treated; by the keyring our own old marks are known."""
     ours = frozenset(canonical_domain(domain) for domain in config.organisation.domains)
-    rules = link_rules(
-        config.policy.visible_url_links,
-        config.policy.never_wrap,
-        [config.web.public_url, *config.web.former_urls],
-    )
+    own_urls = [config.web.public_url, *config.web.former_urls]
+    rules = link_rules(config.policy.visible_url_links, config.policy.never_wrap, own_urls)
+    tokens = OwnTokens(keyring)
     return Conduct(
         policy=policy(config),
         reading=Reading(
             links=rules,
             max_bytes=config.relay.max_message_bytes,
             plain_text_links=config.policy.plain_text_links,
-            tokens=OwnTokens(keyring),
+            tokens=tokens,
+            watch=watch(config, tokens),
             removable_signatures=ours if config.relay.dkim_signed == "remove-own" else frozenset(),
         ),
         footer=footer(config),
         public_url=config.web.public_url,
         hostname=hostname(config),
         received=config.relay.received,
+    )
+
+
+def watch(config: Config, tokens: OwnTokens) -> Watch | None:
+    """Return what counts as other people's tracker; None where policy has nobody look for any."""
+    policy = config.policy
+    said = policy.foreign_tracking
+    if {said.individual, said.group, said.bulk} == {ForeignTracking.KEEP}:
+        return None
+    return Watch(
+        rules=load_rules(policy.vendor, policy.vendors_off),
+        allowed=pattern(policy.foreign_allowed),
+        own_domains=frozenset(canonical_domain(domain) for domain in config.organisation.domains),
+        own_hosts=frozenset(map(own_place, [config.web.public_url, *config.web.former_urls])),
+        tokens=tokens,
     )
 
 
@@ -103,6 +121,7 @@ def periods(config: Config) -> Periods:
         hits=timedelta(days=retention.hits_days),
         messages=timedelta(days=retention.messages_days),
         decisions=timedelta(days=retention.decisions_days),
+        foreign=timedelta(days=retention.foreign_days),
     )
 
 

@@ -12,8 +12,10 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from policies.footer import Language
-from policies.policy import PolicyModel, Section
+from policies.policy import PolicyModel
+from policies.section import Section
 from proxy.upstream import DEFAULT_PORTS
+from proxy.vendors import shipped_vendors
 
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
 _DOMAIN = re.compile(
@@ -201,6 +203,7 @@ class RetentionSection(Section):
     messages_days: int = Field(
         default=90, ge=0, le=395, description="Sender, recipient and subject of tracked messages."
     )
+    foreign_days: int = Field(default=90, ge=0, le=395, description="Other people's trackers found in messages.")
     decisions_days: int = Field(default=365, ge=0, le=1_095, description="Decisions about tracked messages.")
 
 
@@ -349,6 +352,23 @@ def _cross_checks(config: Config) -> list[str]:
     for at, upstream in enumerate(config.relay.upstream):
         problems += _upstream_checks(f"relay.upstream[{at}]", upstream)
         problems += _loop_checks(f"relay.upstream[{at}]", upstream, config.relay.listener)
+    return [*problems, *_vendor_checks(config.policy)]
+
+
+def _vendor_checks(policy: PolicyModel) -> list[str]:
+    """Find rules that are switched off without being there, and own ones whose id is taken."""
+    shipped = {vendor.id for vendor in shipped_vendors()}
+    problems = []
+    for at, name in enumerate(policy.vendors_off):
+        if name not in shipped:
+            near = difflib.get_close_matches(name, sorted(shipped), n=1)
+            hint = f' (did you mean "{near[0]}"?)' if near else ""
+            problems.append(f'policy.vendors_off[{at}]: no shipped vendor rule has the id "{name}"{hint}.')
+    taken = set(shipped)
+    for at, vendor in enumerate(policy.vendor):
+        if vendor.id in taken:
+            problems.append(f'policy.vendor[{at}].id: "{vendor.id}" is the id of another rule already.')
+        taken.add(vendor.id)
     return problems
 
 
@@ -399,7 +419,6 @@ def without_effect(config: Config) -> list[str]:
         "relay.processed_header": config.relay.processed_header,
         "system_mail": config.system_mail is not None,
         "policy.ask": config.policy.ask != "never",
-        "policy.foreign_tracking": "foreign_tracking" in config.policy.model_fields_set,
         "policy.merge_window": "merge_window" in config.policy.model_fields_set,
     }
     return [f"{path}: this version does not act on it yet." for path, present in waiting.items() if present]

@@ -1,5 +1,6 @@
 """Explaining and trying: the relay's own way of deciding and rewriting, without sending or recording anything."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -75,6 +76,8 @@ async def explain_message(config: Config, raw: bytes, envelope: Envelope) -> dic
         "policy_version": decision.policy_version,
         "consent": list(decision.consent_events),
         "changes": [{"what": change.what, "count": change.count} for change in outgoing.changes],
+        "refused": decision.refused,
+        "foreign": [asdict(one) for one in outgoing.found],
     }
 
 
@@ -104,7 +107,14 @@ def as_text(answer: dict[str, Any]) -> str:
     lines += [f"rule: {name}" for name in answer["rules"]]
     lines += [f"consent event: {name}" for name in answer["consent"]]
     lines += [f"change: {change['what']} ×{change['count']}" for change in answer["changes"]]
-    if not answer["changes"]:
+    for one in answer["foreign"]:
+        whose = one["vendor"] or "unknown"
+        lines.append(
+            f"tracker: {one['action']}, {whose} ({one['scope']}, {one['surface']}, tier {one['tier']}) ×{one['count']}"
+        )
+    if answer["refused"]:
+        lines.append("change: none, the message is refused")
+    elif not answer["changes"]:
         lines.append("change: none, the message goes on as it came")
     lines.append(f"policy version: {answer['policy_version']}")
     return "\n".join(lines)

@@ -20,6 +20,7 @@ from ledger.keys import Keyring
 from ledger.schema import decision_count, message, stamp
 from policies.decide import Decision
 from policies.envelope import Envelope
+from policies.tracker import FoundTracker
 from policies.words import Outcome, Purpose, Reason
 
 
@@ -33,6 +34,8 @@ class DecidedMessage:
     subject: str
     decided_at: datetime
     outcome: Outcome = Outcome.PENDING
+    found: tuple[FoundTracker, ...] = ()
+    """The trackers in it, and what was done about them."""
 
 
 def to_row(keyring: Keyring, decided: DecidedMessage) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import chain, consent, decisions, hits, senders, versions
+from ledger import chain, consent, decisions, hits, senders, trackers, versions
 from ledger.chain import HeadFile, Verification
 from ledger.consent import Act, Person
 from ledger.database import Database
@@ -116,11 +116,14 @@ class Ledger:
         """
         row = decisions.to_row(self.keyring, decided)
         waiting = self._writer.pile("decision", decisions.record, row)
+        # In the same commit: between the two nothing else gets a turn.
+        beside = [self._writer.pile("tracker", trackers.record, one) for one in trackers.to_rows(self.keyring, decided)]
         try:
             await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("decision", error)
-            waiting.cancel()
+            for write in (waiting, *beside):
+                write.cancel()
             if decided.decision.tracked:
                 # It may be in the commit under way; this comes with a later one.
                 self.void_decision(decided.id, Reason.LEDGER_UNAVAILABLE)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.schema import hit, message, stamp
+from ledger.schema import foreign_tracker, hit, message, stamp
 from policies.words import Reason
 
 UNTRACKED = timedelta(days=7)
@@ -24,6 +24,8 @@ class Periods:
     """Who a tracked message was from and to, and its subject."""
     decisions: timedelta = timedelta(days=365)
     """The decision about a tracked message, without the above."""
+    foreign: timedelta = timedelta(days=90)
+    """What trackers of other people were found in a message."""
 
 
 async def purge(connection: AsyncConnection, periods: Periods, now: datetime) -> dict[str, int]:
@@ -36,6 +38,7 @@ async def purge(connection: AsyncConnection, periods: Periods, now: datetime) ->
         "names": update(message)
         .where(message.c.sealed.is_not(None), message.c.decided_at < stamp(now - periods.messages))
         .values(sealed=None),
+        "trackers": delete(foreign_tracker).where(foreign_tracker.c.at < stamp(now - periods.foreign)),
         "decisions": delete(message).where(tracked, message.c.decided_at < stamp(now - periods.decisions)),
     }
     return {name: (await connection.execute(statement)).rowcount for name, statement in removals.items()}

@@ -114,6 +114,26 @@ hit = Table(
     Index("hit_by_time", "first_at"),
 )
 
+foreign_tracker = Table(
+    "foreign_tracker",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("message_id", String(32), nullable=False, index=True),
+    Column("at", String(27), nullable=False, index=True),
+    Column("class", String(16), nullable=False),
+    Column("scope", String(16), nullable=False),
+    Column("vendor", String(64)),
+    Column("surface", String(16), nullable=False),
+    Column("tier", String(1), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("host", String(253), nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("sender_hash", String(64), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("foreign_tracker_by_vendor", "vendor", "at"),
+    Index("foreign_tracker_by_sender", "sender_hash", "at"),
+)
+
 access = Table(
     "access",
     metadata,

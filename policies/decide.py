@@ -50,6 +50,8 @@ class Decision:
     """The ids of the consent events relied on."""
     foreign_tracking: ForeignTracking = ForeignTracking.REPORT
     """What happens to other people's trackers in the message."""
+    refused: bool = False
+    """The message is not taken: a tool of the sender's tracks in it, and policy refuses that."""
 
     def allows(self, purpose: Purpose) -> bool:
         """Tell whether the purpose is on."""
@@ -59,6 +61,11 @@ class Decision:
     def tracked(self) -> bool:
         """Tell whether the message carries anything of ours."""
         return self.reason is Reason.TRACKED
+
+    @property
+    def removes_trackers(self) -> bool:
+        """Tell whether other people's trackers are taken out: also what is quoted where a tool's would be refused."""
+        return self.foreign_tracking in (ForeignTracking.REMOVE, ForeignTracking.REFUSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,7 @@ def decide(
         rules=tuple(rule.name for rule in matching),
         consent_events=_relied_on(consent, reasons),
         foreign_tracking=_foreign_tracking(case),
+        refused=_refused(case),
     )
 
 
@@ -120,6 +128,11 @@ def _foreign_tracking(case: _Case) -> ForeignTracking:
         # Mail that only passes through is neither changed nor refused.
         return min(found, ForeignTracking.REPORT, key=_MILDEST_FIRST.__getitem__)
     return found
+
+
+def _refused(case: _Case) -> bool:
+    """Tell whether the message is refused: what others wrote, and a reply quotes, is not held against the sender."""
+    return case.facts.trackers > 0 and _foreign_tracking(case) is ForeignTracking.REFUSE
 
 
 def _reason(case: _Case, purpose: Purpose) -> Reason:
@@ -160,7 +173,7 @@ def _by_colleagues(case: _Case, purpose: Purpose) -> Reason | None:
 
 def _by_ceiling(case: _Case, purpose: Purpose) -> Reason | None:
     # Mail of somebody else's that only passes through (a forward, a redirect) is not the organisation's to track.
-    return None if _ours(case) and case.policy.allows(purpose) else Reason.POLICY_OFF
+    return None if _ours(case) and case.policy.allows(purpose) and not _refused(case) else Reason.POLICY_OFF
 
 
 def _ours(case: _Case) -> bool:

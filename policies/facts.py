@@ -52,6 +52,8 @@ class Facts:
     """Nobody would see anything in the HTML body, or there is no body at all."""
     links: int = 0
     """How many links may be wrapped."""
+    trackers: int = 0
+    """How many trackers of the sender's own tools there are, beyond doubt."""
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return every value of a header field, by lower-case name, in order."""

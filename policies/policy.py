@@ -9,23 +9,19 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from policies.address import canonical_domain, folded
 from policies.envelope import Envelope
 from policies.footer import FooterModel
 from policies.glob import address_pattern, matches
 from policies.roles import LIST_PATTERNS, ROLE_NAMES
+from policies.section import Section
+from policies.vendor import VendorId, VendorModel
 from policies.words import ForeignTracking, MessageClass, Purpose
 
 Ceiling = Literal["never", "with-consent"]
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=320)]
-
-
-class Section(BaseModel):
-    """A table of the configuration file: unknown keys are errors, values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class RuleCondition(Section):
@@ -83,6 +79,9 @@ class PolicyModel(Section):
     list_addresses: list[Glob] = Field(default=[], description="More mailing lists and distribution lists, as globs.")
     footer: FooterModel = Field(default=FooterModel(), description="The footer of tracked messages.")
     foreign_tracking: ForeignTrackingModel = Field(default=ForeignTrackingModel())
+    foreign_allowed: list[Glob] = Field(default=[], description="URL globs that are never taken for trackers.")
+    vendors_off: list[VendorId] = Field(default=[], description="Ids of shipped vendor rules that are switched off.")
+    vendor: list[VendorModel] = Field(default=[], description="Rules for vendors that the shipped ones do not know.")
     merge_window: MergeWindow | Literal["off"] = Field(default=MergeWindow())
     rule: list[RuleModel] = Field(default=[], description="Rules that lower the ceiling.")
 

@@ -72,6 +72,9 @@ _QUOTE_LINE = re.compile(
 )
 
 
+_ENDS_ATTRIBUTE = frozenset({b"\t", b"\n", b"\f", b"\r", b" ", b"/", b">"})
+
+
 @dataclass(frozen=True, slots=True)
 class Attribute:
     """One attribute: its name in lower case and the span of its raw value, without quotes."""
@@ -105,6 +108,18 @@ class Tag:
             name = match[1].lower().decode("latin-1")
             start, end = match.span(match.lastindex or 1) if (match.lastindex or 1) > 1 else (match.end(), match.end())
             found.setdefault(name, Attribute(name, start, end))
+        return found
+
+    def spans(self, data: bytes, name: str) -> list[tuple[int, int]]:
+        """Return what would have to go for the tag to be without an attribute: every one of that name.
+
+        White space in front goes with it, for the next one brings its own; where that does not, it stays.
+        """
+        found = []
+        for match in _ATTRIBUTES.finditer(data, self.inside, self.end - 1):
+            if match[1].lower() == name.encode("latin-1"):
+                goes_on = data[match.end() : match.end() + 1] not in _ENDS_ATTRIBUTE
+                found.append((match.start() - (not goes_on and data[match.start() - 1] in b"\t\n\f\r "), match.end()))
         return found
 
 
@@ -189,9 +204,26 @@ def _script_end(data: bytes, at: int, end: int) -> int | None:
     return None
 
 
-def all_tags(data: bytes) -> Iterator[Tag]:
-    """Yield every tag of the document, the ones in conditional comments included."""
-    return _Scanner(data, _SKIP_NOTHING).tags(0, len(data))
+VOID = frozenset({
+    "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "img", "image", "input", "keygen",
+    "link", "meta", "param", "source", "track", "wbr",
+})  # fmt: skip
+"""Elements that have no content and no end tag (§13.3, and what tree construction makes one)."""
+
+
+def all_tags(data: bytes, start: int = 0) -> Iterator[Tag]:
+    """Yield every tag of the document, or from an offset on, the ones in conditional comments included."""
+    return _Scanner(data, _SKIP_NOTHING).tags(start, len(data))
+
+
+def tag_skipper(names: bytes) -> re.Pattern[bytes]:
+    """Return a pattern for ``some_tags`` by which only tags of these names, alternatives, and raw text are seen."""
+    return _skipper(names + b"|plaintext|" + b"|".join(RAW_TEXT))
+
+
+def some_tags(data: bytes, skipper: re.Pattern[bytes]) -> Iterator[Tag]:
+    """Yield the tags that the pattern does not run over, the ones in conditional comments included."""
+    return _Scanner(data, skipper).tags(0, len(data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,12 +297,18 @@ def scan(data: bytes) -> Scan:
         elif found.quote_at is None and not tag.closing and _begins_quote(data, tag):
             found.quote_at = tag.start
     close(len(data))
-    line = _QUOTE_LINE.search(lowered) if b"----" in lowered or b"begin forwarded" in lowered else None
+    line = quote_line(lowered)
     if line is not None:
-        found.quote_at = min(line.start(), found.quote_at if found.quote_at is not None else len(data))
+        found.quote_at = min(line, found.quote_at if found.quote_at is not None else len(data))
     found.complete = scanner.complete
     found.anchors.sort(key=lambda anchor: anchor.start)
     return found
+
+
+def quote_line(lowered: bytes) -> int | None:
+    """Return where a line in text, in lower case, says that quoted history begins; None where none does."""
+    line = _QUOTE_LINE.search(lowered) if b"----" in lowered or b"begin forwarded" in lowered else None
+    return line.start() if line is not None else None
 
 
 def _begins_quote(data: bytes, tag: Tag) -> bool:

@@ -1,19 +1,24 @@
 """The message: raw bytes, and the facts found in them. Nothing is parsed into a tree and written back out."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from policies.address import canonical_domain
 from policies.facts import Facts, Part
-from policies.words import Protection, Reason
+from policies.words import Protection, Reason, Scope
 from proxy.charset import contains_ascii
 from proxy.encodedword import decode_words
 from proxy.header import AddressList, Field, TooLarge, Unparsable, parse_address_list, scan_fields
 from proxy.html import Scan, is_empty, scan
-from proxy.links import MAX_LINKS, LinkRules, target, unsubscribe_targets
-from proxy.own import OpensTokens, OwnMarks, find_in_html, find_in_text
+from proxy.html_trackers import find_in_html
+from proxy.links import MAX_LINKS, LinkRules, addresses_in_text, target, unsubscribe_targets
+from proxy.own import OpensTokens, OwnMarks
+from proxy.own import find_in_html as own_in_html
+from proxy.own import find_in_text as own_in_text
 from proxy.structure import Entity, read_structure
+from proxy.text_trackers import find_in_text
+from proxy.trackers import Finding, Watch
 from proxy.transfer import Encoded, decode
 from proxy.wish import CONTROL_HEADER
 
@@ -22,10 +27,6 @@ MAX_HTML_BYTES = 2_097_152
 _MAX_TEXT_BYTES = 4_194_304
 """How much of a text part is looked at for inline PGP and for being blank."""
 
-# What ends a sentence, or closes what was opened before the address, is no part of it.
-_TEXT_URL = re.compile(rb"\bhttps?://[!-;=?-~]*[A-Za-z0-9/#&=_~+%-]", re.IGNORECASE)
-_GOES_ON = re.compile(rb"[!-;=?-~]*+[\x80-\xff]")
-"""An address that goes on beyond ASCII, as programs read it: left alone, for half of it is another address."""
 _PGP = re.compile(rb"-----BEGIN(?:\s|&nbsp;|&#160;|\xa0|\xc2\xa0)++PGP ")
 _SIGNED_TYPES = frozenset({"multipart/signed", "application/pgp-signature", "application/pkcs7-signature",
                            "application/x-pkcs7-signature"})  # fmt: skip
@@ -49,12 +50,16 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One part that mail programs show as the message, decoded, and what of our own old marks it quotes."""
+    """One part that mail programs show as the message, decoded, and what of our own and of others tracks in it."""
 
     entity: Entity
     encoded: Encoded
     own: OwnMarks
+    foreign: tuple[Finding, ...]
     links: tuple[Link, ...]
+    """The links that may be wrapped, as they stand there."""
+    unwrapped_links: tuple[Link, ...]
+    """The links that may be wrapped where other people's trackers are taken out first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,16 @@ class Reading:
     """Links of text-only messages may be wrapped."""
     tokens: OpensTokens | None = None
     """Knows our own old marks; without it none is."""
+    watch: Watch | None = None
+    """Knows other people's trackers; without it none is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trackers:
+    """What tracks in one part that is not to be changed."""
+
+    own: OwnMarks
+    foreign: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +102,11 @@ class Message:
     fields: tuple[Field, ...] = ()
     bodies: tuple[HtmlBody, ...] = ()
     texts: tuple[Body, ...] = ()
-    """The text parts that are edited: they quote our own old marks, or are a text-only message with links to wrap."""
+    """The text parts that there may be something to edit in: old marks, trackers, in text-only mail links to wrap."""
     signatures: tuple[Field, ...] = ()
     """DKIM signatures of our own domains, which a rewritten message goes without."""
+    untouchable: tuple[Trackers, ...] = ()
+    """What tracks in the parts of a protected message, which stay as they are."""
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return every value of a header field, by lower-case name, in order."""
@@ -117,7 +134,8 @@ def read_message(raw: bytes, reading: Reading) -> Message:
     signatures, protection = _signatures(raw, fields, reading.removable_signatures)
     protection = _protected_structure(entities) or protection
     if protection is not None:
-        return Message(raw, _header_facts(raw, fields, entities, protection), fields)
+        facts = _header_facts(raw, fields, entities, protection)
+        return Message(raw, facts, fields, untouchable=tuple(_seen(raw, entities, reading)))
     if len(raw) > reading.max_bytes:
         return Message(raw, _header_facts(raw, fields, entities, problem=Reason.TOO_LARGE), fields)
     return _with_bodies(raw, entities, signatures, reading)
@@ -128,12 +146,16 @@ def _with_bodies(raw: bytes, entities: Sequence[Entity], signatures: tuple[Field
     try:
         plain = [entity for entity in entities if _is_body(entity.part, "text/plain")]
         texts = [_text_of(raw, entity.part) for entity in plain]
-        bodies = _html_bodies(raw, entities, reading)
-        editable = tuple(_text_bodies(raw, plain, reading, text_only=not bodies))
+        unsubscribe = unsubscribe_targets(one.text(raw) for one in fields if one.name == "list-unsubscribe")
+        bodies = _html_bodies(raw, entities, reading, unsubscribe)
+        editable = tuple(_text_bodies(raw, plain, reading, unsubscribe, text_only=not bodies))
     except (Unparsable, TooLarge) as problem:
         return Message(raw, _header_facts(raw, fields, entities, problem=_reason(problem)), fields)
     if any(_PGP.search(text) for text in [*texts, *(body.encoded.decoded for body in bodies)]):
-        return Message(raw, _header_facts(raw, fields, entities, Protection.ENCRYPTED), fields)
+        seen = tuple(Trackers(body.own, body.foreign) for body in (*bodies, *editable))
+        facts = _header_facts(raw, fields, entities, Protection.ENCRYPTED)
+        return Message(raw, facts, fields, untouchable=seen)
+    everything = (*bodies, *editable)
     has_text = any(text.strip() for text in texts)
     facts = _header_facts(
         raw,
@@ -142,15 +164,47 @@ def _with_bodies(raw: bytes, entities: Sequence[Entity], signatures: tuple[Field
         has_html=bool(bodies),
         has_text=has_text,
         empty=all(is_empty(body.encoded.decoded) for body in bodies) and (bool(bodies) or not has_text),
-        links=sum(len(body.links) for body in (*bodies, *editable)),
+        # Whether trackers are taken out first is not decided yet.
+        links=min(sum(len(body.links) for body in everything), sum(len(body.unwrapped_links) for body in everything)),
+        trackers=sum(one.certain and one.scope is Scope.TOOL for body in everything for one in body.foreign),
     )
     return Message(raw, facts, fields, bodies, editable, signatures)
 
 
-def _text_bodies(raw: bytes, plain: Iterable[Entity], reading: Reading, *, text_only: bool) -> Iterator[Body]:
+def _seen(raw: bytes, entities: Sequence[Entity], reading: Reading) -> Iterator[Trackers]:
+    """Yield what tracks in the parts of a protected message, as far as they can be read. Never raises."""
+    for entity in entities:
+        part = entity.part
+        is_html = _is_body(part, "text/html")
+        if not is_html and not _is_body(part, "text/plain"):
+            continue
+        if part.end - part.body > _MAX_TEXT_BYTES or not contains_ascii(part.charset or "us-ascii"):
+            continue
+        try:
+            data = decode(raw[part.body : part.end], part.encoding).decoded
+        except Unparsable:
+            continue
+        own = _own(data, reading, is_html=is_html)
+        if reading.watch is None:
+            yield Trackers(own, ())
+        elif is_html:
+            yield Trackers(own, find_in_html(data, scan(data), reading.watch))
+        else:
+            yield Trackers(own, find_in_text(data, part.charset, reading.watch))
+
+
+def _own(data: bytes, reading: Reading, *, is_html: bool) -> OwnMarks:
+    if reading.tokens is None:
+        return OwnMarks()
+    return own_in_html(data, reading.tokens) if is_html else own_in_text(data, reading.tokens)
+
+
+def _text_bodies(
+    raw: bytes, plain: Iterable[Entity], reading: Reading, unsubscribe: frozenset[str], *, text_only: bool
+) -> Iterator[Body]:
     """Yield the text parts that there is something to edit in, and that can be edited; all others stay as they are."""
     wrapping = text_only and reading.plain_text_links
-    if reading.tokens is None and not wrapping:
+    if reading.tokens is None and reading.watch is None and not wrapping:
         return
     for entity in plain:
         part = entity.part
@@ -160,19 +214,29 @@ def _text_bodies(raw: bytes, plain: Iterable[Entity], reading: Reading, *, text_
             encoded = decode(raw[part.body : part.end], part.encoding)
         except Unparsable:
             continue
-        own = find_in_text(encoded.decoded, reading.tokens) if reading.tokens is not None else OwnMarks()
-        links = tuple(_text_links(encoded.decoded, reading.links)) if wrapping else ()
-        if own.edits or links:
-            yield Body(entity, encoded, own, links[:MAX_LINKS])
+        data = encoded.decoded
+        own = _own(data, reading, is_html=False)
+        foreign = find_in_text(data, part.charset, reading.watch, unsubscribe) if reading.watch is not None else ()
+        links = tuple(_text_links(data, reading.links, {})) if wrapping else ()
+        unwrapped = links
+        if wrapping and foreign:
+            unwrapped = tuple(_text_links(data, reading.links, _destinations(foreign)))
+        if own.edits or foreign or links:
+            yield Body(entity, encoded, own, foreign, links[:MAX_LINKS], unwrapped[:MAX_LINKS])
 
 
-def _text_links(data: bytes, rules: LinkRules) -> Iterator[Link]:
+def _destinations(foreign: Iterable[Finding]) -> dict[int, str]:
+    """Return where links lead once trackers are taken out of them, by where their address stands."""
+    return {one.start: one.destination for one in foreign if one.destination is not None}
+
+
+def _text_links(data: bytes, rules: LinkRules, destinations: Mapping[int, str]) -> Iterator[Link]:
     """Yield the addresses in a text that may be wrapped: none in quoted lines (RFC 3676 §4.5)."""
-    for match in _TEXT_URL.finditer(data):
+    for match in addresses_in_text(data):
         line_start = data.rfind(b"\n", 0, match.start()) + 1
-        if data.startswith(b">", line_start) or _GOES_ON.match(data, match.end()):
+        if data.startswith(b">", line_start):
             continue
-        url = match[0].decode("ascii")
+        url = destinations.get(match.start(), match[0].decode("ascii"))
         # The address is its own text here; that it is one is what plain_text_links agrees to.
         if target(url, "", {}, rules, frozenset()) == url:
             yield Link(match.start(), match.end(), url)
@@ -201,6 +265,7 @@ def _header_facts(
     has_text: bool = False,
     empty: bool = False,
     links: int = 0,
+    trackers: int = 0,
 ) -> Facts:
     by_name: dict[str, list[str]] = {}
     for one in fields:
@@ -220,6 +285,7 @@ def _header_facts(
         has_text=has_text,
         empty=empty,
         links=links,
+        trackers=trackers,
     )
 
 
@@ -280,8 +346,9 @@ def _text_of(raw: bytes, part: Part) -> bytes:
         return content
 
 
-def _html_bodies(raw: bytes, entities: Sequence[Entity], reading: Reading) -> tuple[HtmlBody, ...]:
-    unsubscribe = unsubscribe_targets(one.text(raw) for one in entities[0].fields if one.name == "list-unsubscribe")
+def _html_bodies(
+    raw: bytes, entities: Sequence[Entity], reading: Reading, unsubscribe: frozenset[str]
+) -> tuple[HtmlBody, ...]:
     bodies = []
     room = MAX_LINKS
     for entity in entities:
@@ -309,17 +376,27 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
     if b"\0" in encoded.decoded:
         raise Unparsable("NUL in HTML")
     found = scan(encoded.decoded)
-    own = find_in_html(encoded.decoded, reading.tokens) if reading.tokens is not None else OwnMarks()
-    return HtmlBody(entity, encoded, own, _links(found, reading.links, unsubscribe, room), found)
+    own = _own(encoded.decoded, reading, is_html=True)
+    foreign = find_in_html(encoded.decoded, found, reading.watch, unsubscribe) if reading.watch is not None else ()
+    destinations = _destinations(foreign)
+    links = _links(found, reading.links, unsubscribe, room, {})
+    unwrapped = _links(found, reading.links, unsubscribe, room, destinations) if destinations else links
+    return HtmlBody(entity, encoded, own, foreign, links, unwrapped, found)
 
 
-def _links(found: Scan, rules: LinkRules, unsubscribe: frozenset[str], room: int) -> tuple[Link, ...]:
-    """Return the links that may be wrapped: none in quoted history, and no more than there is room for."""
+def _links(
+    found: Scan, rules: LinkRules, unsubscribe: frozenset[str], room: int, destinations: Mapping[int, str]
+) -> tuple[Link, ...]:
+    """Return the links that may be wrapped: none in quoted history, and no more than there is room for.
+
+    ``destinations`` are where links lead that are to be unwrapped first, by where their address stands.
+    """
     links: list[Link] = []
     for anchor in found.anchors:
         if found.quote_at is not None and anchor.start > found.quote_at:
             break
-        url = target(anchor.href, anchor.text, anchor.attributes, rules, unsubscribe, anchor.labels)
+        href = destinations.get(anchor.start, anchor.href)
+        url = target(href, anchor.text, anchor.attributes, rules, unsubscribe, anchor.labels)
         if url is not None and len(links) < room:
             links.append(Link(anchor.start, anchor.end, url))
     return tuple(links)

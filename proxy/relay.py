@@ -3,7 +3,8 @@
 Never lose, never alter: whatever goes wrong on the way, the original bytes go on, untracked, with a reason.
 """
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -32,12 +33,14 @@ from policies import (
     least,
 )
 from policies.address import canonical
+from policies.tracker import OWN_VENDOR, FoundTracker
 from policies.wish import NOTHING
-from policies.words import Purpose
+from policies.words import ForeignTracking, Purpose
 from proxy.footer import Footer
 from proxy.header import TooLarge, Unparsable
 from proxy.message import Message, Reading, read_message
 from proxy.reply import Reply, ReplyError, reply
+from proxy.report import refused, vendor_names
 from proxy.rewrite import Outgoing, tracked, untracked
 from proxy.transfer import splice
 from proxy.upstream import Connection, OutcomeUnknown
@@ -48,6 +51,11 @@ MAX_RECEIVED = 50
 
 MESSAGES = Counter("aboveboard_messages", "Messages passed on, by class and reason.", ["message_class", "reason"])
 REPLIES = Counter("aboveboard_upstream_replies", "The upstream's final replies, by class of code.", ["kind"])
+FOREIGN = Counter(
+    "aboveboard_foreign_trackers",
+    "Trackers found in messages, by vendor, tier and action.",
+    ["vendor", "tier", "action"],
+)
 SECONDS = Histogram("aboveboard_prepare_seconds", "Time from the final dot to the first byte sent upstream.")
 
 log = structlog.get_logger()
@@ -128,7 +136,7 @@ def rewrite(
     ``room`` is the largest message the upstream takes, in bytes, by its own word.
     """
     if not examined.decision.tracked:
-        return examined, untracked(examined.message)
+        return examined, _as_decided(examined)
     try:
         outgoing = tracked(examined.message, examined.decision, marks, conduct.footer, eight_bit=eight_bit)
         if room is not None and len(outgoing.raw) > room - _margin(room):
@@ -136,10 +144,26 @@ def rewrite(
         if not any(change.what in ("pixel", "link") for change in outgoing.changes):
             raise TooLarge("every link would become too long")
     except Unparsable:
-        return again(conduct, examined, Reason.UNPARSABLE), untracked(examined.message)
+        examined = again(conduct, examined, Reason.UNPARSABLE)
     except TooLarge:
-        return again(conduct, examined, Reason.TOO_LARGE), untracked(examined.message)
-    return examined, outgoing
+        examined = again(conduct, examined, Reason.TOO_LARGE)
+    else:
+        return examined, _told(outgoing, examined.decision)
+    return examined, _as_decided(examined)
+
+
+def _as_decided(examined: Examination) -> Outgoing:
+    """Return an untracked message: without other people's trackers where that is what was decided."""
+    if examined.decision.refused:
+        return Outgoing(examined.message.raw, found=refused(examined.message))
+    return _told(untracked(examined.message, clean=examined.decision.removes_trackers), examined.decision)
+
+
+def _told(outgoing: Outgoing, decision: Decision) -> Outgoing:
+    """Return a message with what is told of the trackers in it: nothing where policy keeps other people's."""
+    if decision.foreign_tracking is not ForeignTracking.KEEP:
+        return outgoing
+    return replace(outgoing, found=tuple(one for one in outgoing.found if one.vendor == OWN_VENDOR))
 
 
 def _margin(room: int) -> int:
@@ -158,6 +182,9 @@ class _Prepared:
     subject: str
     content: bytes
     now: datetime
+    found: tuple[FoundTracker, ...] = ()
+    vendors: tuple[str, ...] = ()
+    """Whose tools the message is refused because of."""
 
 
 class Relay:
@@ -171,11 +198,17 @@ class Relay:
     async def deliver(self, raw: bytes, envelope: Envelope, upstream: Connection, protocol: str) -> Reply:
         """Pass a message on and return the upstream's own answer to it, or ours where it gave none."""
         if _loops(raw):
+            await upstream.reset()
             return reply(554, "5.4.6 The message has been through too many servers; it goes round in a circle")
         # One conduct from here on: another may come into force at any moment, and no message is decided by a mix.
         conduct = self.conduct
         with SECONDS.time():
             prepared = await self._prepare(conduct, raw, envelope, upstream)
+        self._count(prepared.found)
+        if prepared.decision.refused:
+            # Nothing of it may reach the upstream, which must be ready for another one.
+            await upstream.reset()
+            return await self._concluded(prepared, _refusal(prepared.vendors), Outcome.REFUSED)
         MESSAGES.labels(prepared.decision.message_class, prepared.decision.reason).inc()
         content = _received(conduct, prepared.id, protocol) + prepared.content
         try:
@@ -203,11 +236,18 @@ class Relay:
                 without_tag(examined.message.subject),
                 outgoing.raw,
                 examined.now,
+                outgoing.found,
+                vendor_names(examined.message) if examined.decision.refused else (),
             )
             if examined.decision.tracked and not await self._ledger.record_decision(_decided(prepared)):
                 examined = again(conduct, examined, Reason.LEDGER_UNAVAILABLE)
+                outgoing = _as_decided(examined)
                 prepared = replace(
-                    prepared, decision=examined.decision, content=untracked(examined.message).raw, id=new_message_id()
+                    prepared,
+                    decision=examined.decision,
+                    content=outgoing.raw,
+                    id=new_message_id(),
+                    found=outgoing.found,
                 )
         except Exception:
             # Whatever it was, the mail must not suffer: the original bytes go, and nothing is claimed of them.
@@ -215,9 +255,15 @@ class Relay:
             return _as_it_came(conduct, message_id, raw, envelope, examined)
         return prepared
 
+    @staticmethod
+    def _count(found: Sequence[FoundTracker]) -> None:
+        for one in found:
+            FOREIGN.labels(one.vendor or "unknown", one.tier, one.action).inc(one.count)
+
     async def _concluded(self, prepared: _Prepared, answer: Reply, outcome: Outcome) -> Reply:
         """Record how it ended: with the next commit for a tracked message, before the answer for an untracked one."""
-        REPLIES.labels(f"{answer.code // 100}xx").inc()
+        if not prepared.decision.refused:
+            REPLIES.labels(f"{answer.code // 100}xx").inc()
         log.info(
             "relay.message",
             message=prepared.id,
@@ -257,7 +303,21 @@ def _received(conduct: Conduct, message_id: str, protocol: str) -> bytes:
 
 
 def _decided(prepared: _Prepared, outcome: Outcome = Outcome.PENDING) -> DecidedMessage:
-    return DecidedMessage(prepared.id, prepared.decision, prepared.envelope, prepared.subject, prepared.now, outcome)
+    return DecidedMessage(
+        prepared.id, prepared.decision, prepared.envelope, prepared.subject, prepared.now, outcome, prepared.found
+    )
+
+
+_MAX_NAMED = 5
+"""Vendors that a refusal names, so that its line stays short (RFC 5321 §4.5.3.1.5)."""
+
+
+def _refusal(vendors: Sequence[str]) -> Reply:
+    """Return what a client hears whose message holds trackers that policy refuses."""
+    named = [re.sub(r"[^ -~]", "?", name)[:40] for name in vendors[:_MAX_NAMED]]
+    others = f" and {len(vendors) - _MAX_NAMED} more" if len(vendors) > _MAX_NAMED else ""
+    text = f"5.7.1 Not sent: the message holds tracking by {', '.join(named)}{others}, which the policy here forbids"
+    return reply(550, text)
 
 
 def _loops(raw: bytes) -> bool:
