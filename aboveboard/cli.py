@@ -5,12 +5,14 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 import click
 
-from aboveboard import compose, logs
-from aboveboard.config import Config, ConfigError, json_schema, load, without_effect
+from aboveboard import logs
+from aboveboard.audit import audit
+from aboveboard.command import fail, load_or_fail, with_ledger
+from aboveboard.config import ConfigError, json_schema, without_effect
 from aboveboard.explain import as_text, explain_message, rewrite_message
 from aboveboard.parameters import (
     ADDRESS,
@@ -25,41 +27,12 @@ from aboveboard.parameters import (
 from ledger.consent import VALIDITY, Act, Person
 from ledger.database import Place, match_keys, upgrade
 from ledger.errors import LedgerError
-from ledger.keys import KeyFile, Keyring
+from ledger.keys import KeyFile
 from ledger.ledger import Ledger
 from ledger.tokens import sender_url
 from policies.consent import Assurance
 from policies.envelope import Envelope
 from policies.words import Purpose
-
-Result = TypeVar("Result")
-
-
-def _fail(*sentences: str) -> NoReturn:
-    for sentence in sentences:
-        click.echo(sentence, err=True)
-    sys.exit(1)
-
-
-def _load(path: Path) -> Config:
-    try:
-        return load(path)
-    except ConfigError as error:
-        _fail(*error.problems)
-
-
-def _with_ledger(config: Config, work: Callable[[Ledger], Awaitable[Result]]) -> Result:
-    """Open the ledger, have the work done, and close it. Ends the command with one sentence where it fails."""
-
-    async def run() -> Result:
-        compose.make_ready(config)
-        async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
-            return await work(ledger)
-
-    try:
-        return asyncio.run(run())
-    except LedgerError as error:
-        _fail(str(error))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -76,9 +49,9 @@ def _serve(config_path: Path, parts: list[str], workers: int) -> None:
     try:
         Parent(config_path.absolute(), parts, workers).run()
     except ConfigError as error:
-        _fail(*error.problems)
+        fail(*error.problems)
     except LedgerError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @main.command()
@@ -119,9 +92,9 @@ def worker(part: str, place: Path, sockets: str, ready: int, life: int) -> None:
     try:
         run(part, place, [int(number) for number in sockets.split(",")], ready, life)
     except ConfigError as error:
-        _fail(*error.problems)
+        fail(*error.problems)
     except LedgerError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @main.command()
@@ -142,14 +115,14 @@ def check(config_path: Path, online: bool) -> None:
     """Check the configuration; every error is named by its key path."""
     from aboveboard.online import local_problems, try_everything
 
-    config = _load(config_path)
+    config = load_or_fail(config_path)
     for sentence in without_effect(config):
         click.echo(f"note: {sentence}")
     problems = local_problems(config)
     if online:
         problems += asyncio.run(try_everything(config))
     if problems:
-        _fail(*problems)
+        fail(*problems)
     click.echo(f"{config_path}: everything is in order.")
 
 
@@ -182,11 +155,11 @@ def _raw(file: Path) -> bytes:
 @json_option
 def explain(file: Path, config_path: Path, mail_from: str, rcpt: tuple[str, ...], as_json: bool) -> None:
     """Say what would be done with a message, and why. Nothing is sent or recorded."""
-    config = _load(config_path)
+    config = load_or_fail(config_path)
     try:
         answer = asyncio.run(explain_message(config, _raw(file), Envelope(mail_from, rcpt)))
     except LedgerError as error:
-        _fail(str(error))
+        fail(str(error))
     click.echo(json.dumps(answer, indent=2) if as_json else as_text(answer))
 
 
@@ -202,13 +175,13 @@ def rewrite(
 
     Without the Received line; recorded consent is not looked up (explain does that), nothing is sent or recorded.
     """
-    config = _load(config_path)
+    config = load_or_fail(config_path)
     outgoing = asyncio.run(rewrite_message(config, _raw(file), Envelope(mail_from, rcpt), assume_consent))
     try:
         sys.stdout.buffer.write(outgoing)
         sys.stdout.buffer.flush()
     except OSError as error:
-        _fail(f"The message could not be written out: {error.strerror}.")
+        fail(f"The message could not be written out: {error.strerror}.")
 
 
 @main.group()
@@ -224,10 +197,10 @@ def consent() -> None:
 @config_option
 def grant(address: str, purposes: tuple[str, ...], method: str, evidence: str, config_path: Path) -> None:
     """Record that a person agreed, with evidence of it."""
-    config = _load(config_path)
+    config = load_or_fail(config_path)
     chosen = [purpose for purpose in Purpose if purpose.value in purposes]
     act = Act("admin", method, Assurance.ASSERTED, "recorded by an administrator", evidence)
-    _with_ledger(config, lambda ledger: ledger.grant(address, chosen, act))
+    with_ledger(config, lambda ledger: ledger.grant(address, chosen, act))
     click.echo(f"Recorded: {address} agreed to {', '.join(chosen)} (for {VALIDITY.days} days).")
 
 
@@ -239,14 +212,14 @@ def grant(address: str, purposes: tuple[str, ...], method: str, evidence: str, c
 @config_option
 def withdraw(address: str, purposes: tuple[str, ...], method: str, keep_hits: bool, config_path: Path) -> None:
     """Record that a person refuses or withdraws; holds at once, for sent messages too."""
-    config = _load(config_path)
+    config = load_or_fail(config_path)
     chosen = [purpose for purpose in Purpose if purpose.value in purposes or not purposes]
     act = Act("admin", method, Assurance.ASSERTED, "recorded by an administrator")
 
     async def work(ledger: Ledger) -> bool:
         return await ledger.refuse(Person.of(ledger.keyring, address), chosen, act, keep_hits=keep_hits)
 
-    if not _with_ledger(config, work):
+    if not with_ledger(config, work):
         click.echo(f"Nothing new to record: {address} has refused {', '.join(chosen)} already.")
         return
     kept = "are kept" if keep_hits else "are deleted"
@@ -259,7 +232,7 @@ def withdraw(address: str, purposes: tuple[str, ...], method: str, keep_hits: bo
 @config_option
 def show(address: str, as_json: bool, config_path: Path) -> None:
     """Show where a person stands, and every event that led there."""
-    config = _load(config_path)
+    config = load_or_fail(config_path)
 
     async def work(ledger: Ledger) -> dict[str, Any]:
         person = Person.of(ledger.keyring, address)
@@ -268,7 +241,7 @@ def show(address: str, as_json: bool, config_path: Path) -> None:
         states = {purpose.value: str(standings.on(purpose).state or "unknown") for purpose in Purpose}
         return {"address": address, "consent": states, "events": await ledger.history(person)}
 
-    found = _with_ledger(config, work)
+    found = with_ledger(config, work)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -285,10 +258,10 @@ def show(address: str, as_json: bool, config_path: Path) -> None:
 @config_option
 def verify(config_path: Path) -> None:
     """Walk the chain of consent events and say whether anything was altered."""
-    config = _load(config_path)
-    found = _with_ledger(config, lambda ledger: ledger.verify())
+    config = load_or_fail(config_path)
+    found = with_ledger(config, lambda ledger: ledger.verify())
     if not found.whole:
-        _fail(*(flaw.text for flaw in found.flaws))
+        fail(*(flaw.text for flaw in found.flaws))
     click.echo(f"The chain is whole: {found.events} events.")
 
 
@@ -304,7 +277,7 @@ def _print_rows(
         await ledger.record_access(what)
         return await fetch(ledger)
 
-    found = _with_ledger(_load(config_path), work)
+    found = with_ledger(load_or_fail(config_path), work)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
@@ -340,27 +313,30 @@ def hits(as_json: bool, limit: int | None, config_path: Path) -> None:
     _print_rows(config_path, "hits", as_json, lambda ledger: ledger.hits(limit=limit), line)
 
 
+main.add_command(audit)
+
+
 @main.command("sender-link")
 @click.argument("address", type=ADDRESS)
 @click.option("--days", type=click.IntRange(1, 366), default=30, show_default=True, help="How long the link is good.")
 @config_option
 def sender_link(address: str, days: int, config_path: Path) -> None:
     """Print the link where a sender sees what happened to their own messages."""
-    config = _load(config_path)
+    config = load_or_fail(config_path)
 
     async def work(ledger: Ledger) -> str:
         await ledger.record_access("sender-link")
         return sender_url(ledger.keyring, config.web.public_url, address, days * 86_400)
 
-    click.echo(_with_ledger(config, work))
+    click.echo(with_ledger(config, work))
 
 
 @main.command()
 @config_option
 def purge(config_path: Path) -> None:
     """Apply the retention periods now; `serve` does it every day."""
-    config = _load(config_path)
-    removed = _with_ledger(config, lambda ledger: ledger.purge())
+    config = load_or_fail(config_path)
+    removed = with_ledger(config, lambda ledger: ledger.purge())
     click.echo(
         f"Removed: {removed['hits']} hits, {removed['untracked']} decisions of untracked messages, {removed['names']} "
         f"names and subjects, {removed['decisions']} decisions of tracked messages, "
@@ -377,16 +353,16 @@ def key() -> None:
 @config_option
 def rotate(config_path: Path) -> None:
     """Take the next step of a token key rotation: make a new key known, then, called again, use it."""
-    config = _load(config_path)
+    config = load_or_fail(config_path)
     path = config.ledger.key_file
     try:
         before = KeyFile.read(path)
         after = before.rotated()
         after.write(path)
     except FileNotFoundError:
-        _fail(f"The key file {path} is missing.")
+        fail(f"The key file {path} is missing.")
     except LedgerError as error:
-        _fail(str(error))
+        fail(str(error))
     if after.pending is not None:
         click.echo(f"Key {after.pending} is known now and will be read. Run this again once every process has it.")
     else:
@@ -402,11 +378,11 @@ def db() -> None:
 @config_option
 def db_upgrade(config_path: Path) -> None:
     """Bring the ledger's tables up to this version."""
-    config = _load(config_path)
+    config = load_or_fail(config_path)
     try:
         place = Place(config.ledger.url)
         upgrade(place)
         match_keys(place, config.ledger.key_file)
     except LedgerError as error:
-        _fail(str(error))
+        fail(str(error))
     click.echo("The ledger's tables are of this version.")

@@ -18,7 +18,8 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import chain, consent, decisions, hits, senders, trackers, versions
+from ledger import audit, chain, consent, decisions, hits, senders, trackers, versions
+from ledger.audit import Period
 from ledger.chain import HeadFile, Verification
 from ledger.consent import Act, Person
 from ledger.database import Database
@@ -281,6 +282,10 @@ class Ledger:
     async def policy(self, version: str) -> dict[str, Any] | None:
         """Return a version of the policy in full, or None for one that never ruled. Raises LedgerUnavailable."""
         return await self._read(lambda connection: versions.find(connection, version))
+
+    async def audit(self, period: Period, *, reveal: bool = False) -> dict[str, Any]:
+        """Return the report over a period; ``reveal`` names senders. Raises LedgerUnavailable."""
+        return await self._read(lambda connection: audit.report(connection, self.keyring, period, reveal=reveal))
 
     async def record_access(self, action: str, reason: str | None = None) -> None:
         """Record that an administrator looked at what is recorded, and why. Raises LedgerUnavailable."""
