@@ -11,7 +11,7 @@ from ledger.chain import HeadFile
 from ledger.database import Place, prepare
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
-from ledger.notice import Notice, built_in
+from ledger.notice import Teller
 from ledger.retention import Periods
 from ledger.tokens import OwnTokens
 from policies import Policy, compile_policy
@@ -94,10 +94,16 @@ def footer(config: Config) -> Footer:
     )
 
 
-def notice(config: Config) -> Notice:
-    """Return the notice in force."""
-    organisation = config.organisation
-    return built_in(organisation.name, organisation.contact, organisation.privacy_url, config.retention.hits_days)
+def teller(config: Config) -> Teller:
+    """Return what every notice says of the organisation."""
+    organisation, retention = config.organisation, config.retention
+    return Teller(
+        organisation.name,
+        organisation.contact,
+        organisation.privacy_url,
+        hits_days=retention.hits_days,
+        consent_days=retention.consent_days,
+    )
 
 
 def ledger(config: Config, keyring: Keyring) -> Ledger:
@@ -106,7 +112,7 @@ def ledger(config: Config, keyring: Keyring) -> Ledger:
         LedgerSettings(
             url=config.ledger.url,
             head_file=head_file(config),
-            notice=notice(config),
+            teller=teller(config),
             periods=periods(config),
         ),
         keyring,
@@ -122,6 +128,7 @@ def periods(config: Config) -> Periods:
         messages=timedelta(days=retention.messages_days),
         decisions=timedelta(days=retention.decisions_days),
         foreign=timedelta(days=retention.foreign_days),
+        consent=timedelta(days=retention.consent_days),
     )
 
 
@@ -186,7 +193,7 @@ def site(config: Config, opened: Ledger, *, stale: bool = False) -> Site:
         contact=config.organisation.contact,
         privacy_url=config.organisation.privacy_url,
         public_url=config.web.public_url,
-        notice=notice(config),
+        teller=teller(config),
         policy=policy(config),
         stale=stale,
     )

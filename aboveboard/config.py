@@ -205,6 +205,7 @@ class RetentionSection(Section):
     )
     foreign_days: int = Field(default=90, ge=0, le=395, description="Other people's trackers found in messages.")
     decisions_days: int = Field(default=365, ge=0, le=1_095, description="Decisions about tracked messages.")
+    consent_days: int = Field(default=365, ge=1, le=730, description="A grant counts, from when it was given.")
 
 
 class Config(Section):

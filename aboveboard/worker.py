@@ -118,7 +118,7 @@ class _Follower:
     async def _take_up(self, before: InForce, fresh: InForce) -> None:
         if fresh.since != before.since:
             await self._keep(fresh)
-        self._ledger.adopt(compose.notice(fresh.config), compose.periods(fresh.config))
+        self._ledger.adopt(compose.teller(fresh.config), compose.periods(fresh.config))
         self._adopt(fresh)
         log.info("worker.reloaded", policy_version=fresh.policy.version)
 

@@ -26,6 +26,8 @@ class Periods:
     """The decision about a tracked message, without the above."""
     foreign: timedelta = timedelta(days=90)
     """What trackers of other people were found in a message."""
+    consent: timedelta = timedelta(days=365)
+    """For how long a grant counts."""
 
 
 async def purge(connection: AsyncConnection, periods: Periods, now: datetime) -> dict[str, int]:

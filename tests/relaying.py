@@ -12,7 +12,7 @@ from ledger.consent import Act
 from ledger.database import prepare
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
-from ledger.notice import built_in
+from ledger.notice import Teller
 from policies import PolicyModel, Purpose, compile_policy
 from policies.consent import Assurance
 from proxy.footer import Footer
@@ -56,8 +56,8 @@ async def open_ledger(folder: Path) -> AsyncIterator[Ledger]:
     """Open a new SQLite ledger in a folder."""
     url = f"sqlite:///{folder}/ledger.db"
     prepare(url, folder / "keys")
-    notice = built_in("Example GmbH", "privacy@example.org", "https://example.org/privacy")
-    settings = LedgerSettings(url, folder / "head", notice)
+    teller = Teller("Example GmbH", "privacy@example.org", "https://example.org/privacy")
+    settings = LedgerSettings(url, folder / "head", teller)
     async with Ledger(settings, Keyring.load(folder / "keys")) as ledger:
         yield ledger
 

@@ -16,8 +16,8 @@ import structlog
 from click.testing import CliRunner, Result
 
 from aboveboard import compose
-from aboveboard.audit import SECTIONS, as_csv, as_text, defused
 from aboveboard.cli import main
+from aboveboard.commands.audit import SECTIONS, as_csv, as_text, defused
 from aboveboard.config import load
 from ledger.decisions import DecidedMessage
 from ledger.keys import Keyring

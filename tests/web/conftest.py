@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from ledger.notice import built_in
+from ledger.notice import Teller
 from ledger.tokens import Marks
 from policies import PolicyModel, Purpose, compile_policy
 from tests.relaying import PAPER, open_ledger
@@ -21,10 +21,10 @@ async def site(tmp_path: Path) -> AsyncIterator[Setting]:
     async with open_ledger(tmp_path) as ledger:
         await ledger.grant("bob@customer.test", [Purpose.OPEN, Purpose.CLICK], PAPER)
         message_id = await record_message(ledger, "alice@example.org", "bob@customer.test")
-        notice = built_in("Example GmbH", "privacy@example.org", "https://example.org/privacy")
+        teller = Teller("Example GmbH", "privacy@example.org", "https://example.org/privacy")
         policy = compile_policy(PolicyModel(), ["example.org"])
         app = build(
-            Site(ledger, "Example GmbH", "privacy@example.org", "https://example.org/privacy", PUBLIC, notice, policy)
+            Site(ledger, "Example GmbH", "privacy@example.org", "https://example.org/privacy", PUBLIC, teller, policy)
         )
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=PUBLIC) as client:

@@ -1,4 +1,4 @@
-"""The audit, as a person, a program or a spreadsheet reads it."""
+"""`aboveboard audit`: what was decided, found and changed, for a person, a program or a spreadsheet."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from aboveboard.command import fail, load_or_fail, with_ledger
+from aboveboard.commands.shared import fail, load_config, with_ledger
 from aboveboard.config import Config
 from aboveboard.parameters import DAY, TEXT, config_option, json_option
 from ledger.audit import Period
@@ -57,7 +57,7 @@ def audit(
     period = Period(since or last - timedelta(days=DAYS - 1), last)
     if period.first > period.last:
         raise click.UsageError("--since is after --until.")
-    config = load_or_fail(config_path)
+    config = load_config(config_path)
     if version is not None:
         _print_policy(config, version)
         return

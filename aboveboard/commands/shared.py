@@ -1,10 +1,11 @@
-"""What commands share: failing with a sentence, loading the configuration, and working with the ledger."""
+"""What every command needs: the configuration, the ledger, and one clear sentence where something is wrong."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -18,14 +19,12 @@ Result = TypeVar("Result")
 
 
 def fail(*sentences: str) -> NoReturn:
-    """End the command with exit 1, and a line on standard error for each sentence."""
     for sentence in sentences:
         click.echo(sentence, err=True)
     sys.exit(1)
 
 
-def load_or_fail(path: Path) -> Config:
-    """Return the configuration in a file; end the command with a sentence per error."""
+def load_config(path: Path) -> Config:
     try:
         return load(path)
     except ConfigError as error:
@@ -44,3 +43,23 @@ def with_ledger(config: Config, work: Callable[[Ledger], Awaitable[Result]]) -> 
         return asyncio.run(run())
     except LedgerError as error:
         fail(str(error))
+
+
+Rows = list[dict[str, Any]]
+
+
+def print_rows(
+    config_path: Path, what: str, as_json: bool, fetch: Callable[[Ledger], Awaitable[Rows]], line: Callable[[Any], str]
+) -> None:
+    """Print what the ledger holds; that an administrator looked is recorded first."""
+
+    async def work(ledger: Ledger) -> Rows:
+        await ledger.record_access(what)
+        return await fetch(ledger)
+
+    found = with_ledger(load_config(config_path), work)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        for one in found:
+            click.echo(line(one))
