@@ -314,8 +314,10 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def _but_is(value: object) -> str:
-    """Return what stands there instead, unless a login may be in it."""
-    return "" if "@" in str(value) and "://" in str(value) else f", not {value!r}"
+    """Return what stands there instead, unless it is a whole table, or a login may be in it."""
+    if isinstance(value, dict) or ("@" in str(value) and "://" in str(value)):
+        return ""
+    return f", not {value!r}"
 
 
 def _did_you_mean(location: tuple[int | str, ...]) -> str:

@@ -22,12 +22,21 @@ SHIPPED: dict[str, bool] = {"shipped": True}
 
 _LABEL = r"[a-z0-9_#](?:[a-z0-9_#-]{0,61}[a-z0-9_#])?"
 _HOST = re.compile(rf"(?:{_LABEL}\.)+(?:[a-z]{{2,63}}|xn--[a-z0-9-]{{1,59}})")
+_FIRST_SEGMENT = re.compile(r"/((?:[A-Za-z0-9_~-]|\\\.)+)(?:/|\$\Z)")
 _QUERY = re.compile(r"[^&=#\s]+(?:=[^&#\s]*)?")
 _WORD = re.compile(r"[^\s\"'<>]+")
+KEYED_SOURCES = frozenset({"query", "tail"})
+"""Where a destination is, by query key: its value, or everything behind its ``=`` as it stands."""
 SOURCES = frozenset({"path", "raw-path", "rest", "raw-rest"})
-"""Where a destination is, besides ``query KEY``; the raw ones are not percent-decoded."""
-STEPS = frozenset({"base64", "zlib", "https", "proofpoint2", "proofpoint3"})
+"""Where a destination is, by path: in its group, or behind it; the raw ones are not percent-decoded."""
+STEPS = frozenset({"base32", "base64", "http", "https", "percent", "proofpoint2", "proofpoint3", "zlib"})
 """Decoding steps without an argument; ``json KEY`` is the one with."""
+
+
+def first_segment(path: str | None) -> str | None:
+    """Return the segment that every path which a pattern matches begins with, if the pattern spells one out."""
+    match = _FIRST_SEGMENT.match(path or "")
+    return None if match is None else match[1].replace("\\", "")
 
 
 def _host(value: str) -> str:
@@ -54,10 +63,10 @@ def _decode(value: str) -> str:
     source, *steps = value.split(" ")
     if source == "opaque" and not steps:
         return value
-    if source == "query" and steps and _QUERY.fullmatch(steps[0]) and "=" not in steps[0]:
+    if source in KEYED_SOURCES and steps and _QUERY.fullmatch(steps[0]) and "=" not in steps[0]:
         steps = steps[1:]
     elif source not in SOURCES:
-        raise ValueError(f'must begin with "opaque", "query KEY" or one of {", ".join(sorted(SOURCES))}')
+        raise ValueError(f'must begin with "opaque", "query KEY", "tail KEY" or one of {", ".join(sorted(SOURCES))}')
     while steps:
         if steps[0] == "json" and len(steps) > 1 and steps[1]:
             steps = steps[2:]
@@ -107,7 +116,11 @@ class MarkModel(Section):
                 'must name a group "target" in path if, and only if, decode is of the path',
             ),
             (self._source().endswith("rest") and self.path is None, "must have a path for decode to go on behind"),
-            ("*" in self.host and self.path is None, 'must have a path for host = ["*"]'),
+            # By this segment the few marks of any host are looked up for every URL there is.
+            (
+                "*" in self.host and first_segment(self.path) is None,
+                'must have a path that begins with a segment without special characters for host = ["*"]',
+            ),
             ("*" in self.host and len(self.host) > 1, 'must have "*" as its only host'),
             # A link of any host proves itself by the destination in it; nothing else tells it from the host's own.
             ("*" in self.host and self._source() == "opaque", 'must have hosts for decode = "opaque"'),

@@ -37,7 +37,6 @@ from proxy.trackers import (
     unverified_finding,
     vendor_finding,
 )
-from proxy.transfer import Edit
 from proxy.vendors import ElementMatch
 
 _MAX_ELEMENT = 20_000
@@ -53,6 +52,8 @@ _CSS_ADDRESS = re.compile(
     rb"(?:url\(|@import)[\t\n\f\r ]*+(?:url\([\t\n\f\r ]*+)?(?:[\"']|&(?:quot|apos|#39|#34);)?([^\"'()\s<>]{0,2000})",
     re.IGNORECASE,
 )
+_BEFORE_WORD = frozenset({b'"', b"'", b"=", b" ", b"\t", b"\r", b"\n", b"\f"})
+_BEHIND_WORD = frozenset({b'"', b"'", b">", b"/", b" ", b"\t", b"\r", b"\n", b"\f"})
 _SHOWS = frozenset({"input", "video", "audio", "object", "embed", "iframe", "svg", "button", "textarea", "select"})
 _WRAPPERS = frozenset({"div", "span", "font", "center", "p"})
 _GLYPHS = frozenset({"", "\u1427", "\u1427".encode().decode("latin-1")})
@@ -70,10 +71,20 @@ def find_in_html(
         finder.look_at_tags()
     if may_style(lowered, names) and finder.has_css_trackers():
         finder.look_at_styles()
-    if any(tag in names and word in lowered for tag, word in watch.element_words):
+    if any(tag in names and _has_word(lowered, word) for tag, word in watch.element_words):
         finder.look_at_elements()
     finder.look_at_links(unsubscribe)
     return tuple(sorted(finder.found, key=lambda finding: finding.start))
+
+
+def _has_word(lowered: bytes, word: bytes) -> bool:
+    """Tell whether a word stands somewhere where it may be one of an attribute's."""
+    at = lowered.find(word)
+    while at != -1:
+        if lowered[at - 1 : at] in _BEFORE_WORD and lowered[at + len(word) : at + len(word) + 1] in _BEHIND_WORD:
+            return True
+        at = lowered.find(word, at + 1)
+    return False
 
 
 def _base(data: bytes) -> str:
@@ -126,21 +137,22 @@ class _Finder:
 
     def _known(self, tag: Tag, fetched: Sequence[Fetched]) -> bool:
         """Take note of what a rule knows among the addresses that a tag fetches; tell whether any is."""
-        data, watch = self.data, self.watch
-        unverified = [one for one in fetched if watch.is_unverified(fetched_from(one.url))]
-        matches = {one: watch.resource(one.url, "image") for one in fetched if one not in unverified}
-        hits = [one for one, match in matches.items() if match is not None and match.kind != "gateway"]
-        certain = [one for one in hits if (match := matches[one]) is not None and match.certainty == "certain"]
+        unverified = {one for one in fetched if self.watch.is_unverified(fetched_from(one.url))}
+        known = {one: self.watch.resource(one.url, "image") for one in fetched if one not in unverified}
+        matches = {one: match for one, match in known.items() if match is not None and match.kind != "gateway"}
+        certain = [one for one, match in matches.items() if match.certainty == "certain"]
         # What goes, goes together: two edits of one tag must not be in each other's way.
-        edits = taken_out(data, tag, fetched, [*certain, *unverified]) if certain or unverified else []
+        edits = taken_out(self.data, tag, fetched, [*certain, *unverified]) if certain or unverified else []
         for one in fetched:
-            match, url = matches.get(one), fetched_from(one.url)
+            url = fetched_from(one.url)
             if one in unverified:
                 self.found.append(unverified_finding(one.surface, url, tag.start, edits))
-            elif match is not None and one in hits:
+                edits = []
+            elif one in matches:
                 scope = self._scope(tag.start)
-                self.found.append(vendor_finding(match, scope, one.surface, url, tag.start, partial(list, edits)))
-        return bool(hits or unverified)
+                self.found.append(vendor_finding(matches[one], scope, one.surface, url, tag.start, edits))
+                edits = edits if matches[one].certainty == "likely" else []
+        return bool(matches or unverified)
 
     def _images(self, tag: Tag, attributes: Mapping[str, Attribute], fetched: Sequence[Fetched]) -> Iterator[_Image]:
         if tag.name in ("img", "image", "input"):
@@ -205,16 +217,15 @@ class _Finder:
         for one in fetched:
             match = self.watch.resource(one.url, "css")
             if match is not None and match.kind != "gateway":
-                edits: list[Edit] = [(one.start, one.end, b"")]
-                scope = self._scope(one.start)
-                self.found.append(vendor_finding(match, scope, Surface.CSS, one.url, one.start, partial(list, edits)))
+                scope, edit = self._scope(one.start), (one.start, one.end, b"")
+                self.found.append(vendor_finding(match, scope, Surface.CSS, one.url, one.start, [edit]))
 
     # Elements
 
     def look_at_elements(self) -> None:
         """Find the elements that vendors' programs write; what is found inside one that goes is no second tracker."""
         reached, looked_at = 0, 0
-        for tag in all_tags(self.data):
+        for tag in some_tags(self.data, self.watch.element_tags):
             if tag.closing or tag.start < reached or looked_at >= _MAX_ELEMENTS:
                 continue
             texts = {name: attribute.text(self.data) for name, attribute in tag.attributes(self.data).items()}

@@ -15,6 +15,7 @@ from proxy.trackers import Finding
 
 MAX_KINDS = 50
 """Kinds of tracker that are told and remembered of one message."""
+_GOES = frozenset({TrackerAction.REMOVED, TrackerAction.UNWRAPPED})
 _STAYS = frozenset({TrackerAction.OPAQUE, TrackerAction.UNDECODABLE})
 _SEALED = frozenset({Protection.SIGNED, Protection.ENCRYPTED, Protection.DKIM})
 
@@ -23,8 +24,8 @@ def found_in(body: Body, edited: bool, *, clean: bool) -> Iterator[FoundTracker]
     """Yield what was found in a part. ``edited`` says that its edits were made, ``clean`` that trackers were to go."""
     yield from _own(body.own, None if edited else TrackerAction.REPORTED)
     for one in body.foreign:
-        stays = one.action in _STAYS or (clean and (edited or not one.edits))
-        yield _found(one, one.action if stays else TrackerAction.REPORTED)
+        said = one.action in _STAYS or (clean and edited)
+        yield _found(one, one.action if said else TrackerAction.REPORTED)
 
 
 def found_untouched(message: Message) -> Iterator[FoundTracker]:
@@ -34,7 +35,7 @@ def found_untouched(message: Message) -> Iterator[FoundTracker]:
     for part in message.untouchable:
         yield from _own(part.own, action)
         for one in part.foreign:
-            yield _found(one, action if one.edits else one.action)
+            yield _found(one, action if one.action in _GOES else one.action)
 
 
 def refused(message: Message) -> tuple[FoundTracker, ...]:

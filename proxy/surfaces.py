@@ -49,8 +49,10 @@ FETCHING_TAGS = tag_skipper(b"base|v:[^\\t\\n\\f\\r />]*+|" + b"|".join(name.enc
 """For ``some_tags``: the tags that may fetch something by an attribute of their own."""
 
 _NAME = re.compile(rb"<([a-z][^\t\n\f\r />]*+)")
-_BY_SOURCE = frozenset({b"img", b"image", b"input", b"source", b"video", b"audio", b"track", b"bgsound", b"embed", b"iframe",
-                        b"frame", b"script"})  # fmt: skip
+_BY_SOURCE = frozenset({
+    b"img", b"image", b"input", b"source", b"video", b"audio", b"track", b"bgsound", b"embed", b"iframe", b"frame",
+    b"script",
+})  # fmt: skip
 _BY_OTHERS = frozenset({b"base", b"link", b"object", b"use", b"feimage", b"video", b"image"})
 # What an address fetched from elsewhere begins with: h of http, a slash, or anything that is not what it looks like.
 _REMOTE = rb"[\t\n\f\r ]*+=[\t\n\f\r ]*+[\"']?+[\0- ]*+[h/&\\]"
@@ -197,8 +199,8 @@ def taken_out(data: bytes, tag: Tag, found: Sequence[Fetched], hits: Sequence[Fe
     An element that is there for nothing else goes as a whole: an empty address would be read as the page's own.
     """
     attributes = tag.attributes(data)
-    names = {one.attribute for one in hits}
-    rest = [one for one in found if one not in hits and one.surface in (Surface.IMAGE, Surface.SRCSET, Surface.MEDIA)]
+    names, going = {one.attribute for one in hits}, set(hits)
+    rest = [one for one in found if one not in going and one.surface in (Surface.IMAGE, Surface.SRCSET, Surface.MEDIA)]
     if tag.name in _WHOLE and not rest and ("src" in names or "src" not in attributes):
         return [(tag.start, tag.end, b"")]
     edits: list[Edit] = []

@@ -16,6 +16,7 @@ from policies.address import canonical_domain, within
 from policies.glob import matches
 from policies.tracker import OWN_UNVERIFIED
 from policies.words import Scope, Surface, Tier, TrackerAction
+from proxy.html import tag_skipper
 from proxy.links import leaves, own_place, valid_target
 from proxy.own import OpensTokens
 from proxy.transfer import Edit
@@ -75,6 +76,11 @@ class Watch:
         return tuple(dict.fromkeys((element.tag.encode(), element.value.lower().encode()) for element in elements))
 
     @cached_property
+    def element_tags(self) -> re.Pattern[bytes]:
+        """By which ``some_tags`` sees the elements that vendors are known by."""
+        return tag_skipper(b"|".join(re.escape(tag) for tag in dict(self.element_words)))
+
+    @cached_property
     def tracking_hosts(self) -> frozenset[str]:
         """Every host that vendors track from."""
         marks = [mark for vendor in self.rules.vendors for mark in vendor.mark]
@@ -123,7 +129,7 @@ def host_of(url: str) -> str:
 
 
 def vendor_finding(
-    match: Match, scope: Scope, surface: Surface, url: str, start: int, edits: Callable[[], Sequence[Edit]]
+    match: Match, scope: Scope, surface: Surface, url: str, start: int, edits: Sequence[Edit]
 ) -> Finding:
     """Return the finding for something that a vendor's rule matches; one that is only likely is reported."""
     certain = match.certainty == "certain"
@@ -136,7 +142,7 @@ def vendor_finding(
         host=host_of(url),
         start=start,
         action=TrackerAction.REMOVED if certain else TrackerAction.REPORTED,
-        edits=tuple(edits()) if certain else (),
+        edits=tuple(edits) if certain else (),
     )
 
 

@@ -84,6 +84,15 @@ def _base64(value: bytes) -> bytes | None:
         return None
 
 
+def _base32(value: bytes) -> bytes | None:
+    """Decode base32 (RFC 4648 §6) in either case, with or without padding."""
+    text = value.rstrip(b"=")
+    try:
+        return base64.b32decode(text + b"=" * (-len(text) % 8), casefold=True)
+    except binascii.Error:
+        return None
+
+
 def _member(key: str, value: bytes) -> bytes | None:
     """Return a string member of a JSON object."""
     try:
@@ -107,9 +116,9 @@ def _inflate(value: bytes) -> bytes | None:
     return found if stream.eof else None
 
 
-def _https(value: bytes) -> bytes | None:
+def _with_scheme(scheme: bytes, value: bytes) -> bytes | None:
     """Put in front the scheme that the vendor left out; None where there is one, or no host."""
-    return None if _SCHEME_OR_SLASH.match(value) else b"https://" + value
+    return None if _SCHEME_OR_SLASH.match(value) else scheme + b"://" + value
 
 
 def _proofpoint2(value: bytes) -> bytes | None:
@@ -137,7 +146,14 @@ def _proofpoint3(value: bytes) -> bytes | None:
         url = _V3_STAR.sub(lambda star: _letters(letters, star[1]), match[1])
     except (LookupError, UnicodeDecodeError):
         return None
-    # Some servers on the way make one slash of two.
+    if next(letters, None) is not None:
+        # Some decoders count the bytes of a run, others its characters: what does not come out even is not guessed at.
+        return None
+    return _two_slashes(url)
+
+
+def _two_slashes(url: bytes) -> bytes:
+    """Return the URL with both slashes behind its scheme: servers on the way make one of two in a path."""
     return _ONE_SLASH.sub(lambda start: start[0] + b"/", url, count=1) if _ONE_SLASH.match(url) else url
 
 
@@ -151,9 +167,12 @@ def _letters(letters: Iterator[str], sign: bytes | None) -> bytes:
 
 
 _STEPS: dict[str, Step] = {
+    "base32": _base32,
     "base64": _base64,
-    "zlib": _inflate,
-    "https": _https,
+    "http": partial(_with_scheme, b"http"),
+    "https": partial(_with_scheme, b"https"),
+    "percent": unquoted,
     "proofpoint2": _proofpoint2,
     "proofpoint3": _proofpoint3,
+    "zlib": _inflate,
 }

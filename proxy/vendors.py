@@ -16,7 +16,18 @@ from typing import Literal, NamedTuple
 from pydantic import TypeAdapter
 
 from policies.address import canonical_domain
-from policies.vendor import SHIPPED, Certainty, ElementModel, MarkModel, Removal, Surface, VendorKind, VendorModel
+from policies.vendor import (
+    KEYED_SOURCES,
+    SHIPPED,
+    Certainty,
+    ElementModel,
+    MarkModel,
+    Removal,
+    Surface,
+    VendorKind,
+    VendorModel,
+    first_segment,
+)
 from proxy.unwrap import MAX_TARGET, Step, destination, run, steps, unquoted
 
 MAX_LAYERS = 3
@@ -24,12 +35,19 @@ MAX_LAYERS = 3
 _MAX_HOST = 1_000
 
 # WHATWG URL §4.4: a backslash is a slash, the last "@" ends the user information, tabs and line ends are dropped.
-_START = re.compile(r"[\0- ]*+(?:[Hh][Tt][Tt][Pp][Ss]?:)?[/\\]{2}(?:[^/?#\\@]*+@)*+([^/?#\\@:\[\]]++)(?=[/?#\\:]|\Z)")
-_BEHIND_HOST = re.compile(r"(?::[0-9]*+)?(?P<path>[/\\][^?#]*+)?(?:\?(?P<query>[^#]*+))?")
+# The groups are the host and the first segment of the path.
+_START = re.compile(
+    r"[\0- ]*+(?:[Hh][Tt][Tt][Pp][Ss]?:)?[/\\]{2}(?:[^/?#\\@]*+@)*+([^/?#\\@:\[\]]++)"
+    r"(?::[0-9]*+)?(?:[/\\]([^/?#\\]*+)|(?=[?#])|\Z)"
+)
+_BEHIND_HOST = re.compile(
+    r"(?::[0-9]*+)?(?P<path>[/\\][^?#]*+)?(?:\?(?P<query>[^#]*+))?(?:#(?P<fragment>.*+))?", re.DOTALL
+)
 _DROPPED = re.compile(r"[\t\n\r]++")
 _DIGIT, _DIGITS = re.compile(r"[0-9]"), re.compile(r"[0-9]++")
 _ANY_HOST = "*"
-_TARGET_GROUP = re.compile(r"\(\?P<target>")
+_RAW_TAILS = frozenset({"tail", "raw-rest"})
+_RAW_SOURCES = _RAW_TAILS | {"raw-path"}
 # Gmail shows images through a proxy whose address carries the original one in its fragment.
 _PROXIED = re.compile(r"(?:https:)?//[a-z0-9-]+\.googleusercontent\.com/[^#]*+#(?=https?://)", re.IGNORECASE)
 
@@ -61,6 +79,12 @@ class _Place(NamedTuple):
 
     path: str
     query: str
+    fragment: str
+
+    @property
+    def hash(self) -> str:
+        """The fragment with its sign, or nothing."""
+        return f"#{self.fragment}" if self.fragment else ""
 
 
 @dataclass(slots=True)
@@ -86,24 +110,29 @@ class _Mark:
     def target(self, place: _Place) -> str | None:
         """Return the destination that the place, which is the mark's, carries; None where it cannot be read."""
         source, *words = (self.model.decode or "opaque").split(" ")
-        if source == "opaque":
-            return None
         raw = self._raw_target(source, words, place)
-        value = raw if raw is None or source.startswith("raw") else unquoted(raw)
-        self.recipe = self.recipe or steps(words[1:] if source == "query" else words)
+        value = raw if raw is None or source in _RAW_SOURCES else unquoted(raw)
+        self.recipe = self.recipe or steps(words[1:] if source in KEYED_SOURCES else words)
         decoded = None if value is None else run(value, self.recipe)
-        return None if decoded is None else destination(decoded)
+        found = None if decoded is None else destination(decoded)
+        # RFC 9110 §10.2.2: a redirect to a URL without a fragment keeps that of the link.
+        if found is not None and place.fragment and source not in _RAW_TAILS and "#" not in found:
+            found = destination(_bytes(f"{found}#{place.fragment}"))
+        return found
 
     def _raw_target(self, source: str, words: list[str], place: _Place) -> bytes | None:
         if source == "query":
             return next((value for key, value in _pairs(place.query) if key == words[0]), None)
-        path = self._path(place)
+        if source == "tail":
+            _, equals, tail = f"&{place.query}".partition(f"&{words[0]}=")
+            return _bytes(tail + place.hash) if equals else None
+        path = self._path(place) if source != "opaque" else None
         if path is None:
             return None
         if source.endswith("path"):
             return _bytes(path["target"] or "")
         query = f"?{place.query}" if place.query else ""
-        return _bytes(place.path[path.end() :] + query)
+        return _bytes(place.path[path.end() :] + query + (place.hash if source == "raw-rest" else ""))
 
     def _path(self, place: _Place) -> re.Match[str] | None:
         if self.pattern is None:
@@ -116,31 +145,31 @@ class _Mark:
         return all(wanted in (pairs if "=" in wanted else keys) for wanted in self.model.query)
 
 
+_NO_MARKS: tuple[_Mark, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class _Index:
     """The marks of one surface by host suffix, those of any host apart."""
 
     hosts: Mapping[str, tuple[_Mark, ...]]
-    anywhere: tuple[_Mark, ...]
-    some_path: re.Pattern[str] | None
-    """What must stand behind a host for the URL to be of any of the marks of any host."""
+    anywhere: Mapping[str, tuple[_Mark, ...]]
+    """The marks of any host by the first segment of their path."""
 
-    def marks(self, url: str, start: re.Match[str], host: str) -> tuple[_Mark, ...]:
-        """Return the marks that the URL may be of, those of the longest host suffix first, those of any host last."""
-        found: tuple[_Mark, ...] = ()
-        rest = host
-        while rest:
-            if rest in self.hosts:
-                found += self.hosts[rest]
-            _, _, rest = rest.partition(".")
+    def marks(self, host: str, segment: str | None) -> tuple[_Mark, ...]:
+        """Return the marks that a URL may be of, those of the longest host suffix first, those of any host last."""
+        found = self.anywhere.get(segment, _NO_MARKS) if segment else _NO_MARKS
         if _DIGIT.search(host):
-            found += self._numbered(_DIGITS.sub("#", host))
-        if self.some_path is not None and self.some_path.match(url, start.end()):
-            found += self.anywhere
-        return found
+            found = self._numbered(_DIGITS.sub("#", host)) + found
+        hosts, named, rest = self.hosts, _NO_MARKS, host
+        while rest:
+            if rest in hosts:
+                named += hosts[rest]
+            _, _, rest = rest.partition(".")
+        return named + found
 
     def _numbered(self, host: str) -> tuple[_Mark, ...]:
-        found: tuple[_Mark, ...] = ()
+        found = _NO_MARKS
         while "#" in host:
             found += self.hosts.get(host, ())
             _, _, host = host.partition(".")
@@ -203,10 +232,10 @@ class VendorRules:
         if start is None or len(start[1]) > _MAX_HOST:
             return None
         host = start[1] if "%" not in start[1] else _bytes_text(unquoted(_bytes(start[1])))
-        marks = self._index[surface].marks(url, start, canonical_domain(host))
+        marks = self._index[surface].marks(canonical_domain(host), start[2])
         if not marks:
             return None
-        place = _place(url, start)
+        place = _place(url, start.end(1))
         likely: _Mark | None = None
         for mark in marks:
             if not mark.found(place):
@@ -222,7 +251,11 @@ class VendorRules:
 
 def load_rules(extra: Sequence[VendorModel] = (), off: Collection[str] = ()) -> VendorRules:
     """Return the shipped rules and the organisation's own ones, without the vendors that are switched off."""
-    vendors = tuple(vendor for vendor in (*shipped_vendors(), *extra) if vendor.id not in off)
+    return compile_rules([vendor for vendor in (*shipped_vendors(), *extra) if vendor.id not in off])
+
+
+def compile_rules(vendors: Sequence[VendorModel]) -> VendorRules:
+    """Return the index over these vendors and no others."""
     marks = [
         _Mark(Match(vendor.id, vendor.name, vendor.kind, model.certainty, model.decode), model)
         for vendor in vendors
@@ -234,18 +267,18 @@ def load_rules(extra: Sequence[VendorModel] = (), off: Collection[str] = ()) -> 
             match = ElementMatch(vendor.id, vendor.name, element.remove)
             elements.setdefault(element.tag, []).append((element, match))
     surfaces: tuple[Surface, ...] = ("image", "css", "link")
-    return VendorRules(vendors, {surface: _index(marks, surface) for surface in surfaces}, elements)
+    return VendorRules(tuple(vendors), {surface: _index(marks, surface) for surface in surfaces}, elements)
 
 
 def _index(marks: Sequence[_Mark], surface: Surface) -> _Index:
     hosts: dict[str, tuple[_Mark, ...]] = {}
+    anywhere: dict[str, tuple[_Mark, ...]] = {}
     for mark in marks:
         if surface in mark.model.on:
             for host in mark.model.host:
-                hosts[host] = (*hosts.get(host, ()), mark)
-    anywhere = hosts.pop(_ANY_HOST, ())
-    paths = "|".join(f"(?:{_TARGET_GROUP.sub('(?:', mark.model.path or '')})" for mark in anywhere)
-    return _Index(hosts, anywhere, re.compile(f"(?::[0-9]*+)?(?:{paths})") if paths else None)
+                place, key = (anywhere, first_segment(mark.model.path) or "") if mark.any_host else (hosts, host)
+                place[key] = (*place.get(key, ()), mark)
+    return _Index(hosts, anywhere)
 
 
 @cache
@@ -255,12 +288,12 @@ def shipped_vendors() -> tuple[VendorModel, ...]:
     return TypeAdapter(tuple[VendorModel, ...]).validate_python(content["vendor"], context=SHIPPED)
 
 
-def _place(url: str, start: re.Match[str]) -> _Place:
-    """Return the parts of the URL behind its host."""
-    match = _BEHIND_HOST.match(url, start.end())
+def _place(url: str, end: int) -> _Place:
+    """Return the parts of the URL behind its host, which ends at ``end``."""
+    match = _BEHIND_HOST.match(url, end)
     if match is None:
-        return _Place("/", "")
-    return _Place((match["path"] or "/").replace("\\", "/"), match["query"] or "")
+        return _Place("/", "", "")
+    return _Place((match["path"] or "/").replace("\\", "/"), match["query"] or "", match["fragment"] or "")
 
 
 def _pairs(query: str) -> Iterator[tuple[str, bytes]]:

@@ -102,6 +102,76 @@ def test_explain_with_a_ledger_that_is_gone(command: Command, tmp_path: Path) ->
     assert "ledger_unavailable" == json.loads(command("explain", *MESSAGE, "--json").stdout)["reason"]
 
 
+TRACKER = b'<img src="https://t.yesware.com/t/0a1b2c3d4e5f/60718293a4b5/spacer.gif">'
+PAGE = (
+    b"From: alice@example.org\r\nTo: bob@customer.test\r\nSubject: x\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: text/html; charset=utf-8\r\n\r\n<p>Dear Bob" + TRACKER + b"</p>\r\n"
+)
+FOUND = {
+    "scope": "tool",
+    "vendor": "yesware",
+    "surface": "image",
+    "tier": "B",
+    "action": "removed",
+    "host": "t.yesware.com",
+    "count": 1,
+}
+
+
+def test_explain_names_trackers(command: Command, tmp_path: Path) -> None:
+    """explain says whose tracker was found, where, how good the evidence is, and what was done; hosts only."""
+    (tmp_path / "page.eml").write_bytes(PAGE)
+    answer = json.loads(command("explain", "page.eml", *MESSAGE[1:], "--json").stdout)
+
+    assert ([FOUND], [{"what": "foreign_pixel", "count": 1}]) == (answer["foreign"], answer["changes"])
+    assert "tracker: removed, yesware (tool, image, tier B) ×1" in command("explain", "page.eml", *MESSAGE[1:]).stdout
+    assert PAGE.replace(TRACKER, b"") == command("rewrite", "page.eml", *MESSAGE[1:]).stdout_bytes
+
+
+@pytest.mark.parametrize(
+    ("policy", "action"),
+    [
+        ('vendors_off = ["yesware"]', None),
+        ('foreign_allowed = ["https://t.yesware.com/*"]', None),
+        ('foreign_tracking = { individual = "keep", group = "keep", bulk = "keep" }', None),
+        ('foreign_tracking = { individual = "report" }', "reported"),
+        ('foreign_tracking = { individual = "refuse" }', "refused"),
+    ],
+    ids=["switched off", "allowed", "kept", "reported", "refused"],
+)
+def test_policy_on_trackers(command: Command, tmp_path: Path, policy: str, action: str | None) -> None:
+    """Rules can be switched off, addresses allowed, and each class has its answer."""
+    (tmp_path / "page.eml").write_bytes(PAGE)
+    (tmp_path / "aboveboard.toml").write_text(CONFIG + f"[policy]\n{policy}\n")
+    answer = json.loads(command("explain", "page.eml", *MESSAGE[1:], "--json").stdout)
+
+    assert [FOUND | {"action": action}] * (action is not None) == answer["foreign"]
+    assert (action == "refused") == answer["refused"]
+    assert PAGE == command("rewrite", "page.eml", *MESSAGE[1:]).stdout_bytes
+
+
+def test_own_vendor_rules(command: Command, tmp_path: Path) -> None:
+    """An organisation adds rules of its own, in the shape of the shipped ones."""
+    own = """[[policy.vendor]]
+id = "acme"
+name = "Acme"
+kind = "tool"
+source = ["made up"]
+[[policy.vendor.mark]]
+on = ["image"]
+host = ["px.acme.test"]
+certainty = "certain"
+hit = ["https://px.acme.test/o.gif"]
+miss = ["https://acme.test/"]
+"""
+    (tmp_path / "page.eml").write_bytes(PAGE.replace(TRACKER, b'<img src="https://px.acme.test/o.gif">'))
+    (tmp_path / "aboveboard.toml").write_text(CONFIG + own)
+
+    answer = json.loads(command("explain", "page.eml", *MESSAGE[1:], "--json").stdout)
+
+    assert [("acme", "removed")] == [(one["vendor"], one["action"]) for one in answer["foreign"]]
+
+
 def test_rewrite_untracked_is_identical(command: Command, tmp_path: Path) -> None:
     """rewrite prints the very bytes of a message nobody agreed to, with its own line ends; no ledger, no key."""
     plain = EML.replace(b"[track open] ", b"")

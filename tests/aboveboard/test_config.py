@@ -110,6 +110,22 @@ def test_paths_are_relative_to_the_file() -> None:
     assert Path("/run/secrets/key") == absolute.ledger.key_file
 
 
+VENDOR = {
+    "id": "acme",
+    "name": "Acme",
+    "kind": "tool",
+    "source": ["made up"],
+    "mark": [
+        {
+            "on": ["image"],
+            "host": ["px.acme.test"],
+            "certainty": "certain",
+            "hit": ["https://px.acme.test/o.gif"],
+            "miss": ["https://acme.test/"],
+        }
+    ],
+}
+
 WRONG = [
     ("organisation.name", None, "organisation.name: is missing."),
     ("organisation.nmae", "x", 'organisation.nmae: is not a known key (did you mean "name"?).'),
@@ -142,6 +158,16 @@ WRONG = [
     ("policy.rule.0.then", {"open": "with-consent"}, "policy.rule[0].then.open: must be 'never'"),
     ("policy.rule.0.when", {"recipent": ["*"]}, "policy.rule[0].when.recipent: is not a known key (did you mean"),
     ("policy.rule.0.name", None, "policy.rule[0].name: is missing."),
+    (
+        "policy.vendors_off",
+        ["mailtrak"],
+        'policy.vendors_off[0]: no shipped vendor rule has the id "mailtrak" (did you mean "mailtrack"?).',
+    ),
+    ("policy.vendor", [VENDOR | {"id": "mailtrack"}], 'policy.vendor[0].id: "mailtrack" is the id of another rule'),
+    ("policy.vendor", [VENDOR, VENDOR], 'policy.vendor[1].id: "acme" is the id of another rule'),
+    ("policy.vendor", [VENDOR | {"kind": "spy"}], "policy.vendor[0].kind: must be 'tool', 'platform' or 'gateway'"),
+    ("policy.vendor", [VENDOR | {"mark": []}], "policy.vendor[0]: must have a mark or an element."),
+    ("retention.foreign_days", 400, "retention.foreign_days: input should be less than or equal to 395"),
     ("retention.hits_days", 400, "retention.hits_days: input should be less than or equal to 395"),
     ("relais", {}, 'relais: is not a known key (did you mean "relay"?).'),
 ]  # fmt: skip
@@ -186,6 +212,6 @@ def test_a_file_that_is_none(tmp_path: Path, content: bytes | None, sentence: st
 
 def test_settings_without_effect_are_said() -> None:
     """A setting that this version does not act on is named, and no other is."""
-    assert ["policy.foreign_tracking", "policy.merge_window", "system_mail"] == sorted(
+    assert ["policy.merge_window", "system_mail"] == sorted(
         one.partition(":")[0] for one in without_effect(parse(BASE, Path("/etc")))
     )

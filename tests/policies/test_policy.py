@@ -34,6 +34,22 @@ when = { recipient = ["*@press.example", "*@*.news.example"] }
 then = { open = "never", click = "never" }
 """
 
+VENDOR = {
+    "id": "acme",
+    "name": "Acme",
+    "kind": "tool",
+    "source": ["made up"],
+    "mark": [
+        {
+            "on": ["image"],
+            "host": ["px.acme.test"],
+            "certainty": "certain",
+            "hit": ["https://px.acme.test/o.gif"],
+            "miss": ["https://acme.test/"],
+        }
+    ],
+}
+
 CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("open", {"open": "never"}),
     ("click", {"click": "never"}),
@@ -51,6 +67,10 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("foreign_tracking", {"foreign_tracking": {"individual": "keep"}}),
     ("foreign_tracking", {"foreign_tracking": {"group": "report"}}),
     ("foreign_tracking", {"foreign_tracking": {"bulk": "refuse"}}),
+    ("foreign_allowed", {"foreign_allowed": ["https://img.example.org/*"]}),
+    ("vendors_off", {"vendors_off": ["mailtrack"]}),
+    ("vendor", {"vendor": [VENDOR]}),
+    ("vendor", {"vendor": [VENDOR | {"name": "Other"}]}),
     ("merge_window", {"merge_window": "off"}),
     ("merge_window", {"merge_window": {"messages": 6}}),
     ("merge_window", {"merge_window": {"minutes": 11}}),
@@ -76,9 +96,8 @@ def test_defaults_are_those_of_the_design() -> None:
     printed = PolicyModel.model_validate(tomllib.loads(DESIGN))
 
     assert printed == PolicyModel()
-    assert set() == {"role_addresses", "list_addresses", "footer", "rule"} ^ (
-        set(PolicyModel.model_fields) - set(tomllib.loads(DESIGN))
-    )
+    more = {"role_addresses", "list_addresses", "footer", "foreign_allowed", "vendors_off", "vendor", "rule"}
+    assert set() == more ^ (set(PolicyModel.model_fields) - set(tomllib.loads(DESIGN)))
 
 
 def test_the_printed_rule_is_read() -> None:
