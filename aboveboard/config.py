@@ -15,7 +15,7 @@ from policies.footer import Language
 from policies.policy import PolicyModel
 from policies.section import Section
 from proxy.upstream import DEFAULT_PORTS
-from proxy.vendors import shipped_vendors
+from proxy.vendorcheck import problems as vendor_problems
 
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
 _DOMAIN = re.compile(
@@ -355,23 +355,8 @@ def _cross_checks(config: Config) -> list[str]:
     for at, upstream in enumerate(config.relay.upstream):
         problems += _upstream_checks(f"relay.upstream[{at}]", upstream)
         problems += _loop_checks(f"relay.upstream[{at}]", upstream, config.relay.listener)
-    return [*problems, *_vendor_checks(config.policy)]
-
-
-def _vendor_checks(policy: PolicyModel) -> list[str]:
-    """Find rules that are switched off without being there, and own ones whose id is taken."""
-    shipped = {vendor.id for vendor in shipped_vendors()}
-    problems = []
-    for at, name in enumerate(policy.vendors_off):
-        if name not in shipped:
-            near = difflib.get_close_matches(name, sorted(shipped), n=1)
-            hint = f' (did you mean "{near[0]}"?)' if near else ""
-            problems.append(f'policy.vendors_off[{at}]: no shipped vendor rule has the id "{name}"{hint}.')
-    taken = set(shipped)
-    for at, vendor in enumerate(policy.vendor):
-        if vendor.id in taken:
-            problems.append(f'policy.vendor[{at}].id: "{vendor.id}" is the id of another rule already.')
-        taken.add(vendor.id)
+    if config.policy.vendor or config.policy.vendors_off:
+        problems += (f"policy.{one}" for one in vendor_problems(config.policy.vendor, config.policy.vendors_off))
     return problems
 
 

@@ -26,7 +26,8 @@ _HIDING_HINTS = (b"display", b"visibility", b"mso-hide", b"opacity", b"font-size
 
 _RUN = re.compile(r"[A-Za-z0-9_\-]{16,}")
 _LONG_NUMBER = re.compile(r"(?<!\d)\d{10,}(?!\d)")
-_ADDRESS = re.compile(r"[\w.+-]@[\w-]+\.[\w.-]*[a-z]", re.IGNORECASE)
+# "logo@2x.png" is a picture for fine screens.
+_ADDRESS = re.compile(r"[\w.+-]@(?![1-9]x\b)[\w-]+\.[\w.-]*[a-z]", re.IGNORECASE)
 _RECIPIENT_KEYS = frozenset({
     "u", "uid", "user", "userid", "user_id", "r", "rid", "rcpt", "recipient", "recipientid", "recipient_id", "e",
     "email", "mail", "sub", "subscriber", "subscriberid", "subscriber_id", "contact", "contactid", "contact_id",
@@ -83,9 +84,11 @@ def hidden_spans(data: bytes) -> list[tuple[int, int]]:
 
 
 def has_token(url: str) -> bool:
-    """Tell whether path or query of an address hold something long that no person has written."""
-    rest = _path_and_query(url)
-    return _LONG_NUMBER.search(rest) is not None or any(_is_random(run) for run in _RUN.findall(unquote(rest)))
+    """Tell whether path or query of an address hold an e-mail address or something long that no person has written."""
+    rest = unquote(_path_and_query(url))
+    if _LONG_NUMBER.search(rest) is not None or _ADDRESS.search(rest) is not None:
+        return True
+    return any(_is_random(run) for run in _RUN.findall(rest))
 
 
 def _is_random(run: str) -> bool:
@@ -95,9 +98,10 @@ def _is_random(run: str) -> bool:
 
 
 def names_recipient(url: str) -> bool:
-    """Tell whether the query of an address tells recipients apart: by an address, a usual key, or a long token."""
-    query = _path_and_query(url).partition("?")[2]
-    if _ADDRESS.search(unquote(query)) is not None:
+    """Tell whether an address tells recipients apart: by an e-mail address, or a usual key or a token in its query."""
+    rest = _path_and_query(url)
+    query = rest.partition("?")[2]
+    if _ADDRESS.search(unquote(rest)) is not None:
         return True
     pairs = [pair.partition("=") for pair in query.split("&")]
     return any(

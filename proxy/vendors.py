@@ -232,7 +232,7 @@ class VendorRules:
         if start is None or len(start[1]) > _MAX_HOST:
             return None
         host = start[1] if "%" not in start[1] else _bytes_text(unquoted(_bytes(start[1])))
-        marks = self._index[surface].marks(canonical_domain(host), start[2])
+        marks = self._index[surface].marks(_canonical(host), start[2])
         if not marks:
             return None
         place = _place(url, start.end(1))
@@ -294,6 +294,12 @@ def _place(url: str, end: int) -> _Place:
     if match is None:
         return _Place("/", "", "")
     return _Place((match["path"] or "/").replace("\\", "/"), match["query"] or "", match["fragment"] or "")
+
+
+def _canonical(host: str) -> str:
+    name = canonical_domain(host)
+    # App Engine writes the dots in front of an application's name so, to stay within its wildcard certificate.
+    return name.replace("-dot-", ".") if name.endswith(".appspot.com") else name
 
 
 def _pairs(query: str) -> Iterator[tuple[str, bytes]]:

@@ -110,7 +110,7 @@ def test_paths_are_relative_to_the_file() -> None:
     assert Path("/run/secrets/key") == absolute.ledger.key_file
 
 
-VENDOR = {
+VENDOR: dict[str, Any] = {
     "id": "acme",
     "name": "Acme",
     "kind": "tool",
@@ -158,13 +158,14 @@ WRONG = [
     ("policy.rule.0.then", {"open": "with-consent"}, "policy.rule[0].then.open: must be 'never'"),
     ("policy.rule.0.when", {"recipent": ["*"]}, "policy.rule[0].when.recipent: is not a known key (did you mean"),
     ("policy.rule.0.name", None, "policy.rule[0].name: is missing."),
+    ("policy.vendors_off", ["mailtrak"], "policy.vendors_off[0]: must be the id of a vendor that comes"),
+    ("policy.vendor", [VENDOR | {"id": "mailtrack"}], "policy.vendor[0].id: must not be that of a vendor that comes"),
+    ("policy.vendor", [VENDOR, VENDOR], "policy.vendor[1].id: must be the id of one vendor only"),
     (
-        "policy.vendors_off",
-        ["mailtrak"],
-        'policy.vendors_off[0]: no shipped vendor rule has the id "mailtrak" (did you mean "mailtrack"?).',
+        "policy.vendor",
+        [VENDOR | {"mark": [VENDOR["mark"][0] | {"hit": ["https://x.test/"]}]}],
+        "policy.vendor[0].mark[0].hit[0]: must be matched by its mark",
     ),
-    ("policy.vendor", [VENDOR | {"id": "mailtrack"}], 'policy.vendor[0].id: "mailtrack" is the id of another rule'),
-    ("policy.vendor", [VENDOR, VENDOR], 'policy.vendor[1].id: "acme" is the id of another rule'),
     ("policy.vendor", [VENDOR | {"kind": "spy"}], "policy.vendor[0].kind: must be 'tool', 'platform' or 'gateway'"),
     ("policy.vendor", [VENDOR | {"mark": []}], "policy.vendor[0]: must have a mark or an element."),
     ("retention.foreign_days", 400, "retention.foreign_days: input should be less than or equal to 395"),

@@ -112,7 +112,9 @@ def test_hides(style: str, expected: bool) -> None:
         ("https://a.example/header-background-image-large-2.png", False, False),
         ("https://0a1b2c3d4e5f60718293a4b5c6d7e8f9.a.example/x.png", False, False),
         (f"https://a.example/x#{TOKEN}", False, False),
-        ("https://a.example/x?to=ada@client.example", False, True),
+        ("https://a.example/x?to=ada@client.example", True, True),
+        ("https://a.example/p/ada%40client.example.gif", True, True),
+        ("https://a.example/logo@2x.png", False, False),
         ("https://[", False, False),
     ],
 )  # fmt: skip

@@ -181,6 +181,14 @@ def test_look_alikes(url: str) -> None:
     assert (None, None, None) == (RULES.resource(url, "image"), RULES.link(url), RULES.target(url))
 
 
+def test_app_engine_hosts() -> None:
+    """App Engine's way of writing a dot counts as one, there and nowhere else."""
+    links = [f"https://{host}/Redirect?ukey=a&link={ENCODED}" for host in (
+        "a-dot-yamm-track.appspot.com", "a-dotyamm-track.appspot.com", "a-dot-yamm-track.appspot.com.example",
+    )]  # fmt: skip
+    assert [TARGET, None, None] == [RULES.target(link) for link in links]
+
+
 def test_numbers_in_hosts() -> None:
     """A # in a rule's host stands for any number, and for nothing else."""
     hosts = ["t.sidekickopen07.com", "t.sidekickopen123.com", "t.sidekickopen.com", "t.sidekickopenx.com"]
