@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aboveboard.config import Config, ConfigError, loads, read_text
-from policies import Policy, compile_policy
+from policies.policy import canonical_text, version_of
 
 RELOADED = ("policy", "organisation", "retention")
 """The sections that are taken up while running; every other one needs a restart."""
@@ -157,9 +157,14 @@ class InForce:
         )
 
     @property
-    def policy(self) -> Policy:
-        """The policy in force, compiled."""
-        return compile_policy(self.config.policy, self.config.organisation.domains)
+    def policy_text(self) -> str:
+        """All that can change a decision, in one spelling."""
+        return canonical_text(self.config.policy, self.config.organisation.domains)
+
+    @property
+    def policy_version(self) -> str:
+        """The name of the policy in force."""
+        return version_of(self.policy_text)
 
     def write(self, place: Path) -> None:
         """Write it for the workers, whole or not at all, and for no other account's eyes."""

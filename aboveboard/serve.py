@@ -28,6 +28,7 @@ from aboveboard.config import ConfigError, split_address
 from aboveboard.reload import InForce, WatchedFile
 from aboveboard.worker import DRAIN_SECONDS
 from ledger.errors import LedgerMissing
+from ledger.keys import Keyring
 
 BACKLOG = 511
 START_SECONDS = 60.0
@@ -226,7 +227,10 @@ class Parent:
                 # It changed while it was read: the next round reads it again.
                 self._asked = True
                 return
-            self._put_in_force(self._in_force.renewed(taken))
+            fresh = self._in_force.renewed(taken)
+            # A rehearsal: what does not come together here must not reach a worker.
+            compose.conduct(fresh.config, Keyring.throwaway())
+            self._put_in_force(fresh)
         except ConfigError as error:
             # Only the keys: a sentence may quote an address.
             self._keep([problem.partition(":")[0] for problem in error.problems])
@@ -239,7 +243,7 @@ class Parent:
         before, self._in_force = self._in_force, fresh
         self._show(fresh)
         changed = fresh.config != before.config
-        log.info("serve.reloaded", policy_version=fresh.policy.version, changed=changed)
+        log.info("serve.reloaded", policy_version=fresh.policy_version, changed=changed)
         if fresh.waiting:
             log.warning("serve.needs_restart", keys=fresh.waiting)
 
@@ -248,7 +252,7 @@ class Parent:
         FAILURES.inc()
         self._in_force = replace(self._in_force, stale=True)
         self._show(self._in_force)
-        log.error("serve.not_reloaded", keys=keys, policy_version=self._in_force.policy.version)
+        log.error("serve.not_reloaded", keys=keys, policy_version=self._in_force.policy_version)
         try:
             self._in_force.write(self._place)
         except OSError:
@@ -257,7 +261,7 @@ class Parent:
     @staticmethod
     def _show(in_force: InForce) -> None:
         VERSION.clear()
-        VERSION.labels(in_force.policy.version).set(1)
+        VERSION.labels(in_force.policy_version).set(1)
         SINCE.set(in_force.since.timestamp())
         STALE.set(in_force.stale)
 

@@ -22,7 +22,6 @@ from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
 from ledger.ledger import PATIENCE, Ledger
 from ledger.versions import PolicyVersion
-from policies.policy import canonical_text
 from proxy.relay import Relay
 from proxy.server import Server
 from web.app import build
@@ -38,7 +37,7 @@ AGAIN_SECONDS = 5.0
 """Before what did not work is tried again."""
 
 Ready = Callable[[], None]
-Adopt = Callable[[InForce], None]
+Adopt = Callable[[InForce], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,8 @@ class _Follower:
             if found is None or found == seen:
                 continue
             try:
-                fresh = in_force.read_again(self._place)
+                # In a thread, as is all that takes its time here: mail and hits go on meanwhile.
+                fresh = await asyncio.to_thread(in_force.read_again, self._place)
                 if fresh != in_force:
                     await self._take_up(in_force, fresh)
             except Exception:
@@ -119,8 +119,8 @@ class _Follower:
         if fresh.since != before.since:
             await self._keep(fresh)
         self._ledger.adopt(compose.teller(fresh.config), compose.periods(fresh.config))
-        self._adopt(fresh)
-        log.info("worker.reloaded", policy_version=fresh.policy.version)
+        await self._adopt(fresh)
+        log.info("worker.reloaded", policy_version=fresh.policy_version)
 
     async def _keep(self, in_force: InForce) -> None:
         """Have the ledger keep the policy before it rules, or later where the ledger does not answer in time."""
@@ -130,11 +130,10 @@ class _Follower:
         await asyncio.wait({recording}, timeout=PATIENCE)
 
     async def _record(self, in_force: InForce) -> None:
-        config, version = in_force.config, in_force.policy.version
-        content = canonical_text(config.policy, config.organisation.domains)
+        one = PolicyVersion(in_force.policy_version, in_force.policy_text, in_force.author, in_force.since)
         while True:
             try:
-                await self._ledger.record_policy(PolicyVersion(version, content, in_force.author, in_force.since))
+                await self._ledger.record_policy(one)
             except LedgerUnavailable:
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
@@ -147,8 +146,8 @@ async def _relay(task: Task, ready: Ready, stop: asyncio.Event) -> None:
     async with _opened(config) as ledger:
         relay = Relay(compose.conduct(config, ledger.keyring), ledger)
 
-        def adopt(fresh: InForce) -> None:
-            relay.conduct = compose.conduct(fresh.config, ledger.keyring)
+        async def adopt(fresh: InForce) -> None:
+            relay.conduct = await asyncio.to_thread(compose.conduct, fresh.config, ledger.keyring)
 
         server = Server(
             relay,
@@ -178,8 +177,8 @@ async def _web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
     async with _opened(in_force.config) as ledger:
         app = build(compose.site(in_force.config, ledger, stale=in_force.stale))
 
-        def adopt(fresh: InForce) -> None:
-            app.state.site = compose.site(fresh.config, ledger, stale=fresh.stale)
+        async def adopt(fresh: InForce) -> None:
+            app.state.site = await asyncio.to_thread(compose.site, fresh.config, ledger, stale=fresh.stale)
 
         settings = uvicorn.Config(
             app,

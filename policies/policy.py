@@ -129,12 +129,17 @@ def canonical_text(model: PolicyModel, domains: list[str]) -> str:
     return json.dumps([model.model_dump(mode="json", by_alias=True), ours], sort_keys=True)
 
 
+def version_of(text: str) -> str:
+    """Return the name of exactly the policy whose canonical text this is."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def compile_policy(model: PolicyModel, domains: list[str]) -> Policy:
     """Return the policy that the ``[policy]`` section and the organisation's domains amount to."""
     return Policy(
         model=model,
         domains=frozenset(canonical_domain(domain) for domain in domains),
-        version=hashlib.sha256(canonical_text(model, domains).encode()).hexdigest()[:12],
+        version=version_of(canonical_text(model, domains)),
         rules=tuple(_compile_rule(rule) for rule in model.rule),
         roles=address_pattern([*(f"{name}@*" for name in ROLE_NAMES), *model.role_addresses]),
         lists=address_pattern([*LIST_PATTERNS, *model.list_addresses]),

@@ -195,8 +195,8 @@ def test_workers_read_what_the_parent_wrote(path: Path, tmp_path: Path) -> None:
     after.write(place)
     path.write_text("broken")
     read = InForce.read(place)
-    assert (after.config, after.policy.version, after.author, after.since, after.stale) == (
-        read.config, read.policy.version, read.author, read.since, read.stale,
+    assert (after.config, after.policy_version, after.author, after.since, after.stale) == (
+        read.config, read.policy_version, read.author, read.since, read.stale,
     )  # fmt: skip
     assert 0o600 == place.stat().st_mode & 0o777
 
