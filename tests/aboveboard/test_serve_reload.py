@@ -182,6 +182,22 @@ def test_a_broken_file_leaves_the_old_policy_in_force(changing: Changing) -> Non
     assert 0 == changing.metric("aboveboard_policy_stale")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"[policy", b'[organisation]\nname = "\xff"\n', b"x = " + b"[" * 100_000, b"", None],
+    ids=["not TOML", "not UTF-8", "nested too deep", "empty", "missing"],
+)
+def test_whatever_the_file_holds_the_service_goes_on(changing: Changing, content: bytes | None) -> None:
+    """No file, or any bytes at all in it, end or change nothing but what health says."""
+    if content is None:
+        changing.path.unlink()
+    else:
+        changing.path.write_bytes(content)
+    until(lambda: changing.health() == [(LOOSE_VERSION, True)] * 2, "health says so")
+    assert [("tracked", LOOSE_VERSION)] * 2 == changing.decided()
+    assert changing.service.process.poll() is None
+
+
 def test_what_needs_a_restart_is_said(changing: Changing) -> None:
     """A change of what cannot change while running is named in the log; the policy beside it rules."""
     text = changing.text.replace("[relay]\n", "[relay]\nreceived = false\n")
