@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from policies.address import canonical_domain
 from policies.facts import Facts, Part
 from policies.words import Protection, Reason, Scope
 from proxy.charset import contains_ascii
@@ -16,6 +15,7 @@ from proxy.links import MAX_LINKS, LinkRules, addresses_in_text, target, unsubsc
 from proxy.own import OpensTokens, OwnMarks
 from proxy.own import find_in_html as own_in_html
 from proxy.own import find_in_text as own_in_text
+from proxy.protection import own_signatures, protected_structure
 from proxy.structure import Entity, read_structure
 from proxy.text_trackers import find_in_text
 from proxy.trackers import Finding, Watch
@@ -28,15 +28,6 @@ _MAX_TEXT_BYTES = 4_194_304
 """How much of a text part is looked at for inline PGP and for being blank."""
 
 _PGP = re.compile(rb"-----BEGIN(?:\s|&nbsp;|&#160;|\xa0|\xc2\xa0)++PGP ")
-_SIGNED_TYPES = frozenset({"multipart/signed", "application/pgp-signature", "application/pkcs7-signature",
-                           "application/x-pkcs7-signature"})  # fmt: skip
-_ENCRYPTED_TYPES = frozenset({"multipart/encrypted", "application/pgp-encrypted",
-                              "application/x-microsoft-rpmsg-message"})  # fmt: skip
-_PKCS7_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
-_CALENDAR_TYPES = frozenset({"text/calendar", "application/ics"})
-_REPORT_TYPES = frozenset({"multipart/report", "message/disposition-notification", "message/delivery-status",
-                           "message/global-delivery-status", "message/global-disposition-notification"})  # fmt: skip
-_TNEF_TYPES = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +96,8 @@ class Message:
     """The text parts that there may be something to edit in: old marks, trackers, in text-only mail links to wrap."""
     signatures: tuple[Field, ...] = ()
     """DKIM signatures of our own domains, which a rewritten message goes without."""
+    delimiters: frozenset[bytes] = frozenset()
+    """What the lines between the parts begin with (RFC 2046 §5.1.1): no edit may make one more of them."""
     untouchable: tuple[Trackers, ...] = ()
     """What tracks in the parts of a protected message, which stay as they are."""
 
@@ -127,12 +120,12 @@ def read_message(raw: bytes, reading: Reading) -> Message:
         entities = read_structure(raw)
     except (Unparsable, TooLarge) as problem:
         fields = _fields_only(raw)
-        signatures, protection = _signatures(raw, fields, reading.removable_signatures)
+        signatures, protection = own_signatures(raw, fields, reading.removable_signatures)
         facts = _header_facts(raw, fields, protection=protection, problem=_reason(problem))
         return Message(raw, facts, fields, signatures=signatures)
     fields = entities[0].fields
-    signatures, protection = _signatures(raw, fields, reading.removable_signatures)
-    protection = _protected_structure(entities) or protection
+    signatures, protection = own_signatures(raw, fields, reading.removable_signatures)
+    protection = protected_structure(entities) or protection
     if protection is not None:
         facts = _header_facts(raw, fields, entities, protection)
         return Message(raw, facts, fields, untouchable=tuple(_seen(raw, entities, reading)))
@@ -168,7 +161,12 @@ def _with_bodies(raw: bytes, entities: Sequence[Entity], signatures: tuple[Field
         links=min(sum(len(body.links) for body in everything), sum(len(body.unwrapped_links) for body in everything)),
         trackers=sum(one.certain and one.scope is Scope.TOOL for body in everything for one in body.foreign),
     )
-    return Message(raw, facts, fields, bodies, editable, signatures)
+    return Message(raw, facts, fields, bodies, editable, signatures, _delimiters(entities))
+
+
+def _delimiters(entities: Iterable[Entity]) -> frozenset[bytes]:
+    types = [one.media_type for one in entities if one.media_type and one.part.content_type.startswith("multipart/")]
+    return frozenset(b"--" + one.parameters["boundary"].encode("ascii") for one in types)
 
 
 def _seen(raw: bytes, entities: Sequence[Entity], reading: Reading) -> Iterator[Trackers]:
@@ -215,12 +213,15 @@ def _text_bodies(
         except Unparsable:
             continue
         data = encoded.decoded
-        own = _own(data, reading, is_html=False)
-        foreign = find_in_text(data, part.charset, reading.watch, unsubscribe) if reading.watch is not None else ()
-        links = tuple(_text_links(data, reading.links, {})) if wrapping else ()
+        own, joined = _own(data, reading, is_html=False), _joined(entity)
+        foreign: tuple[Finding, ...] = ()
+        if reading.watch is not None:
+            foreign = find_in_text(data, part.charset, reading.watch, unsubscribe, joined=joined)
+        links = tuple(_text_links(data, own, reading.links, {}, joined=joined)) if wrapping else ()
+        destinations = _destinations(foreign)
         unwrapped = links
-        if wrapping and foreign:
-            unwrapped = tuple(_text_links(data, reading.links, _destinations(foreign)))
+        if wrapping and destinations:
+            unwrapped = tuple(_text_links(data, own, reading.links, destinations, joined=joined))
         if own.edits or foreign or links:
             yield Body(entity, encoded, own, foreign, links[:MAX_LINKS], unwrapped[:MAX_LINKS])
 
@@ -230,11 +231,21 @@ def _destinations(foreign: Iterable[Finding]) -> dict[int, str]:
     return {one.start: one.destination for one in foreign if one.destination is not None}
 
 
-def _text_links(data: bytes, rules: LinkRules, destinations: Mapping[int, str]) -> Iterator[Link]:
-    """Yield the addresses in a text that may be wrapped: none in quoted lines (RFC 3676 §4.5)."""
+def _joined(entity: Entity) -> bool:
+    """Tell whether a space at a line's end goes, and the next line goes on in its place (RFC 3676 §4.1)."""
+    said = entity.media_type.parameters if entity.media_type else {}
+    return said.get("format", "").lower() == "flowed" and said.get("delsp", "").lower() == "yes"
+
+
+def _text_links(
+    data: bytes, own: OwnMarks, rules: LinkRules, destinations: Mapping[int, str], *, joined: bool
+) -> Iterator[Link]:
+    """Yield the addresses in a text that may be wrapped: none in quoted lines (RFC 3676 §4.5), none that goes on."""
     for match in addresses_in_text(data):
         line_start = data.rfind(b"\n", 0, match.start()) + 1
-        if data.startswith(b">", line_start):
+        if joined and data.startswith((b" \r\n", b" \n"), match.end()):
+            continue
+        if data.startswith(b">", line_start) or own.covers(match.start()):
             continue
         url = destinations.get(match.start(), match[0].decode("ascii"))
         # The address is its own text here; that it is one is what plain_text_links agrees to.
@@ -293,46 +304,6 @@ def _names_nobody(found: AddressList) -> bool:
     return found.group_syntax or not found.addresses
 
 
-def _signatures(
-    raw: bytes, fields: Iterable[Field], removable: frozenset[str]
-) -> tuple[tuple[Field, ...], Protection | None]:
-    """Return the DKIM signatures that may be taken off, and a protection where one may not (RFC 6376, RFC 8617)."""
-    ours: list[Field] = []
-    for one in fields:
-        if one.name in ("arc-seal", "arc-message-signature"):
-            return (), Protection.DKIM
-        if one.name == "dkim-signature":
-            domain = re.search(r"(?:^|;)\s*d\s*=\s*([^\s;]+)", one.text(raw))
-            if domain is None or canonical_domain(domain[1]) not in removable:
-                return (), Protection.DKIM
-            ours.append(one)
-    return tuple(ours), None
-
-
-def _protected_structure(entities: Sequence[Entity]) -> Protection | None:
-    """Return what makes the structure one that must not be touched, anywhere in it."""
-    found = [_protected_part(entity) for entity in entities]
-    return next((protection for protection in Protection if protection in found), None)
-
-
-def _protected_part(entity: Entity) -> Protection | None:
-    name = entity.part.content_type
-    if name in _SIGNED_TYPES:
-        return Protection.SIGNED
-    if name in _ENCRYPTED_TYPES:
-        return Protection.ENCRYPTED
-    if name in _PKCS7_TYPES:
-        smime_type = entity.media_type.parameters.get("smime-type", "").lower() if entity.media_type else ""
-        return Protection.SIGNED if smime_type == "signed-data" else Protection.ENCRYPTED
-    if name in _REPORT_TYPES:
-        return Protection.REPORT
-    if name in _CALENDAR_TYPES:
-        return Protection.CALENDAR
-    if name in _TNEF_TYPES:
-        return Protection.TNEF
-    return None
-
-
 def _is_body(part: Part, content_type: str) -> bool:
     return part.in_body and part.content_type == content_type
 
@@ -379,13 +350,18 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
     own = _own(encoded.decoded, reading, is_html=True)
     foreign = find_in_html(encoded.decoded, found, reading.watch, unsubscribe) if reading.watch is not None else ()
     destinations = _destinations(foreign)
-    links = _links(found, reading.links, unsubscribe, room, {})
-    unwrapped = _links(found, reading.links, unsubscribe, room, destinations) if destinations else links
+    links = _links(found, own, reading.links, unsubscribe, room, {})
+    unwrapped = _links(found, own, reading.links, unsubscribe, room, destinations) if destinations else links
     return HtmlBody(entity, encoded, own, foreign, links, unwrapped, found)
 
 
 def _links(
-    found: Scan, rules: LinkRules, unsubscribe: frozenset[str], room: int, destinations: Mapping[int, str]
+    found: Scan,
+    own: OwnMarks,
+    rules: LinkRules,
+    unsubscribe: frozenset[str],
+    room: int,
+    destinations: Mapping[int, str],
 ) -> tuple[Link, ...]:
     """Return the links that may be wrapped: none in quoted history, and no more than there is room for.
 
@@ -397,7 +373,8 @@ def _links(
             break
         href = destinations.get(anchor.start, anchor.href)
         url = target(href, anchor.text, anchor.attributes, rules, unsubscribe, anchor.labels)
-        if url is not None and len(links) < room:
+        # Not one that is an old mark of ours, or stands in one: it leads where it led before, or goes.
+        if url is not None and len(links) < room and not own.covers(anchor.start):
             links.append(Link(anchor.start, anchor.end, url))
     return tuple(links)
 

@@ -16,15 +16,20 @@ _WRAPPED_FROM = 60
 
 
 def find_in_text(
-    data: bytes, charset: str, watch: Watch, unsubscribe: frozenset[str] = frozenset()
+    data: bytes, charset: str, watch: Watch, unsubscribe: frozenset[str] = frozenset(), *, joined: bool = False
 ) -> tuple[Finding, ...]:
-    """Return the foreign trackers of a text part, in order. ``charset`` contains ASCII."""
+    """Return the foreign trackers of a text part, in order.
+
+    ``charset`` contains ASCII. ``joined`` says that a line that ends in a space goes on in the next (RFC 3676 §4.1).
+    """
     quote_at = quote_line(data.lower()) if b"://" in data else None
-    links = _links(data, quote_at, watch, unsubscribe) if b"://" in data else iter(())
+    links = _links(data, quote_at, watch, unsubscribe, joined=joined) if b"://" in data else iter(())
     return tuple(sorted([*links, *_glyphs(data, charset, watch)], key=lambda finding: finding.start))
 
 
-def _links(data: bytes, quote_at: int | None, watch: Watch, unsubscribe: frozenset[str]) -> Iterator[Finding]:
+def _links(
+    data: bytes, quote_at: int | None, watch: Watch, unsubscribe: frozenset[str], *, joined: bool
+) -> Iterator[Finding]:
     for match in addresses_in_text(data):
         url = match[0].decode("ascii")
         if watch.link(url) is None:
@@ -33,7 +38,8 @@ def _links(data: bytes, quote_at: int | None, watch: Watch, unsubscribe: frozens
         behind_quote = quote_at is not None and match.start() >= quote_at
         scope = Scope.QUOTED if data.startswith(b">", line_start) or behind_quote else Scope.TOOL
         link = TrackedLink(url, match.start(), match.end(), scope)
-        whole = _is_whole(data, line_start, match)
+        goes_on = joined and data.startswith((b" \r\n", b" \n"), match.end())
+        whole = not goes_on and _is_whole(data, line_start, match)
         yield from link_findings(watch, link, unsubscribe, _ascii if whole else _unknown)
 
 
@@ -50,7 +56,7 @@ def _is_whole(data: bytes, line_start: int, match: re.Match[bytes]) -> bool:
 
     One between angle brackets (RFC 3986 appendix C) ends with the bracket.
     """
-    if data.startswith(b"<", match.start() - 1):
+    if data[max(0, match.start() - 1) : match.start()] == b"<":
         return data.startswith(b">", match.end())
     end = match.end()
     if data[end : end + 1] not in (b"", b"\r", b"\n") or end - line_start < _WRAPPED_FROM:
