@@ -10,6 +10,7 @@ import click
 
 from aboveboard import logs
 from aboveboard.commands import records
+from aboveboard.commands.audit import audit
 from aboveboard.commands.consent import consent
 from aboveboard.commands.shared import fail, load_config
 from aboveboard.config import ConfigError, json_schema, notes
@@ -38,9 +39,8 @@ def _serve(config_path: Path, parts: list[str], workers: int) -> None:
     from aboveboard.serve import Parent
 
     logs.set_up(serving=True)
-    config = load_config(config_path)
     try:
-        Parent(config, config_path.absolute(), parts, workers).run()
+        Parent(config_path.absolute(), parts, workers).run()
     except ConfigError as error:
         fail(*error.problems)
     except LedgerError as error:
@@ -73,17 +73,17 @@ def web(config_path: Path, workers: int) -> None:
 
 @main.command(hidden=True)
 @click.argument("part", type=click.Choice(["relay", "web"]))
-@config_option
+@click.option("--in-force", "place", type=click.Path(path_type=Path), required=True)
 @click.option("--sockets", required=True)
 @click.option("--ready", type=int, required=True)
 @click.option("--life", type=int, required=True)
-def worker(part: str, config_path: Path, sockets: str, ready: int, life: int) -> None:
+def worker(part: str, place: Path, sockets: str, ready: int, life: int) -> None:
     """Run one worker, on what the parent hands over."""
     from aboveboard.worker import run
 
     logs.set_up(serving=True)
     try:
-        run(part, load_config(config_path), [int(number) for number in sockets.split(",")], ready, life)
+        run(part, place, [int(number) for number in sockets.split(",")], ready, life)
     except ConfigError as error:
         fail(*error.problems)
     except LedgerError as error:
@@ -184,6 +184,7 @@ def rewrite(
 
 for command in (
     consent,
+    audit,
     records.messages,
     records.hits,
     records.sender_link,

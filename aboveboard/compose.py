@@ -14,7 +14,7 @@ from ledger.ledger import Ledger, LedgerSettings
 from ledger.notice import Teller
 from ledger.retention import Periods
 from ledger.tokens import OwnTokens
-from policies import compile_policy
+from policies import Policy, compile_policy
 from policies.address import canonical_domain
 from policies.glob import pattern
 from policies.words import ForeignTracking
@@ -41,6 +41,11 @@ def hostname(config: Config) -> str:
     return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
 
 
+def policy(config: Config) -> Policy:
+    """Return the policy that the configuration amounts to."""
+    return compile_policy(config.policy, config.organisation.domains)
+
+
 def conduct(config: Config, keyring: Keyring) -> Conduct:
     """Return how messages are treated; by the keyring our own old marks are known."""
     ours = frozenset(canonical_domain(domain) for domain in config.organisation.domains)
@@ -48,7 +53,7 @@ def conduct(config: Config, keyring: Keyring) -> Conduct:
     rules = link_rules(config.policy.visible_url_links, config.policy.never_wrap, own_urls)
     tokens = OwnTokens(keyring)
     return Conduct(
-        policy=compile_policy(config.policy, config.organisation.domains),
+        policy=policy(config),
         reading=Reading(
             links=rules,
             max_bytes=config.relay.max_message_bytes,
@@ -180,8 +185,8 @@ def _server_context(at: int, section: ListenerSection) -> ssl.SSLContext | None:
     return context
 
 
-def site(config: Config, opened: Ledger) -> Site:
-    """Return what the web application shows and where it stands."""
+def site(config: Config, opened: Ledger, *, stale: bool = False) -> Site:
+    """Return what the web application shows and where it stands; ``stale`` where the file is not what is in force."""
     return Site(
         ledger=opened,
         organisation=config.organisation.name,
@@ -189,4 +194,6 @@ def site(config: Config, opened: Ledger) -> Site:
         privacy_url=config.organisation.privacy_url,
         public_url=config.web.public_url,
         teller=teller(config),
+        policy=policy(config),
+        stale=stale,
     )

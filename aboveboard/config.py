@@ -232,12 +232,23 @@ class ConfigError(Exception):
 
 def load(path: Path) -> Config:
     """Return the configuration in a file, with relative paths made absolute. Raises ConfigError."""
+    return loads(read_text(path), path)
+
+
+def read_text(path: Path) -> str:
+    """Return what stands in a file. Raises ConfigError."""
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        return path.read_text("utf-8")
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}; --config names another file."]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: is not UTF-8 text."]) from error
+
+
+def loads(text: str, path: Path) -> Config:
+    """Return the configuration in a file's text, with paths relative to the file made absolute. Raises ConfigError."""
+    try:
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{path}: is not valid TOML: {error}."]) from error
     return parse(content, path.absolute().parent)

@@ -6,18 +6,21 @@ from typing import Any
 
 from aboveboard import compose
 from aboveboard.config import Config
-from ledger.consent import Person
 from ledger.database import Place
-from ledger.errors import LedgerError, LedgerUnavailable
+from ledger.errors import LedgerError
 from ledger.keys import Keyring
+from ledger.reader import NOT_KNOWN, Known
 from ledger.tokens import Marks, new_message_id
-from policies.consent import UNAVAILABLE, Assurance, Consent, ConsentEvent, Standing, State
+from policies.consent import Assurance, Consent, ConsentEvent, Standing, State
 from policies.envelope import Envelope
 from policies.lowering import lowerings
 from policies.sentence import sentence
 from policies.words import Purpose
-from proxy.relay import Conduct, ConsentLookup, Examination, examine, rewrite
+from proxy.relay import Conduct, Examination, LookUp, examine, rewrite
 from proxy.rewrite import Outgoing
+
+PATIENCE = 10.0
+"""Seconds to wait for the ledger: whoever asks why can wait longer than a message."""
 
 
 class NoSuchListener(Exception):
@@ -35,11 +38,9 @@ def envelope_of(config: Config, mail_from: str, rcpt: tuple[str, ...], listener:
     return Envelope(mail_from, rcpt, automated=listeners.get(listener, False), listener=listener, client=client)
 
 
-async def _try(
-    conduct: Conduct, raw: bytes, envelope: Envelope, consent_of: ConsentLookup
-) -> tuple[Examination, Outgoing]:
+async def _try(conduct: Conduct, raw: bytes, envelope: Envelope, look_up: LookUp) -> tuple[Examination, Outgoing]:
     """Decide and rewrite as the relay would, with tokens that are thrown away; the key file knows old ones."""
-    examined = await examine(conduct, raw, envelope, consent_of)
+    examined = await examine(conduct, raw, envelope, look_up)
     marks = Marks(Keyring.throwaway(), conduct.public_url, new_message_id(), envelope.rcpt_to[0])
     return rewrite(conduct, examined, marks)
 
@@ -55,10 +56,10 @@ def _keyring(config: Config) -> Keyring:
 async def rewrite_message(config: Config, raw: bytes, envelope: Envelope, assumed: frozenset[Purpose]) -> bytes:
     """Return the outgoing bytes, with the assumed purposes taken as granted. Needs no ledger and no key."""
 
-    async def consent_of(_: str) -> Consent:
-        return assumed_consent(assumed)
+    async def look_up(*_: str) -> Known:
+        return Known(assumed_consent(assumed))
 
-    _, outgoing = await _try(compose.conduct(config, _keyring(config)), raw, envelope, consent_of)
+    _, outgoing = await _try(compose.conduct(config, _keyring(config)), raw, envelope, look_up)
     return outgoing.raw
 
 
@@ -80,7 +81,7 @@ def assumed_consent(purposes: frozenset[Purpose]) -> Consent:
 async def explain_message(config: Config, raw: bytes, envelope: Envelope) -> dict[str, Any]:
     """Return what would be done with a message and why, in the product's words (DESIGN.md §3)."""
     conduct = compose.conduct(config, _keyring(config))
-    examined, outgoing = await _try(conduct, raw, envelope, _consent_in_ledger(config))
+    examined, outgoing = await _try(conduct, raw, envelope, _look_up_in_ledger(config))
     decision = examined.decision
     # What is refused does not go on, so nothing in it is changed.
     changes = outgoing.changes if decision.refusal is None else ()
@@ -123,24 +124,20 @@ def _event(event: ConsentEvent) -> dict[str, Any]:
     }
 
 
-def _consent_in_ledger(config: Config) -> ConsentLookup:
-    async def consent_of(address: str) -> Consent:
+def _look_up_in_ledger(config: Config) -> LookUp:
+    async def look_up(recipient: str, sender: str) -> Known:
         sqlite = Place(config.ledger.url).sqlite
         if sqlite is not None and not sqlite.exists() and not config.ledger.key_file.exists():
             # Nothing has ever been recorded here, so nobody has agreed; looking must not make a ledger.
-            return Consent()
+            return Known(Consent())
         try:
             keyring = Keyring.load(config.ledger.key_file)
         except LedgerError:
-            return UNAVAILABLE
+            return NOT_KNOWN
         async with compose.ledger(config, keyring) as ledger:
-            try:
-                # Whoever asks why can wait longer than a message.
-                return await ledger.standing(Person.of(keyring, address))
-            except LedgerUnavailable:
-                return UNAVAILABLE
+            return await ledger.look_up(recipient, sender, PATIENCE)
 
-    return consent_of
+    return look_up
 
 
 def as_text(answer: dict[str, Any]) -> str:

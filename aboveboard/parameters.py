@@ -1,6 +1,7 @@
 """Parameters of the command: what an address, a purpose or a text is, and the options that many commands have."""
 
 import ipaddress
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,24 @@ class Text(click.ParamType[str]):
         return str(value)
 
 
+class Day(click.ParamType[date]):
+    """A day of the calendar."""
+
+    name = "YYYY-MM-DD"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Return the day."""
+        if isinstance(value, date):
+            return value
+        try:
+            return datetime.strptime(str(value), "%Y-%m-%d").replace(tzinfo=UTC).date()
+        except ValueError:
+            self.fail(f"{value!r} is not a day, like 2026-03-31.", param, ctx)
+
+
 ADDRESS = MailAddress()
 IP_ADDRESS = IpAddress()
+DAY = Day()
 PURPOSE = click.Choice([purpose.value for purpose in Purpose])
 PURPOSES = PurposeList()
 TEXT = Text()

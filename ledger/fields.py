@@ -153,6 +153,16 @@ MARKS: dict[str, Mark] = {
     "access.at": Mark.HARMLESS,
     "access.actor": Mark.HARMLESS,
     "access.action": Mark.HARMLESS,
+    "access.reason": Mark.HARMLESS,
+    "policy_version.version": Mark.HARMLESS,
+    "policy_version.first_at": Mark.HARMLESS,
+    "policy_version.last_began_at": Mark.HARMLESS,
+    "policy_version.author": Mark.HARMLESS,
+    "policy_version.content": Mark.HARMLESS,
+    "sender_setting.sender_hash": Mark.KEYED,
+    "sender_setting.open": Mark.HARMLESS,
+    "sender_setting.click": Mark.HARMLESS,
+    "sender_setting.changed_at": Mark.HARMLESS,
 }
 """By ``table.column``."""
 

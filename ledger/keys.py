@@ -177,6 +177,10 @@ class Keyring:
         """Return the keyed hash of an address for the comparison that refusals use, as hex."""
         return self._hash(b"folded", folded(address))
 
+    def pseudonym(self, sender_hash: str) -> str:
+        """Return the name under which reports speak of a sender: always the same here, and of no use elsewhere."""
+        return f"sender-{self._hash(b'pseudonym', sender_hash)[:8]}"
+
     def _hash(self, kind: bytes, text: str) -> str:
         try:
             content = text.encode("utf-8", "surrogateescape")

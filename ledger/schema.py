@@ -5,7 +5,7 @@ Every column that could lead to a person is keyed (``…_hash``: HMAC) or sealed
 
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 metadata = MetaData()
 
@@ -227,6 +227,26 @@ access = Table(
     Column("at", String(27), nullable=False),
     Column("actor", String(128), nullable=False),
     Column("action", String(64), nullable=False),
+    Column("reason", Text),
+)
+
+policy_version = Table(
+    "policy_version",
+    metadata,
+    Column("version", String(16), primary_key=True),
+    Column("first_at", String(27), nullable=False),
+    Column("last_began_at", String(27), nullable=False),
+    Column("author", String(128), nullable=False),
+    Column("content", Text, nullable=False),
+)
+
+sender_setting = Table(
+    "sender_setting",
+    metadata,
+    Column("sender_hash", String(64), primary_key=True),
+    Column("open", Boolean, nullable=False),
+    Column("click", Boolean, nullable=False),
+    Column("changed_at", String(27), nullable=False),
 )
 
 

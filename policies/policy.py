@@ -100,14 +100,23 @@ class Policy:
         return ceiling == "with-consent"
 
 
+def canonical_text(model: PolicyModel, domains: list[str]) -> str:
+    """Return all that can change a decision, as JSON in one spelling: the ``[policy]`` section and the domains."""
+    ours = sorted({canonical_domain(domain) for domain in domains})
+    return json.dumps([model.model_dump(mode="json", by_alias=True), ours], sort_keys=True)
+
+
+def version_of(text: str) -> str:
+    """Return the name of exactly the policy whose canonical text this is."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def compile_policy(model: PolicyModel, domains: list[str]) -> Policy:
     """Return the policy that the ``[policy]`` section and the organisation's domains amount to."""
-    ours = frozenset(canonical_domain(domain) for domain in domains)
-    canon = json.dumps([model.model_dump(mode="json", by_alias=True), sorted(ours)], sort_keys=True)
     return Policy(
         model=model,
-        domains=ours,
-        version=hashlib.sha256(canon.encode()).hexdigest()[:12],
+        domains=frozenset(canonical_domain(domain) for domain in domains),
+        version=version_of(canonical_text(model, domains)),
         rules=Rules(model.rule, model.groups),
         roles=address_pattern([*(f"{name}@*" for name in ROLE_NAMES), *model.role_addresses]),
         lists=address_pattern([*LIST_PATTERNS, *model.list_addresses]),

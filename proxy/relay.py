@@ -14,6 +14,8 @@ from prometheus_client import Counter, Histogram
 
 from ledger.decisions import DecidedMessage
 from ledger.ledger import Ledger
+from ledger.reader import Known
+from ledger.senders import Saved
 from ledger.tokens import Marks, new_message_id
 from policies import (
     UNAVAILABLE,
@@ -58,7 +60,8 @@ SECONDS = Histogram("aboveboard_prepare_seconds", "Time from the final dot to th
 
 log = structlog.get_logger()
 
-ConsentLookup = Callable[[str], Awaitable[Consent]]
+LookUp = Callable[[str, str], Awaitable[Known]]
+"""Asked with a recipient's and the sender's address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +89,31 @@ class Examination:
     now: datetime
 
 
-async def examine(conduct: Conduct, raw: bytes, envelope: Envelope, consent_of: ConsentLookup) -> Examination:
-    """Return what is decided about a message. Consent is looked up only where there is exactly one recipient."""
+async def examine(conduct: Conduct, raw: bytes, envelope: Envelope, look_up: LookUp) -> Examination:
+    """Return what is decided about a message. The ledger is asked only where there is exactly one recipient."""
     message = await in_slices(reading_message(raw, conduct.reading))
     classification = classify(conduct.policy, message.facts, envelope)
-    wish = Wish(message_wish(message.values(CONTROL_HEADER), message.subject, message.values("sensitivity")))
+    asked = message_wish(message.values(CONTROL_HEADER), message.subject, message.values("sensitivity"))
     if tag_stays(raw, message.fields):
         # A tag that would reach the recipient is no clear wish.
-        wish = Wish(NOTHING)
+        asked = NOTHING
     now = datetime.now(UTC)
-    consent = await _consent(envelope, consent_of, now)
+    consent, saved = await _known(envelope, look_up, now)
+    wish = Wish(asked, saved)
     decision = decide(conduct.policy, message.facts, envelope, classification.message_class, wish, consent, now)
     return Examination(message, envelope, classification, wish, consent, decision, now)
 
 
-async def _consent(envelope: Envelope, consent_of: ConsentLookup, now: datetime) -> Consent:
-    """Return where the one recipient stands, in every spelling that the envelope has; nothing for several people."""
+async def _known(envelope: Envelope, look_up: LookUp, now: datetime) -> tuple[Consent, Saved | None]:
+    """Return where the one recipient stands, in every spelling that the envelope has, and what the sender saved.
+
+    Nothing for several people, who are not tracked whatever is known of them.
+    """
     if len(envelope.recipients) != 1:
-        return Consent()
+        return Consent(), None
     spellings = dict.fromkeys(canonical(address) for address in envelope.rcpt_to)
-    return least([await consent_of(address) for address in spellings], now)
+    known = [await look_up(address, envelope.sender) for address in spellings]
+    return least([one.consent for one in known], now), known[-1].saved
 
 
 def again(conduct: Conduct, examined: Examination, problem: Reason) -> Examination:
@@ -191,6 +199,7 @@ class Relay:
 
     def __init__(self, conduct: Conduct, ledger: Ledger) -> None:
         self.conduct = conduct
+        """In force for every message whose final dot comes from now on; may be replaced at any time."""
         self._ledger = ledger
 
     async def deliver(self, raw: bytes, envelope: Envelope, upstream: Connection, protocol: str) -> Reply:
@@ -198,8 +207,10 @@ class Relay:
         if _loops(raw):
             await upstream.reset()
             return reply(554, "5.4.6 The message has been through too many servers; it goes round in a circle")
+        # One conduct from here on: another may come into force at any moment, and no message is decided by a mix.
+        conduct = self.conduct
         with SECONDS.time():
-            prepared = await self._prepare(raw, envelope, upstream, protocol)
+            prepared = await self._prepare(conduct, raw, envelope, upstream, protocol)
         self._count(prepared.found)
         if prepared.decision.refused:
             # Nothing of it may reach the upstream, which must be ready for another one.
@@ -214,66 +225,43 @@ class Relay:
             return await self._concluded(prepared, lost.reply, Outcome.REFUSED)
         return await self._concluded(prepared, answer, Outcome.ACCEPTED if answer.positive else Outcome.REFUSED)
 
-    async def _prepare(self, raw: bytes, envelope: Envelope, upstream: Connection, protocol: str) -> _Prepared:
+    async def _prepare(
+        self, conduct: Conduct, raw: bytes, envelope: Envelope, upstream: Connection, protocol: str
+    ) -> _Prepared:
         message_id = new_message_id()
         examined: Examination | None = None
         try:
-            examined = await examine(self.conduct, raw, envelope, self._ledger.consent_of)
-            marks = Marks(self._ledger.keyring, self.conduct.public_url, message_id, envelope.rcpt_to[0])
+            examined = await examine(conduct, raw, envelope, self._ledger.look_up)
+            marks = Marks(self._ledger.keyring, conduct.public_url, message_id, envelope.rcpt_to[0])
             capabilities = upstream.capabilities
             final, outgoing = await in_slices(
-                rewriting(self.conduct, examined, marks, eight_bit=capabilities.eight_bit, room=capabilities.size)
+                rewriting(conduct, examined, marks, eight_bit=capabilities.eight_bit, room=capabilities.size)
             )
             prepared = _Prepared(
                 message_id,
                 envelope,
                 final.decision,
                 without_tag(final.message.subject),
-                outgoing.behind(self._received(message_id, protocol)),
+                outgoing.behind(_received(conduct, message_id, protocol)),
                 final.now,
                 outgoing.found,
                 vendor_names(final.message) if final.decision.refused else (),
             )
             if final.decision.tracked and not await self._ledger.record_decision(_decided(prepared)):
-                final = again(self.conduct, final, Reason.LEDGER_UNAVAILABLE)
+                final = again(conduct, final, Reason.LEDGER_UNAVAILABLE)
                 outgoing, another = _as_decided(final), new_message_id()
-                content = outgoing.behind(self._received(another, protocol))
+                content = outgoing.behind(_received(conduct, another, protocol))
                 prepared = replace(prepared, decision=final.decision, content=content, id=another, found=outgoing.found)
         except Exception:
             # Whatever it was, the mail must not suffer: the original bytes go, and nothing is claimed of them.
             log.exception("relay.prepare_failed", message=message_id)
-            return self._as_it_came(message_id, raw, envelope, examined, self._received(message_id, protocol))
+            return _as_it_came(conduct, message_id, raw, envelope, examined, _received(conduct, message_id, protocol))
         return prepared
-
-    def _as_it_came(
-        self, message_id: str, raw: bytes, envelope: Envelope, examined: Examination | None, received: bytes
-    ) -> _Prepared:
-        """Return the message as it came, without our control header where that can be taken out safely."""
-        content, message_class = None, MessageClass.GROUP
-        if examined is not None:
-            try:
-                content = untracked(examined.message).behind(received)
-                message_class = examined.classification.message_class
-            except Exception:
-                log.exception("relay.control_header_kept", message=message_id)
-        if content is None:
-            content = Outgoing(raw, tuple(removals_unread(raw))).behind(received)
-        decision = Decision(
-            message_class, Reason.ERROR, dict.fromkeys(Purpose, Reason.ERROR), self.conduct.policy.version
-        )
-        return _Prepared(message_id, envelope, decision, "", content, datetime.now(UTC))
 
     @staticmethod
     def _count(found: Sequence[FoundTracker]) -> None:
         for one in found:
             FOREIGN.labels(one.vendor or "unknown", one.tier, one.action).inc(one.count)
-
-    def _received(self, message_id: str, protocol: str) -> bytes:
-        """Return our trace field (RFC 5321 §4.4), on one line. It never names the client."""
-        if not self.conduct.received:
-            return b""
-        now = format_datetime(datetime.now(UTC))
-        return f"Received: by {self.conduct.hostname} with {protocol} id {message_id}; {now}\r\n".encode("ascii")
 
     async def _concluded(self, prepared: _Prepared, answer: Reply, outcome: Outcome) -> Reply:
         """Record how it ended: with the next commit for a tracked message, before the answer for an untracked one."""
@@ -294,6 +282,36 @@ class Relay:
         elif prepared.decision.reason is not Reason.LEDGER_UNAVAILABLE:
             await self._ledger.record_decision(_decided(prepared, outcome))
         return answer
+
+
+def _as_it_came(
+    conduct: Conduct,
+    message_id: str,
+    raw: bytes,
+    envelope: Envelope,
+    examined: Examination | None,
+    received: bytes,
+) -> _Prepared:
+    """Return the message as it came, without our control header where that can be taken out safely."""
+    content, message_class = None, MessageClass.GROUP
+    if examined is not None:
+        try:
+            content = untracked(examined.message).behind(received)
+            message_class = examined.classification.message_class
+        except Exception:
+            log.exception("relay.control_header_kept", message=message_id)
+    if content is None:
+        content = Outgoing(raw, tuple(removals_unread(raw))).behind(received)
+    decision = Decision(message_class, Reason.ERROR, dict.fromkeys(Purpose, Reason.ERROR), conduct.policy.version)
+    return _Prepared(message_id, envelope, decision, "", content, datetime.now(UTC))
+
+
+def _received(conduct: Conduct, message_id: str, protocol: str) -> bytes:
+    """Return our trace field (RFC 5321 §4.4), on one line. It never names the client."""
+    if not conduct.received:
+        return b""
+    now = format_datetime(datetime.now(UTC))
+    return f"Received: by {conduct.hostname} with {protocol} id {message_id}; {now}\r\n".encode("ascii")
 
 
 def _decided(prepared: _Prepared, outcome: Outcome = Outcome.PENDING) -> DecidedMessage:

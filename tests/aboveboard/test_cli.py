@@ -1,5 +1,6 @@
 """The command, called as a person calls it: what it prints, where, and its exit code."""
 
+import asyncio
 import json
 import socket
 import sqlite3
@@ -10,7 +11,10 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
+from aboveboard import compose
 from aboveboard.cli import main
+from aboveboard.config import load
+from ledger.keys import Keyring
 
 CONFIG = """
 [organisation]
@@ -109,6 +113,21 @@ def test_explain_where_it_would_come_in(command: Command) -> None:
     )
     assert 2 == command("explain", *MESSAGE, "--client", "printer").exit_code
     assert 0 == command("explain", *MESSAGE, "--listener", "127.0.0.1:1587", "--client", "10.0.0.1").exit_code
+
+
+def test_explain_knows_what_the_sender_saved(command: Command, tmp_path: Path) -> None:
+    """explain counts the sender's saved default where the message says nothing, as the relay would."""
+    command(*GRANT, *EVIDENCE)
+    asyncio.run(_save_nothing(tmp_path / "aboveboard.toml", "alice@example.org"))
+    (tmp_path / "silent.eml").write_bytes(EML.replace(b"[track open] ", b""))
+    answers = [json.loads(command("explain", name, *MESSAGE[1:], "--json").stdout) for name in ("m.eml", "silent.eml")]
+    assert ["tracked", "sender_off"] == [answer["reason"] for answer in answers]
+
+
+async def _save_nothing(path: Path, sender: str) -> None:
+    config = load(path)
+    async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
+        await ledger.save_setting(ledger.keyring.folded(sender), frozenset())
 
 
 def test_explain_with_a_ledger_that_is_gone(command: Command, tmp_path: Path) -> None:
