@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger import decisions, merge
 from ledger.schema import hit, message, stamp
 from policies.words import Reason
 
@@ -28,6 +29,7 @@ class Periods:
 
 async def purge(connection: AsyncConnection, periods: Periods, now: datetime) -> dict[str, int]:
     """Remove what is over its time at ``now`` and return how much of each kind there was."""
+    await decisions.void(connection, [(one, Reason.BULK) for one in await merge.left_tracked(connection)])
     tracked = message.c.reason == Reason.TRACKED.value
     old_decisions = select(message.c.id).where(tracked, message.c.decided_at < stamp(now - periods.decisions))
     removals = {
@@ -38,4 +40,6 @@ async def purge(connection: AsyncConnection, periods: Periods, now: datetime) ->
         .values(sealed=None),
         "decisions": delete(message).where(tracked, message.c.decided_at < stamp(now - periods.decisions)),
     }
+    # Not counted: fingerprints come and go by the hour.
+    await connection.execute(merge.expired(now))
     return {name: (await connection.execute(statement)).rowcount for name, statement in removals.items()}

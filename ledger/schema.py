@@ -5,7 +5,7 @@ Every column that could lead to a person is keyed (``…_hash``: HMAC) or sealed
 
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 metadata = MetaData()
 
@@ -112,6 +112,19 @@ hit = Table(
     Column("sealed", LargeBinary),
     Index("hit_by_message", "message_id", "purpose", "link"),
     Index("hit_by_time", "first_at"),
+)
+
+look_alike = Table(
+    "look_alike",
+    metadata,
+    Column("message_id", String(32), primary_key=True),
+    Column("sender_hash", String(64), nullable=False),
+    Column("recipient_hash", String(64), nullable=False),
+    Column("at", String(27), nullable=False),
+    Column("bulk", Boolean, nullable=False),
+    Column("sketch", LargeBinary, nullable=False),
+    Index("look_alike_by_sender", "sender_hash", "at"),
+    Index("look_alike_by_time", "at"),
 )
 
 access = Table(

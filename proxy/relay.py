@@ -3,6 +3,7 @@
 Never lose, never alter: whatever goes wrong on the way, the original bytes go on, untracked, with a reason.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from prometheus_client import Counter, Histogram
 
 from ledger.decisions import DecidedMessage
 from ledger.ledger import Ledger
+from ledger.merge import Arrival
 from ledger.tokens import Marks, new_message_id
 from policies import (
     UNAVAILABLE,
@@ -29,10 +31,12 @@ from policies import (
     decide,
     least,
 )
-from policies.address import canonical
+from policies.address import canonical, domain_of
+from policies.fingerprint import Fingerprint, fingerprint
 from policies.wish import NOTHING
 from policies.words import Purpose
 from proxy.header import TooLarge, Unparsable
+from proxy.letter import letter
 from proxy.message import Message, Reading, read_message
 from proxy.reply import Reply, ReplyError, reply
 from proxy.rewrite import Outgoing, tracked, untracked
@@ -50,6 +54,7 @@ SECONDS = Histogram("aboveboard_prepare_seconds", "Time from the final dot to th
 log = structlog.get_logger()
 
 ConsentLookup = Callable[[str], Awaitable[Consent]]
+RunLookup = Callable[[Fingerprint], Awaitable[int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +82,13 @@ class Examination:
     now: datetime
 
 
-async def examine(conduct: Conduct, raw: bytes, envelope: Envelope, consent_of: ConsentLookup) -> Examination:
-    """Return what is decided about a message. Consent is looked up only where there is exactly one recipient."""
+async def examine(
+    conduct: Conduct, raw: bytes, envelope: Envelope, consent_of: ConsentLookup, run_of: RunLookup | None = None
+) -> Examination:
+    """Return what is decided about a message. Consent is looked up only where there is exactly one recipient.
+
+    Without ``run_of`` the message is looked at by itself, as if nothing like it had been sent.
+    """
     message = read_message(raw, conduct.reading)
     classification = classify(conduct.policy, message.facts, envelope)
     wish = Wish(message_wish(message.values(CONTROL_HEADER), message.subject, message.values("sensitivity")))
@@ -86,9 +96,26 @@ async def examine(conduct: Conduct, raw: bytes, envelope: Envelope, consent_of: 
         # A tag that would reach the recipient is no clear wish.
         wish = Wish(NOTHING)
     now = datetime.now(UTC)
-    consent = await _consent(envelope, consent_of, now)
+    found = _fingerprint(message, envelope, classification) if run_of is not None else None
+    if run_of is None or found is None:
+        consent = await _consent(envelope, consent_of, now)
+    else:
+        consent, run = await asyncio.gather(_consent(envelope, consent_of, now), run_of(found))
+        if run is None:
+            # Whether it is one of many is not known, so nothing is known of it.
+            consent = UNAVAILABLE
+        else:
+            classification = classify(conduct.policy, message.facts, envelope, run)
     decision = decide(conduct.policy, message.facts, envelope, classification.message_class, wish, consent, now)
     return Examination(message, envelope, classification, wish, consent, decision, now)
+
+
+def _fingerprint(message: Message, envelope: Envelope, classification: Classification) -> Fingerprint | None:
+    """Return what look-alikes of the message are known by; None where it is not individual anyway, or says little."""
+    if classification.message_class is not MessageClass.INDIVIDUAL:
+        return None
+    own = letter(message, [*envelope.rcpt_to, envelope.sender])
+    return fingerprint(own) if own is not None else None
 
 
 async def _consent(envelope: Envelope, consent_of: ConsentLookup, now: datetime) -> Consent:
@@ -178,7 +205,8 @@ class Relay:
         message_id = new_message_id()
         examined: Examination | None = None
         try:
-            examined = await examine(self.conduct, raw, envelope, self._ledger.consent_of)
+            run_of = self._run_lookup(message_id, envelope)
+            examined = await examine(self.conduct, raw, envelope, self._ledger.consent_of, run_of)
             marks = Marks(self._ledger.keyring, self.conduct.public_url, message_id, envelope.rcpt_to[0])
             capabilities = upstream.capabilities
             examined, outgoing = rewrite(
@@ -202,6 +230,23 @@ class Relay:
             log.exception("relay.prepare_failed", message=message_id)
             return self._as_it_came(message_id, raw, envelope, examined)
         return prepared
+
+    def _run_lookup(self, message_id: str, envelope: Envelope) -> RunLookup | None:
+        """Return how to put a message into the merge window and hear of its run; None where nothing is to be counted.
+
+        Of mail that only passes through, which is never tracked, no fingerprint is kept.
+        """
+        policy = self.conduct.policy
+        window = policy.model.merge_window
+        if window == "off" or domain_of(envelope.sender) not in policy.domains:
+            return None
+
+        async def run_of(found: Fingerprint) -> int | None:
+            now = datetime.now(UTC)
+            arrival = Arrival(message_id, envelope.sender, envelope.rcpt_to[0], found, now, window)
+            return await self._ledger.run_of(arrival)
+
+        return run_of
 
     def _as_it_came(self, message_id: str, raw: bytes, envelope: Envelope, examined: Examination | None) -> _Prepared:
         """Return the message as it came, without our control header where that can be taken out safely."""
