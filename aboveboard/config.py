@@ -385,7 +385,6 @@ def without_effect(config: Config) -> list[str]:
         "system_mail": config.system_mail is not None,
         "policy.ask": config.policy.ask != "never",
         "policy.foreign_tracking": "foreign_tracking" in config.policy.model_fields_set,
-        "policy.merge_window": "merge_window" in config.policy.model_fields_set,
     }
     return [f"{path}: this version does not act on it yet." for path, present in waiting.items() if present]
 

@@ -19,7 +19,7 @@ SHINGLE = 3
 SKETCH = 64
 MAX_WORDS = 240
 """A letter is known by its beginning; a longer one is no likelier to be somebody else's."""
-MIN_WORDS = 16
+MIN_WORDS = 20
 """A shorter letter says nothing of its own: "Thanks, got it!" five times is no circular."""
 _SPREAD = 0x9E3779B1
 """Knuth's multiplicative hashing: 2³² divided by the golden ratio, odd."""

@@ -12,7 +12,8 @@ _GREETING = re.compile(
     r"|grüss (?:gott|dich|sie)|bonjour|bonsoir|chère?s?|madame|monsieur|mesdames|messieurs|salut"
     r"|estimad[oa]s?|hola|buen(?:os|as) (?:días|tardes|noches)|buen día|querid[oa]s?|apreciad[oa]s?|muy señor(?:es)?"
     r"|gentil(?:e|i|issim[oaie])|egregi[oa]?|spett(?:abile|\.le)|buon ?(?:giorno|asera|dì)|ciao|car[oaie]|salve)\b"
-    r"(?:[^\n,!:;–—]{0,60}[,!:;–—]+|[^\n]{0,60}(?:\n|\Z))"
+    # "Buenos días, Javier:" has the name behind the comma.
+    r"(?:[^\n,!:;–—]{0,60}[,!:;–—]+(?:[^\n,!:;–—]{1,40}[,!:;–—]+[ \t]*(?=\n))?|[^\n]{0,60}(?:\n|\Z))"
 )
 _MAX_GREETINGS = 4
 
