@@ -384,7 +384,6 @@ def without_effect(config: Config) -> list[str]:
         "relay.processed_header": config.relay.processed_header,
         "system_mail": config.system_mail is not None,
         "policy.ask": config.policy.ask != "never",
-        "policy.merge_window": "merge_window" in config.policy.model_fields_set,
     }
     return [f"{path}: this version does not act on it yet." for path, present in waiting.items() if present]
 

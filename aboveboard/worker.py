@@ -30,7 +30,7 @@ DRAIN_SECONDS = 30.0
 
 log = structlog.get_logger()
 
-PURGE_SECONDS = 86_400.0
+PURGE_SECONDS = 3_600.0
 LOOK_SECONDS = 0.5
 """Between two looks at what the parent has put in force."""
 AGAIN_SECONDS = 5.0
@@ -54,16 +54,16 @@ Part = Callable[[Task, Ready, asyncio.Event], Awaitable[None]]
 
 @asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[Ledger]:
-    """Open the ledger, and apply the retention periods now and every day while it is open."""
+    """Open the ledger, and apply the retention periods now and every hour while it is open."""
     async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
-        purging = asyncio.create_task(_purge_daily(ledger))
+        purging = asyncio.create_task(_purge_hourly(ledger))
         try:
             yield ledger
         finally:
             purging.cancel()
 
 
-async def _purge_daily(ledger: Ledger) -> None:
+async def _purge_hourly(ledger: Ledger) -> None:
     while True:
         try:
             removed = await ledger.purge()

@@ -25,6 +25,7 @@ from ledger.decisions import DecidedMessage
 from ledger.errors import LedgerUnavailable
 from ledger.hits import Hit
 from ledger.keys import Keyring
+from ledger.merge import Arrival, Sighting, Window
 from ledger.notice import Notice, Teller
 from ledger.reader import NOT_KNOWN, Known, Reader
 from ledger.retention import Periods, purge
@@ -65,6 +66,7 @@ class Ledger:
         self._database = Database(settings.url)
         self._writer = Writer(self._database)
         self._reader = Reader(self._database)
+        self._window = Window(keyring)
         self._head = HeadFile(settings.head_file)
         self._head_lock = asyncio.Lock()
         self._head_reached = (0, "")
@@ -122,6 +124,29 @@ class Ledger:
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("consent", error)
             return NOT_KNOWN
+
+    async def run_of(self, arrival: Arrival) -> int | None:
+        """Put a message into the merge window and return how many people were written to alike, this one included.
+
+        None where the ledger does not say so in time. Never raises. Where it makes a run bulk, the decisions on the
+        earlier messages of the run are taken back with the next commit.
+        """
+        sighting = Sighting(arrival)
+
+        def take_back(done: asyncio.Future[None]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                for earlier in sighting.earlier:
+                    self.void_decision(earlier, Reason.BULK)
+
+        # Sorts before "decision": whoever holds the lock on a sender's window never waits for a row that counts.
+        waiting = self._writer.pile("arrival", self._window.arrive, sighting)
+        waiting.add_done_callback(take_back)
+        try:
+            await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
+        except (LedgerUnavailable, TimeoutError) as error:
+            self._complain("window", error)
+            return None
+        return sighting.run
 
     async def record_decision(self, decided: DecidedMessage) -> bool:
         """Record a message's decision and return whether it is on disk, within the ledger's patience. Never raises.

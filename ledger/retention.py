@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger import decisions, merge
 from ledger.schema import foreign_tracker, hit, message, stamp
 from policies.words import Reason
 
@@ -32,6 +33,7 @@ class Periods:
 
 async def purge(connection: AsyncConnection, periods: Periods, now: datetime) -> dict[str, int]:
     """Remove what is over its time at ``now`` and return how much of each kind there was."""
+    await decisions.void(connection, [(one, Reason.BULK) for one in await merge.left_tracked(connection)])
     tracked = message.c.reason == Reason.TRACKED.value
     old_decisions = select(message.c.id).where(tracked, message.c.decided_at < stamp(now - periods.decisions))
     removals = {
@@ -43,4 +45,6 @@ async def purge(connection: AsyncConnection, periods: Periods, now: datetime) ->
         "trackers": delete(foreign_tracker).where(foreign_tracker.c.at < stamp(now - periods.foreign)),
         "decisions": delete(message).where(tracked, message.c.decided_at < stamp(now - periods.decisions)),
     }
+    # Not counted: fingerprints come and go by the hour.
+    await connection.execute(merge.expired(now))
     return {name: (await connection.execute(statement)).rowcount for name, statement in removals.items()}

@@ -220,6 +220,19 @@ foreign_tracker = Table(
     Index("foreign_tracker_by_sender", "sender_hash", "at"),
 )
 
+look_alike = Table(
+    "look_alike",
+    metadata,
+    Column("message_id", String(32), primary_key=True),
+    Column("sender_hash", String(64), nullable=False),
+    Column("recipient_hash", String(64), nullable=False),
+    Column("at", String(27), nullable=False),
+    Column("bulk", Boolean, nullable=False),
+    Column("sketch", LargeBinary, nullable=False),
+    Index("look_alike_by_sender", "sender_hash", "at"),
+    Index("look_alike_by_time", "at"),
+)
+
 access = Table(
     "access",
     metadata,

@@ -30,6 +30,15 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Letter:
+    """What the writer of a message says, as words to compare: case-folded, names, numbers and addresses made alike."""
+
+    subject: tuple[str, ...]
+    words: tuple[str, ...]
+    """Between greeting and closing, without signature, disclaimer and quoted history."""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What the decision and the classification look at."""
 

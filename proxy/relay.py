@@ -3,6 +3,7 @@
 Never lose, never alter: whatever goes wrong on the way, the original bytes go on, untracked, with a reason.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from prometheus_client import Counter, Histogram
 
 from ledger.decisions import DecidedMessage
 from ledger.ledger import Ledger
+from ledger.merge import Arrival
 from ledger.reader import Known
 from ledger.senders import Saved
 from ledger.tokens import Marks, new_message_id
@@ -32,12 +34,14 @@ from policies import (
     decide,
     least,
 )
-from policies.address import canonical
+from policies.address import canonical, domain_of
+from policies.fingerprint import Fingerprint, fingerprint
 from policies.tracker import OWN_VENDOR, FoundTracker
 from policies.wish import NOTHING
 from policies.words import ForeignTracking, Purpose
 from proxy.footer import Footer
 from proxy.header import MAX_HEADER_BYTES, TooLarge, Unparsable
+from proxy.letter import letter
 from proxy.message import Message, Reading, reading_message
 from proxy.reply import Reply, ReplyError, reply
 from proxy.report import refused, vendor_names
@@ -62,6 +66,7 @@ log = structlog.get_logger()
 
 LookUp = Callable[[str, str], Awaitable[Known]]
 """Asked with a recipient's and the sender's address."""
+RunLookup = Callable[[Fingerprint], Awaitable[int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +94,13 @@ class Examination:
     now: datetime
 
 
-async def examine(conduct: Conduct, raw: bytes, envelope: Envelope, look_up: LookUp) -> Examination:
-    """Return what is decided about a message. The ledger is asked only where there is exactly one recipient."""
+async def examine(
+    conduct: Conduct, raw: bytes, envelope: Envelope, look_up: LookUp, run_of: RunLookup | None = None
+) -> Examination:
+    """Return what is decided about a message. The ledger is asked only where there is exactly one recipient.
+
+    Without ``run_of`` the message is looked at by itself, as if nothing like it had been sent.
+    """
     message = await in_slices(reading_message(raw, conduct.reading))
     classification = classify(conduct.policy, message.facts, envelope)
     asked = message_wish(message.values(CONTROL_HEADER), message.subject, message.values("sensitivity"))
@@ -98,10 +108,27 @@ async def examine(conduct: Conduct, raw: bytes, envelope: Envelope, look_up: Loo
         # A tag that would reach the recipient is no clear wish.
         asked = NOTHING
     now = datetime.now(UTC)
-    consent, saved = await _known(envelope, look_up, now)
+    found = _fingerprint(message, envelope, classification) if run_of is not None else None
+    if run_of is None or found is None:
+        consent, saved = await _known(envelope, look_up, now)
+    else:
+        (consent, saved), run = await asyncio.gather(_known(envelope, look_up, now), run_of(found))
+        if run is None:
+            # Whether it is one of many is not known, so nothing is known of it.
+            consent = UNAVAILABLE
+        else:
+            classification = classify(conduct.policy, message.facts, envelope, run)
     wish = Wish(asked, saved)
     decision = decide(conduct.policy, message.facts, envelope, classification.message_class, wish, consent, now)
     return Examination(message, envelope, classification, wish, consent, decision, now)
+
+
+def _fingerprint(message: Message, envelope: Envelope, classification: Classification) -> Fingerprint | None:
+    """Return what look-alikes of the message are known by; None where it is not individual anyway, or says little."""
+    if classification.message_class is not MessageClass.INDIVIDUAL:
+        return None
+    own = letter(message, [*envelope.rcpt_to, envelope.sender])
+    return fingerprint(own) if own is not None else None
 
 
 async def _known(envelope: Envelope, look_up: LookUp, now: datetime) -> tuple[Consent, Saved | None]:
@@ -231,7 +258,8 @@ class Relay:
         message_id = new_message_id()
         examined: Examination | None = None
         try:
-            examined = await examine(conduct, raw, envelope, self._ledger.look_up)
+            run_of = self._run_lookup(conduct, message_id, envelope)
+            examined = await examine(conduct, raw, envelope, self._ledger.look_up, run_of)
             marks = Marks(self._ledger.keyring, conduct.public_url, message_id, envelope.rcpt_to[0])
             capabilities = upstream.capabilities
             final, outgoing = await in_slices(
@@ -257,6 +285,22 @@ class Relay:
             log.exception("relay.prepare_failed", message=message_id)
             return _as_it_came(conduct, message_id, raw, envelope, examined, _received(conduct, message_id, protocol))
         return prepared
+
+    def _run_lookup(self, conduct: Conduct, message_id: str, envelope: Envelope) -> RunLookup | None:
+        """Return how to put a message into the merge window and hear of its run; None where nothing is to be counted.
+
+        Of mail that only passes through, which is never tracked, no fingerprint is kept.
+        """
+        window = conduct.policy.model.merge_window
+        if window == "off" or domain_of(envelope.sender) not in conduct.policy.domains:
+            return None
+
+        async def run_of(found: Fingerprint) -> int | None:
+            now = datetime.now(UTC)
+            arrival = Arrival(message_id, envelope.sender, envelope.rcpt_to[0], found, now, window)
+            return await self._ledger.run_of(arrival)
+
+        return run_of
 
     @staticmethod
     def _count(found: Sequence[FoundTracker]) -> None:
