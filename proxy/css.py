@@ -13,11 +13,12 @@ _STRING = r"\"(?:[^\"\\\r\n\f]|\\(?:\r\n|[\s\S]))*+\"|'(?:[^'\\\r\n\f]|\\(?:\r\n
 _TOKEN = re.compile(
     rf"(?P<comment>/\*(?:[^*]|\*(?!/))*+\*/)"
     rf"|(?P<string>{_STRING})"
-    r"|(?P<url>url\([ \t\r\n\f]*+(?![\"' \t\r\n\f])(?P<bare>(?:[^\"'()\\\s]|\\[^\r\n\f])*+)[ \t\r\n\f]*+\))"
+    r"|(?P<url>url\([ \t\r\n\f]*+(?![\"' \t\r\n\f])"
+    r"(?P<bare>(?:[^\"'()\\\s]|\\[0-9A-Fa-f]{1,6}[ \t]?|\\[^\r\n\f])*+)[ \t\r\n\f]*+\))"
     r"|(?P<import>@import(?![\w-]))"
     r"|(?P<fetches>(?:url|(?:-webkit-)?image-set|(?:-webkit-)?cross-fade)\()"
     r"|(?P<open>[(\[])|(?P<close>[)\]])|(?P<begin>\{)|(?P<end>\})|(?P<semicolon>;)"
-    r"|(?P<broken>[\"'\\]|/\*)",
+    r"|(?P<escape>\\.)|(?P<broken>[\"'\\]|/\*)",
     re.IGNORECASE,
 )
 # An identifier that ends in "url" is no url().
