@@ -48,14 +48,16 @@ _COMMENT_END = re.compile(rb"--!?>")
 _CONDITIONAL = re.compile(rb"<!--\[if\b[^\]>]*+\]>", re.IGNORECASE)
 
 
-def _skipper(names: bytes) -> re.Pattern[bytes]:
+def _skipper(names: bytes, closing: bytes = b"") -> re.Pattern[bytes]:
     """Return a pattern that runs over text and over every tag whose name is not one of ``names`` (alternatives).
 
-    A "<" that begins no markup is text. The tag at which it stops is matched with it, as ``_TAG`` does.
+    A "<" that begins no markup is text. ``closing`` are the names of end tags, where they are not the same. The tag at
+    which it stops is matched with it, as ``_TAG`` does.
     """
+    start, end = (_any_case(each) + rb"|[vV]:[^\t\n\f\r />]*+" for each in (names, closing or names))
     return re.compile(
         rb"[^<]*+(?:<(?:(?![A-Za-z/!?])"
-        rb"|/?+(?!(?:" + _any_case(names) + rb"|[vV]:[^\t\n\f\r />]*+)[\t\n\f\r />])"
+        rb"|(?:/(?!(?:" + end + rb")[\t\n\f\r />])|(?!(?:" + start + rb")[\t\n\f\r />]))"
         rb"[A-Za-z][^\t\n\f\r />]*+" + _INSIDE + rb">"
         rb")[^<]*+)*+(?:" + _ANY_TAG + rb")?+"
     )
@@ -63,7 +65,7 @@ def _skipper(names: bytes) -> re.Pattern[bytes]:
 
 # Names by their first letters: every alternative is tried at every tag.
 _RAW_TEXT = b"s(?:cript|tyle)|t(?:extarea|itle)|xmp|iframe|no(?:embed|frames)|plaintext"
-_SKIP = _skipper(b"a(?:rea)?|b(?:ody|lockquote)|html|" + _RAW_TEXT)
+_SKIP = _skipper(b"a(?:rea)?|b(?:ody|lockquote)|html|" + _RAW_TEXT, closing=b"a(?:rea)?|body")
 _SKIP_NOTHING = re.compile(rb"[^<]*+(?:<(?![A-Za-z/!?])[^<]*+)*+(?:" + _ANY_TAG + rb")?+")
 
 # Where a mail program says that history begins: Gmail, Outlook on the web and desktop, Thunderbird, Yahoo, Proton,
@@ -107,7 +109,8 @@ class Attribute(NamedTuple):
 
         Of a value of more than ``MAX_VALUE`` bytes only the beginning: nobody has a use for the rest.
         """
-        return decode_attribute(data[self.start : min(self.end, self.start + MAX_VALUE)].decode("latin-1"))
+        value = data[self.start : min(self.end, self.start + MAX_VALUE)].decode("latin-1")
+        return decode_attribute(value) if "&" in value else value
 
 
 class Tag(NamedTuple):

@@ -19,9 +19,9 @@ _PCT = r"%[0-9A-Fa-f]{2}"
 _CHARACTERS = rf"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]++|{_PCT})*+"
 _QUERY = rf"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]++|{_PCT})*+"
 _URL = re.compile(
-    rf"https?://(?P<host>\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|{_PCT})++)(?::(?P<port>[0-9]{{1,5}}))?"
-    rf"(?:/{_CHARACTERS})?(?:\?{_QUERY})?(?:#{_QUERY})?",
-    re.IGNORECASE,
+    rf"[Hh][Tt][Tt][Pp][Ss]?://(?P<host>\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|{_PCT})++)"
+    rf"(?::(?P<port>[0-9]{{1,5}}))?"
+    rf"(?:/{_CHARACTERS})?(?:\?{_QUERY})?(?:#{_QUERY})?"
 )
 _HOST_NAME = re.compile(
     r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?"

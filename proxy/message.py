@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from policies.facts import Facts, Part
 from policies.words import Protection, Reason, Scope
 from proxy.charset import contains_ascii
 from proxy.encodedword import decode_words
 from proxy.header import AddressList, Field, TooLarge, Unparsable, parse_address_list, scan_fields
-from proxy.html import Scan, finding_empty, scan, scanning
+from proxy.html import TAGS_PER_STEP, Scan, finding_empty, scan, scanning
 from proxy.html_trackers import find_in_html
 from proxy.links import MAX_LINKS, LinkRules, addresses_in_text, target, unsubscribe_targets
 from proxy.own import OpensTokens, OwnMarks, finding_in_html
@@ -32,8 +33,7 @@ _IN_NEXT_LINE = re.compile(rb"[!-;=?-~]*+ \r?\n")
 _PGP = re.compile(rb"-----BEGIN(?:\s|&nbsp;|&#160;|\xa0|\xc2\xa0)++PGP ")
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """One link that may be wrapped: the span of its href value in the decoded part, and where it leads."""
 
     start: int
@@ -394,7 +394,7 @@ def _links(
     ``destinations`` are where links lead that are to be unwrapped first, by where their address stands.
     """
     links: list[Link] = []
-    for anchor in found.anchors:
+    for number, anchor in enumerate(found.anchors, 1):
         if found.quote_at is not None and anchor.start > found.quote_at:
             break
         href = destinations.get(anchor.start, anchor.href)
@@ -402,7 +402,8 @@ def _links(
         # Not one that is an old mark of ours, or stands in one: it leads where it led before, or goes.
         if url is not None and len(links) < room and not own.covers(anchor.start):
             links.append(Link(anchor.start, anchor.end, url))
-        yield
+        if not number % TAGS_PER_STEP:
+            yield
     return tuple(links)
 
 

@@ -270,7 +270,8 @@ def _part_edits(
         else:
             content = to_quoted_printable(content, eol)
             found = [*_encoding_edits(body, eol), (part.body, part.end, content)]
-    if _delimiters_in(content, message) > _delimiters_in(message.raw[part.body : part.end], message):
+    made = _delimiters_in(content, message)
+    if made and made > _delimiters_in(message.raw[part.body : part.end], message):
         raise Unparsable("an edit would make a line that ends the part")
     return found
 

@@ -161,7 +161,8 @@ class QuotedPrintable(Encoded):
         tail = rest[characters:]
         # Decoders drop white space at the end of a line (RFC 2045 §6.7 rule 3). Only edits bring line breaks here, but
         # the white space before one may be the line's own.
-        text = self._LINE_END_SPACE.sub(lambda found: b"=%02X" % ord(found[0]), text)
+        if b"\n" in text:
+            text = self._LINE_END_SPACE.sub(lambda found: b"=%02X" % ord(found[0]), text)
         if not tail.startswith(b"=") and text[-1:] in (b" ", b"\t"):
             text = text[:-1] + b"=%02X" % text[-1]
         return wrap(text, eol) + tail
@@ -199,17 +200,20 @@ class _Places:
     def find(self, offset: int) -> int:
         """Return the place of a decoded offset: behind a soft line break that stands there."""
         content, at, rest = self._content, self._at, offset - self.decoded
+        count, length = content.count, len(content)
         while rest > 0:
             # What is decoded is never longer than what it was, so this is not too far; nor may it cut through "=3D".
             end = at + rest
             cut = content.rfind(b"=", max(at, end - 2), end)
             if cut == at:
-                end, characters = self._behind_sign(at)
-            else:
-                end = end if cut == -1 else cut
-                characters = self._characters(at, end)
-            at, rest = end, rest - characters
-            if at >= len(content) and rest:
+                at, characters = self._behind_sign(at)
+                rest -= characters
+                continue
+            end = end if cut == -1 else cut
+            # An octet is two bytes longer than what it means; a soft line break means nothing, and CRLF is one longer.
+            rest -= end - at - 2 * count(b"=", at, end) - count(b"=\r\n", at, end)
+            at = end
+            if at >= length and rest:
                 raise Unparsable("quoted-printable lines do not add up")
         while content.startswith((b"=\r", b"=\n"), at):
             at, _ = self._behind_sign(at)
@@ -225,15 +229,12 @@ class _Places:
             return at + 2, 0
         return at + 3, int(self._content[at + 1] != 13)
 
-    def _characters(self, start: int, end: int) -> int:
-        # An octet is two bytes longer than what it means; a soft line break means nothing, and CRLF is one longer.
-        content = self._content
-        return end - start - 2 * content.count(b"=", start, end) - content.count(b"=\r\n", start, end)
-
     def left(self) -> int:
         """Return how many characters stand behind the last place."""
+        content, at = self._content, self._at
         # A sign at the very end means nothing.
-        return self._characters(self._at, len(self._content)) + self._content.endswith(b"=")
+        ends_open = content.endswith(b"=")
+        return len(content) - at - 2 * content.count(b"=", at) - content.count(b"=\r\n", at) + ends_open
 
 
 def quote(text: bytes) -> bytes:
@@ -243,7 +244,7 @@ def quote(text: bytes) -> bytes:
 
 def wrap(quoted: bytes, eol: bytes) -> bytes:
     """Return quoted text with soft line breaks put in, so that no line is over 76 characters (RFC 2045 §6.7 rule 5)."""
-    return b"\n".join(_wrap_line(line, eol) for line in quoted.split(b"\n"))
+    return b"\n".join([_wrap_line(line, eol) for line in quoted.split(b"\n")])
 
 
 def _wrap_line(line: bytes, eol: bytes) -> bytes:

@@ -89,7 +89,7 @@ def table() -> None:
     print("HTML of 500 kB with 100 links: every link found and wrapped, MB/s")
     print(f"  {'':14}" + "".join(f"{name:>14}" for name, _ in wrappers()))
     for name, data in pages.items():
-        rates = [len(data) / best(lambda data=data, work=work: work(data), 5) / 1e6 for _, work in wrappers()]
+        rates = [len(data) / best(lambda data=data, work=work: work(data)) / 1e6 for _, work in wrappers()]
         print(f"  {name:14}" + "".join(f"{rate:14.1f}" for rate in rates))
     if lxml_html is None:
         print("  (lxml is not installed: pip install 'aboveboard[bench]')")
