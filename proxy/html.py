@@ -93,6 +93,7 @@ _QUOTE_LINE = re.compile(
 _FORWARDED = b"begin forwarded message:"
 
 
+_ENDS_ATTRIBUTE = frozenset({b"\t", b"\n", b"\f", b"\r", b" ", b"/", b">"})
 MAX_VALUE = 8_192
 
 
@@ -134,6 +135,18 @@ class Tag(NamedTuple):
                 group = match.lastindex or 1
                 start, end = match.span(group) if group > 1 else (match.end(), match.end())
                 found[name] = Attribute(name, start, end)
+        return found
+
+    def spans(self, data: bytes, name: str) -> list[tuple[int, int]]:
+        """Return what would have to go for the tag to be without an attribute: every one of that name.
+
+        White space in front goes with it, for the next one brings its own; where that does not, it stays.
+        """
+        found = []
+        for match in _ATTRIBUTES.finditer(data, self.inside, self.end - 1):
+            if match[1].lower() == name.encode("latin-1"):
+                goes_on = data[match.end() : match.end() + 1] not in _ENDS_ATTRIBUTE
+                found.append((match.start() - (not goes_on and data[match.start() - 1] in b"\t\n\f\r "), match.end()))
         return found
 
 
@@ -229,9 +242,26 @@ def _script_end(data: bytes, at: int, end: int) -> int | None:
     return None
 
 
-def all_tags(data: bytes) -> Iterator[Tag]:
-    """Yield every tag of the document, the ones in conditional comments included."""
-    return _Scanner(data, _SKIP_NOTHING).tags(0, len(data))
+VOID = frozenset({
+    "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "img", "image", "input", "keygen",
+    "link", "meta", "param", "source", "track", "wbr",
+})  # fmt: skip
+"""Elements that have no content and no end tag (§13.3, and what tree construction makes one)."""
+
+
+def all_tags(data: bytes, start: int = 0) -> Iterator[Tag]:
+    """Yield every tag of the document, or from an offset on, the ones in conditional comments included."""
+    return _Scanner(data, _SKIP_NOTHING).tags(start, len(data))
+
+
+def tag_skipper(names: bytes) -> re.Pattern[bytes]:
+    """Return a pattern for ``some_tags`` by which only tags of these names, alternatives, and raw text are seen."""
+    return _skipper(names + b"|plaintext|" + b"|".join(RAW_TEXT))
+
+
+def some_tags(data: bytes, skipper: re.Pattern[bytes]) -> Iterator[Tag]:
+    """Yield the tags that the pattern does not run over, the ones in conditional comments included."""
+    return _Scanner(data, skipper).tags(0, len(data))
 
 
 class Anchor(NamedTuple):

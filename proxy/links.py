@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -163,13 +163,18 @@ def target(
     if own_place(url) in rules.own_hosts or matches(rules.never_wrap, url):
         return None
     said = f"{text} {labels}".lower()
-    if _LEAVING.search(unquote(url).lower()) or _LEAVING.search(said) or _SIGNING_IN_TEXT.search(said):
+    if leaves(url, said) or _SIGNING_IN_TEXT.search(said):
         return None
     if _PLACEHOLDER.search(url) or _special(url.lower()):
         return None
     if not rules.visible_url_links and _shows_address(text):
         return None
     return url
+
+
+def leaves(url: str, said: str) -> bool:
+    """Tell whether a link leads to where people unsubscribe, by its address or by what is said of it."""
+    return _LEAVING.search(unquote(url).lower()) is not None or _LEAVING.search(said.lower()) is not None
 
 
 def _opted_out(attributes: Mapping[str, str]) -> bool:
@@ -213,6 +218,17 @@ def _shows_address(text: str) -> bool:
     start = _NOT_WORDS.match(text).end()  # type: ignore[union-attr]  # it matches the empty string
     end = len(text) - _NOT_WORDS_OR_SLASHES.match(text[::-1]).end()  # type: ignore[union-attr]
     return _TEXT_HOST.fullmatch(text, start, max(start, end)) is not None
+
+
+# What ends a sentence, or closes what was opened before the address, is no part of it.
+_TEXT_URL = re.compile(rb"\bhttps?://[!-;=?-~]*[A-Za-z0-9/#&=_~+%-]", re.IGNORECASE)
+_GOES_ON = re.compile(rb"[!-;=?-~]*+[\x80-\xff]")
+"""An address that goes on beyond ASCII, as programs read it: left alone, for half of it is another address."""
+
+
+def addresses_in_text(data: bytes) -> Iterator[re.Match[bytes]]:
+    """Yield the web addresses that stand in a text, as far as they are ASCII to their end."""
+    return (match for match in _TEXT_URL.finditer(data) if not _GOES_ON.match(data, match.end()))
 
 
 def unsubscribe_targets(values: Iterable[str]) -> frozenset[str]:

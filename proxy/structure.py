@@ -2,8 +2,10 @@
 
 import re
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from policies.facts import Part
+from proxy.encodedword import decode_words
 from proxy.header import Field, MediaType, TooLarge, Unparsable, parse_disposition, parse_media_type, scan_fields
 from proxy.slices import STEP_BYTES, Walk, at_once
 
@@ -25,6 +27,8 @@ class Entity:
     fields: tuple[Field, ...]
     media_type: MediaType | None
     """None where Content-Type is there but cannot be read."""
+    file_name: str = ""
+    """As far as it can be read without guessing; empty where there is none."""
 
 
 @dataclass(slots=True)
@@ -89,7 +93,7 @@ class Structure:
             named=named,
             in_body=here.in_body and not attached and not (named and here.depth > 0),
         )
-        return Entity(part, tuple(fields), media_type)
+        return Entity(part, tuple(fields), media_type, _file_name(disposition) or _file_name(media_type))
 
     def _children(self, here: _Pending, entity: Entity, media_type: MediaType) -> Walk[list[_Pending]]:
         if here.depth >= MAX_DEPTH:
@@ -142,6 +146,15 @@ class Structure:
                 at = raw.find(delimiter, at + len(delimiter), step_end)
             yield
         raise Unparsable("a multipart is not closed")
+
+
+def _file_name(value: MediaType | None) -> str:
+    """Return the file name, its pieces put together and without charset and language (RFC 2231 §3 and §4)."""
+    if value is None:
+        return ""
+    pieces = {name: text for name, text in value.parameters.items() if name.partition("*")[0] in ("name", "filename")}
+    name = "".join(pieces[key] for key in sorted(pieces, key=lambda key: (len(key), key)))
+    return unquote(name.rpartition("'")[2]) if any("*" in key for key in pieces) else decode_words(name)
 
 
 def _is_named(value: MediaType | None) -> bool:

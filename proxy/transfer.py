@@ -7,7 +7,7 @@ the lines with an edit; base64 is written anew in the part's own line width, for
 import binascii
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from proxy.header import Unparsable
 
@@ -29,6 +29,15 @@ def splice(raw: bytes, edits: Sequence[Edit]) -> bytes:
         at = end
     pieces.append(view[at:])
     return b"".join(pieces)
+
+
+def apart(edits: Iterable[Edit]) -> list[Edit]:
+    """Return edits in order and apart: one inside another goes with it, and of two of one span the first counts."""
+    kept: list[Edit] = []
+    for edit in sorted(edits, key=lambda edit: (edit[0], edit[1] > edit[0], -edit[1])):
+        if not kept or edit[0] >= kept[-1][1]:
+            kept.append(edit)
+    return kept
 
 
 def line_break(content: bytes) -> bytes:

@@ -5,9 +5,15 @@
 
 import sys
 
-from tests.bench import hostile, messages, pages
+from tests.bench import hostile, messages, pages, rules, vendors
 
-TABLES = {"pages": pages.table, "messages": messages.table, "hostile": hostile.table}
+TABLES = {
+    "pages": pages.table,
+    "messages": messages.table,
+    "hostile": hostile.table,
+    "rules": rules.table,
+    "vendors": vendors.table,
+}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or TABLES:

@@ -7,8 +7,9 @@ from time import perf_counter
 
 from aboveboard.explain import assumed_consent
 from ledger.keys import Keyring
+from ledger.reader import Known
 from ledger.tokens import Marks, OwnTokens, new_message_id
-from policies import Consent, Decision, PolicyModel, Purpose, Wish, classify, compile_policy, decide
+from policies import Decision, PolicyModel, Purpose, Wish, classify, compile_policy, decide
 from policies.envelope import Envelope
 from proxy.footer import Footer
 from proxy.links import link_rules
@@ -16,6 +17,8 @@ from proxy.message import Message, Reading, read_message
 from proxy.relay import Conduct, examine, rewriting
 from proxy.rewrite import tracked
 from proxy.slices import in_slices
+from proxy.trackers import Watch
+from proxy.vendors import load_rules
 from tests.bench.samples import bench_message, best, large_messages
 
 PUBLIC_URL = "https://track.example.org"
@@ -23,29 +26,29 @@ RECEIVED = b"Received: by relay.example.org with ESMTPS id 0123456789abcdef; Sat
 KEYS = Keyring.throwaway()
 CONDUCT = Conduct(
     compile_policy(PolicyModel(), ["example.org"]),
-    Reading(link_rules(False, [], [PUBLIC_URL]), tokens=OwnTokens(KEYS)),
+    Reading(link_rules(False, [], [PUBLIC_URL]), tokens=OwnTokens(KEYS), watch=Watch(load_rules())),
     Footer("Example GmbH"),
     PUBLIC_URL,
     "relay.example.org",
 )
 ENVELOPE = Envelope("alice@example.org", ("reader@customer.test",))
-CONSENT = assumed_consent(frozenset(Purpose))
+CONSENT = Known(assumed_consent(frozenset(Purpose)))
 
 
-async def consent_of(_: str) -> Consent:
-    """Everybody agrees to everything."""
+async def look_up(*_: str) -> Known:
+    """Everybody agrees to everything, and nobody saved anything."""
     return CONSENT
 
 
 def judged(message: Message) -> Decision:
     """Return the decision about a message."""
     kind = classify(CONDUCT.policy, message.facts, ENVELOPE).message_class
-    return decide(CONDUCT.policy, message.facts, ENVELOPE, kind, Wish(), CONSENT, datetime.now(UTC))
+    return decide(CONDUCT.policy, message.facts, ENVELOPE, kind, Wish(), CONSENT.consent, datetime.now(UTC))
 
 
 async def prepare(raw: bytes) -> None:
     """Do to a message what the relay does between the client's final dot and the upstream's DATA, ledger aside."""
-    examined = await examine(CONDUCT, raw, ENVELOPE, consent_of)
+    examined = await examine(CONDUCT, raw, ENVELOPE, look_up)
     marks = Marks(KEYS, PUBLIC_URL, new_message_id(), ENVELOPE.rcpt_to[0])
     examined, outgoing = await in_slices(rewriting(CONDUCT, examined, marks))
     assert examined.decision.tracked, examined.decision.reason
@@ -89,7 +92,7 @@ def table() -> None:
     """Print milliseconds for the benchmark message, and for messages of 25 MB with stalls and memory."""
     raw = bench_message()
     message = read_message(raw, CONDUCT.reading)
-    examined = asyncio.run(examine(CONDUCT, raw, ENVELOPE, consent_of))
+    examined = asyncio.run(examine(CONDUCT, raw, ENVELOPE, look_up))
     marks = Marks(KEYS, PUBLIC_URL, new_message_id(), ENVELOPE.rcpt_to[0])
     facts = best(lambda: read_message(raw, CONDUCT.reading))
     judging = best(lambda: judged(message))
