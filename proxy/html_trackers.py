@@ -80,6 +80,9 @@ def find_in_html(
 
 def _has_word(lowered: bytes, word: bytes) -> bool:
     """Tell whether a word stands somewhere where it may be one of an attribute's."""
+    if b"_" in word and b"_" not in lowered:
+        # One byte is found, or not, thirty times as fast as a word, and most letters have none of these.
+        return False
     at = lowered.find(word)
     while at != -1:
         if lowered[at - 1 : at] in _BEFORE_WORD and lowered[at + len(word) : at + len(word) + 1] in _BEHIND_WORD:
