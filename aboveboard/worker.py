@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 import structlog
 import uvicorn
@@ -26,7 +27,19 @@ log = structlog.get_logger()
 PURGE_SECONDS = 86_400.0
 
 Ready = Callable[[], None]
-Part = Callable[[Config, Sequence[socket.socket], Ready, asyncio.Event], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the parent hands over to a worker."""
+
+    config: Config
+    sockets: Sequence[socket.socket]
+    workers: int
+    """How many workers do the same."""
+
+
+Part = Callable[[Task, Ready, asyncio.Event], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -52,16 +65,17 @@ async def _purge_daily(ledger: Ledger) -> None:
         await asyncio.sleep(PURGE_SECONDS)
 
 
-async def _relay(config: Config, sockets: Sequence[socket.socket], ready: Ready, stop: asyncio.Event) -> None:
+async def _relay(task: Task, ready: Ready, stop: asyncio.Event) -> None:
+    config = task.config
     async with _opened(config) as ledger:
         server = Server(
             Relay(compose.conduct(config, ledger.keyring), ledger),
-            compose.upstreams(config),
+            compose.upstreams(config, task.workers),
             config.relay.max_message_bytes,
             compose.hostname(config),
         )
         listeners = [compose.listener(at, section) for at, section in enumerate(config.relay.listener)]
-        await server.listen(list(zip(sockets, listeners, strict=True)))
+        await server.listen(list(zip(task.sockets, listeners, strict=True)))
         ready()
         await stop.wait()
         await server.drain(DRAIN_SECONDS)
@@ -76,10 +90,10 @@ class _WebServer(uvicorn.Server):
         yield
 
 
-async def _web(config: Config, sockets: Sequence[socket.socket], ready: Ready, stop: asyncio.Event) -> None:
-    async with _opened(config) as ledger:
+async def _web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
+    async with _opened(task.config) as ledger:
         settings = uvicorn.Config(
-            build(compose.site(config, ledger)),
+            build(compose.site(task.config, ledger)),
             log_config=None,
             # Paths hold tokens, and addresses of recipients have no business in a log.
             access_log=False,
@@ -89,7 +103,7 @@ async def _web(config: Config, sockets: Sequence[socket.socket], ready: Ready, s
             timeout_graceful_shutdown=10,
         )
         server = _WebServer(settings)
-        serving = asyncio.create_task(server.serve(sockets=list(sockets)))
+        serving = asyncio.create_task(server.serve(sockets=list(task.sockets)))
         ready()
         waiting = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -101,17 +115,17 @@ async def _web(config: Config, sockets: Sequence[socket.socket], ready: Ready, s
 PARTS: dict[str, Part] = {"relay": _relay, "web": _web}
 
 
-def run(part: str, config: Config, descriptors: Sequence[int], ready: int, life: int) -> None:
+def run(part: str, config: Config, descriptors: Sequence[int], workers: int, ready: int, life: int) -> None:
     """Run one part until SIGTERM, SIGINT, or the end of the parent.
 
-    ``descriptors`` are the bound sockets; one byte is written to ``ready`` when clients are served; ``life`` is the
-    end of a pipe that closes when the parent does.
+    ``descriptors`` are the bound sockets; ``workers`` is how many run the same part; one byte is written to ``ready``
+    when clients are served; ``life`` is the end of a pipe that closes when the parent does.
     """
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-    asyncio.run(_run(PARTS[part], config, sockets, ready, life))
+    asyncio.run(_run(PARTS[part], Task(config, sockets, workers), ready, life))
 
 
-async def _run(part: Part, config: Config, sockets: Sequence[socket.socket], ready: int, life: int) -> None:
+async def _run(part: Part, task: Task, ready: int, life: int) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -126,4 +140,4 @@ async def _run(part: Part, config: Config, sockets: Sequence[socket.socket], rea
         os.write(ready, b"r")
         os.close(ready)
 
-    await part(config, sockets, say_ready, stop)
+    await part(task, say_ready, stop)
