@@ -11,11 +11,12 @@ from ledger.chain import HeadFile
 from ledger.database import Place, prepare
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
-from ledger.notice import Notice, built_in
+from ledger.notice import Teller
 from ledger.retention import Periods
 from ledger.tokens import OwnTokens
 from policies import compile_policy
 from policies.address import canonical_domain
+from proxy.footer import Footer
 from proxy.links import link_rules
 from proxy.message import Reading
 from proxy.pool import Upstreams
@@ -54,17 +55,33 @@ def conduct(config: Config, keyring: Keyring) -> Conduct:
             tokens=OwnTokens(keyring),
             removable_signatures=ours if config.relay.dkim_signed == "remove-own" else frozenset(),
         ),
-        organisation=config.organisation.name,
+        footer=footer(config),
         public_url=config.web.public_url,
         hostname=hostname(config),
         received=config.relay.received,
     )
 
 
-def notice(config: Config) -> Notice:
-    """Return the notice in force."""
-    organisation = config.organisation
-    return built_in(organisation.name, organisation.contact, organisation.privacy_url, config.retention.hits_days)
+def footer(config: Config) -> Footer:
+    """Return what the footers of tracked messages say."""
+    return Footer(
+        config.organisation.name,
+        config.organisation.language,
+        config.policy.footer.own_texts(),
+        top_if_long=config.policy.footer.position == "top-if-long",
+    )
+
+
+def teller(config: Config) -> Teller:
+    """Return what every notice says of the organisation."""
+    organisation, retention = config.organisation, config.retention
+    return Teller(
+        organisation.name,
+        organisation.contact,
+        organisation.privacy_url,
+        hits_days=retention.hits_days,
+        consent_days=retention.consent_days,
+    )
 
 
 def ledger(config: Config, keyring: Keyring) -> Ledger:
@@ -73,7 +90,7 @@ def ledger(config: Config, keyring: Keyring) -> Ledger:
         LedgerSettings(
             url=config.ledger.url,
             head_file=head_file(config),
-            notice=notice(config),
+            teller=teller(config),
             periods=periods(config),
         ),
         keyring,
@@ -88,6 +105,7 @@ def periods(config: Config) -> Periods:
         hits=timedelta(days=retention.hits_days),
         messages=timedelta(days=retention.messages_days),
         decisions=timedelta(days=retention.decisions_days),
+        consent=timedelta(days=retention.consent_days),
     )
 
 
@@ -157,5 +175,5 @@ def site(config: Config, opened: Ledger) -> Site:
         contact=config.organisation.contact,
         privacy_url=config.organisation.privacy_url,
         public_url=config.web.public_url,
-        notice=notice(config),
+        teller=teller(config),
     )

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
+from policies.footer import Language
 from policies.policy import PolicyModel, Section
 from proxy.route import DEFAULT_PORTS
 
@@ -132,6 +133,9 @@ class Organisation(Section):
     domains: list[Domain] = Field(min_length=1, description="Whose mail this is, and who is a colleague.")
     privacy_url: WebUrl = Field(description="The organisation's privacy statement.")
     contact: MailAddress = Field(description="Where people write to about their data.")
+    language: Language = Field(
+        default=Language.ENGLISH, description="Spoken to recipients whose own language is not known."
+    )
 
 
 class ListenerSection(Section):
@@ -220,6 +224,7 @@ class RetentionSection(Section):
         default=90, ge=0, le=395, description="Sender, recipient and subject of tracked messages."
     )
     decisions_days: int = Field(default=365, ge=0, le=1_095, description="Decisions about tracked messages.")
+    consent_days: int = Field(default=365, ge=1, le=730, description="A grant counts, from when it was given.")
 
 
 class Config(Section):

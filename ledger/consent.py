@@ -7,19 +7,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ScalarSelect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain
 from ledger.errors import ConsentRefused
 from ledger.keys import Keyring
 from ledger.notice import Notice
-from ledger.schema import consent_event, consent_personal, moment, stamp
-from policies.consent import REFUSALS, Assurance, Consent, ConsentEvent, State, weigh
+from ledger.schema import consent_event, consent_personal, import_batch, meta, moment, stamp
+from ledger.schema import notice as notice_table
+from policies.consent import GRANTS, REFUSALS, Assurance, Consent, ConsentEvent, State, weigh
 from policies.words import Purpose
 
-SCHEMA_VERSION = "27560-2023/1"
 VALIDITY = timedelta(days=365)
+CONTACT = "contact"
+"""In the place of a purpose: being written to at all. Kept beside tracking and never mixed with it."""
+NOTICE_IN_FORCE = "grants_from_notice"
+"""In ``meta``: the first version of the notice that asks for what is done now; grants under older ones rest."""
+SUSPENDED_UP_TO = "grants_suspended_up_to"
+"""In ``meta``: grants up to this event rest until an administrator decides (after a restore without its journal)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,13 @@ class Act:
     expression: str
     """The exact label of the control, or the words of whoever recorded it."""
     evidence: str = ""
+    source: str = ""
+    """Where the address came from, for the person to see."""
+    collection_point: str | None = None
+    batch: str | None = None
+    """The import it came with."""
+    request: str | None = None
+    """The question it answers."""
 
 
 def _event(row: Any, exact_hash: str | None) -> ConsentEvent:
@@ -58,10 +71,21 @@ def _event(row: Any, exact_hash: str | None) -> ConsentEvent:
         at=moment(row.event_time),
         valid_until=moment(row.valid_until) if row.valid_until else None,
         exact=exact_hash is not None and row.exact_hash == exact_hash,
+        suspended=_rests(row),
     )
 
 
-_READ = (
+def _rests(row: Any) -> bool:
+    """Tell whether what an event grants does not count for now."""
+    outdated = (row.notice_version or 0) < int(row.notice_in_force or 0)
+    return outdated or row.suspended_at is not None or row.sequence <= int(row.suspended_up_to or 0)
+
+
+def _meta(name: str) -> ScalarSelect[Any]:
+    return select(meta.c.value).where(meta.c.name == name).scalar_subquery()
+
+
+_READ = select(
     consent_event.c.id,
     consent_event.c.sequence,
     consent_event.c.purpose,
@@ -71,23 +95,37 @@ _READ = (
     consent_event.c.valid_until,
     consent_event.c.exact_hash,
     consent_event.c.folded_hash,
+    import_batch.c.suspended_at,
+    notice_table.c.version.label("notice_version"),
+    _meta(NOTICE_IN_FORCE).label("notice_in_force"),
+    _meta(SUSPENDED_UP_TO).label("suspended_up_to"),
+).select_from(
+    consent_event.outerjoin(import_batch, consent_event.c.batch == import_batch.c.id).outerjoin(
+        notice_table, consent_event.c.notice_id == notice_table.c.id
+    )
 )
+
+
+def _weighed(rows: Sequence[Any], exact_hash: str | None) -> Consent:
+    contact = [row for row in rows if row.purpose == CONTACT]
+    last = max(contact, key=lambda row: row.sequence, default=None)
+    events = [_event(row, exact_hash) for row in rows if row.purpose != CONTACT]
+    return weigh(events, do_not_write=last is not None and last.state in REFUSALS)
 
 
 async def consent_of(connection: AsyncConnection, person: Person) -> Consent:
     """Return where a person stands on every purpose."""
-    found = await connection.execute(select(*_READ).where(consent_event.c.folded_hash == person.folded_hash))
-    return weigh(_event(row, person.exact_hash) for row in found)
+    return (await consents_of(connection, [person]))[person]
 
 
 async def consents_of(connection: AsyncConnection, people: Iterable[Person]) -> dict[Person, Consent]:
     """Return where several people stand, with one query."""
     asked = list(people)
-    statement = select(*_READ).where(consent_event.c.folded_hash.in_({one.folded_hash for one in asked}))
+    statement = _READ.where(consent_event.c.folded_hash.in_({one.folded_hash for one in asked}))
     rows: dict[str, list[Any]] = {}
     for row in await connection.execute(statement):
         rows.setdefault(row.folded_hash, []).append(row)
-    return {one: weigh(_event(row, one.exact_hash) for row in rows.get(one.folded_hash, ())) for one in asked}
+    return {one: _weighed(rows.get(one.folded_hash, ()), one.exact_hash) for one in asked}
 
 
 async def grant(
@@ -98,23 +136,27 @@ async def grant(
     act: Act,
     notice: Notice,
     now: datetime,
+    validity: timedelta = VALIDITY,
 ) -> tuple[int, str]:
-    """Record a grant per purpose and return the chain's new head.
+    """Record a grant per purpose and return the chain's new head; where one stands already, it is renewed.
 
     Raises ConsentRefused without evidence for what is only asserted, and after a refusal that only the person
     themselves, by their mailbox, may take back.
     """
     head = await chain.lock(connection)
+    before = await consent_of(connection, person)
     if act.assurance is not Assurance.MAILBOX_PROVEN:
         if not act.evidence.strip():
             raise ConsentRefused("A grant recorded for somebody else needs evidence of how they gave it (--evidence).")
-        before = await consent_of(connection, person)
         refused = [purpose for purpose in purposes if before.on(purpose).state in REFUSALS]
         if refused:
             raise ConsentRefused(
                 f"This person has refused ({', '.join(refused)}); only they can agree again, by their own mailbox."
             )
-    rows = [_row(keyring, person, purpose, State.GRANTED, act, notice, now) for purpose in purposes]
+    rows = []
+    for purpose in purposes:
+        state = State.RENEWED if before.granted(purpose, now) else State.GRANTED
+        rows.append(event_row(keyring, person, purpose, state, act, notice, now, now + validity))
     return await chain.append(connection, keyring, head, rows)
 
 
@@ -135,29 +177,42 @@ async def refuse(
         before = said.get(purpose, [])
         # Where the last word was a refusal, it holds for every spelling; a grant for another spelling must not stand.
         if not before or before[-1] not in REFUSALS:
-            state = State.WITHDRAWN if State.GRANTED in before else State.REFUSED
-            rows.append(_row(keyring, person, purpose, state, act, notice, now))
+            state = State.WITHDRAWN if GRANTS.intersection(before) else State.REFUSED
+            rows.append(event_row(keyring, person, purpose, state, act, notice, now))
     return await chain.append(connection, keyring, head, rows) if rows else None
 
 
 async def _said(connection: AsyncConnection, person: Person) -> dict[Purpose, list[State]]:
     """Return what was said for the address in any spelling, oldest first."""
     statement = select(consent_event.c.purpose, consent_event.c.state).order_by(consent_event.c.sequence)
+    statement = statement.where(
+        consent_event.c.folded_hash == person.folded_hash,
+        consent_event.c.purpose != CONTACT,
+        consent_event.c.state.in_([*GRANTS, *REFUSALS]),
+    )
     said: dict[Purpose, list[State]] = {}
-    for row in await connection.execute(statement.where(consent_event.c.folded_hash == person.folded_hash)):
+    for row in await connection.execute(statement):
         said.setdefault(Purpose(row.purpose), []).append(State(row.state))
     return said
 
 
-def _row(
-    keyring: Keyring, person: Person, purpose: Purpose, state: State, act: Act, notice: Notice, now: datetime
+def event_row(
+    keyring: Keyring,
+    person: Person,
+    purpose: str,
+    state: State,
+    act: Act,
+    notice: Notice,
+    now: datetime,
+    valid_until: datetime | None = None,
 ) -> tuple[dict[str, Any], bytes]:
+    """Return an event as ``chain.append`` takes it: its row, and what is personal in it."""
     row = {
         "id": str(uuid.uuid4()),
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": chain.SCHEMA_VERSION,
         "exact_hash": person.exact_hash,
         "folded_hash": person.folded_hash,
-        "purpose": purpose.value,
+        "purpose": str(purpose),
         "state": state.value,
         "event_time": stamp(now),
         "recorded_at": stamp(now),
@@ -168,10 +223,13 @@ def _row(
         "language": notice.language,
         "assurance": act.assurance.value,
         "legal_basis": "consent",
-        "valid_until": stamp(now + VALIDITY) if state is State.GRANTED else None,
+        "valid_until": stamp(valid_until) if valid_until is not None else None,
         "withdrawal": notice.withdrawal,
+        "collection_point": act.collection_point,
+        "batch": act.batch,
+        "request": act.request,
     }
-    personal = {"address": person.address, "evidence": act.evidence}
+    personal = {"address": person.address, "evidence": act.evidence, "source": act.source}
     return row, json.dumps(personal, ensure_ascii=False).encode("utf-8", "replace")
 
 
@@ -197,8 +255,11 @@ async def history(connection: AsyncConnection, keyring: Keyring, person: Person)
                 "expression": row.expression,
                 "notice": row.notice_id,
                 "valid_until": row.valid_until,
+                "collection_point": row.collection_point,
+                "batch": row.batch,
                 "address": personal.get("address"),
                 "evidence": personal.get("evidence", ""),
+                "source": personal.get("source", ""),
                 "exact": person.exact_hash is not None and row.exact_hash == person.exact_hash,
             }
         )

@@ -14,11 +14,9 @@ from typing import Any, Self, TypeVar
 import structlog
 from prometheus_client import Counter
 from sqlalchemy import insert, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import chain, consent, decisions, hits
+from ledger import chain, consent, decisions, hits, notices
 from ledger.chain import HeadFile, Verification
 from ledger.consent import Act, Person
 from ledger.database import Database
@@ -26,12 +24,13 @@ from ledger.decisions import DecidedMessage
 from ledger.errors import LedgerUnavailable
 from ledger.hits import Hit
 from ledger.keys import Keyring
-from ledger.notice import Notice
+from ledger.notice import Notice, Teller
 from ledger.reader import ConsentReader
 from ledger.retention import Periods, purge
-from ledger.schema import access, notice, stamp
+from ledger.schema import access, stamp
 from ledger.writer import Writer
 from policies.consent import UNAVAILABLE, Consent
+from policies.footer import Language
 from policies.words import Outcome, Purpose, Reason
 
 PATIENCE = 0.25
@@ -50,7 +49,7 @@ class LedgerSettings:
 
     url: str
     head_file: Path
-    notice: Notice
+    teller: Teller
     periods: Periods = field(default_factory=Periods)
 
 
@@ -82,9 +81,23 @@ class Ledger:
         await self._writer.close()
         await self._database.close()
 
-    async def _read(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+    async def read(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+        """Return what ``work`` reads, in a transaction of its own. Raises LedgerUnavailable."""
         async with self._database.reading() as connection:
             return await work(connection)
+
+    async def job(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+        """Return what ``work`` did, once it is on disk. Raises LedgerUnavailable."""
+        return await self._writer.job(work)
+
+    async def append(self, work: Callable[[AsyncConnection], Awaitable[tuple[int, str] | None]]) -> bool:
+        """Have events appended by ``work``, which returns the chain's new head, or None for none; tell whether it did.
+
+        Raises LedgerUnavailable.
+        """
+        head = await self._writer.job(work)
+        await self._advance(head)
+        return head is not None
 
     def _complain(self, doing: str, error: BaseException | None) -> None:
         """Count a failure, and log it, but no more than once a second: an outage under load must not fill a disk."""
@@ -160,40 +173,59 @@ class Ledger:
         with suppress(LedgerUnavailable, TimeoutError):
             await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
 
-    async def grant(self, address: str, purposes: Sequence[Purpose], act: Act) -> None:
-        """Record a grant. Raises ConsentRefused or LedgerUnavailable."""
+    async def grant(
+        self, address: str, purposes: Sequence[Purpose], act: Act, language: Language = Language.ENGLISH
+    ) -> None:
+        """Record a grant under the notice in force. Raises ConsentRefused or LedgerUnavailable."""
         person = Person.of(self.keyring, address)
-        said = self._settings.notice
+        validity = self._settings.periods.consent
 
         async def work(connection: AsyncConnection) -> tuple[int, str]:
-            await self._keep_notice(connection)
-            return await consent.grant(connection, self.keyring, person, purposes, act, said, _now())
+            said = await self._said(connection, language)
+            return await consent.grant(connection, self.keyring, person, purposes, act, said, _now(), validity)
 
-        await self._advance(await self._writer.job(work))
+        await self.append(work)
 
-    async def refuse(self, person: Person, purposes: Sequence[Purpose], act: Act, *, keep_hits: bool = False) -> bool:
+    async def refuse(
+        self,
+        person: Person,
+        purposes: Sequence[Purpose],
+        act: Act,
+        *,
+        keep_hits: bool = False,
+        language: Language = Language.ENGLISH,
+    ) -> bool:
         """Record a refusal, and delete these purposes' hits unless they are to be kept. Raises LedgerUnavailable.
 
         Returns False where everything had been refused already.
         """
-        said = self._settings.notice
 
         async def work(connection: AsyncConnection) -> tuple[int, str] | None:
-            await self._keep_notice(connection)
+            said = await self._said(connection, language)
             head = await consent.refuse(connection, self.keyring, person, purposes, act, said, _now())
             if not keep_hits:
                 await hits.forget(connection, person.folded_hash, purposes)
             return head
 
-        head = await self._writer.job(work)
-        await self._advance(head)
-        return head is not None
+        return await self.append(work)
 
-    async def _keep_notice(self, connection: AsyncConnection) -> None:
-        said = self._settings.notice
-        dialect_insert = sqlite_insert if self._database.is_sqlite else postgresql_insert
-        values = {"id": said.id, "language": said.language, "body": said.body, "created_at": stamp(_now())}
-        await connection.execute(dialect_insert(notice).values(values).on_conflict_do_nothing())
+    async def _said(self, connection: AsyncConnection, language: Language) -> Notice:
+        """Return the notice in force, which is on record from now on."""
+        said = await notices.in_force(connection, self._settings.teller, language)
+        await notices.keep(connection, said, _now())
+        return said
+
+    async def notice(self, language: Language = Language.ENGLISH) -> Notice:
+        """Return the notice in force. Raises LedgerUnavailable."""
+        return await self.read(lambda connection: notices.in_force(connection, self._settings.teller, language))
+
+    async def add_notice(self, content: str, by: str) -> notices.Added:
+        """Put a notice of the organisation's own in force. Raises LedgerError for one that does not say enough."""
+        return await self.job(lambda connection: notices.add(connection, self._settings.teller, content, by, _now()))
+
+    async def notices(self) -> list[dict[str, Any]]:
+        """Return every notice on record, newest first. Raises LedgerUnavailable."""
+        return await self.read(notices.listed)
 
     async def _advance(self, head: tuple[int, str] | None) -> None:
         if head is None:
@@ -214,18 +246,18 @@ class Ledger:
     async def _write_head(self, head: tuple[int, str]) -> None:
         """Have the head file name this head, unless it bears witness to an event that the ledger has lost."""
         outside = await asyncio.to_thread(self._head.read)
-        if outside is not None and not await self._read(lambda connection: chain.holds(connection, *outside)):
+        if outside is not None and not await self.read(lambda connection: chain.holds(connection, *outside)):
             log.error("ledger.head_file", why=f"Event {outside[0]}, which it names, is missing or another one.")
             return
         await asyncio.to_thread(self._head.advance, *head)
 
     async def standing(self, person: Person) -> Consent:
         """Return where a person stands. Raises LedgerUnavailable."""
-        return await self._read(lambda connection: consent.consent_of(connection, person))
+        return await self.read(lambda connection: consent.consent_of(connection, person))
 
     async def history(self, person: Person) -> list[dict[str, Any]]:
         """Return every consent event of a person, oldest first. Raises LedgerUnavailable."""
-        return await self._read(lambda connection: consent.history(connection, self.keyring, person))
+        return await self.read(lambda connection: consent.history(connection, self.keyring, person))
 
     async def known_address(self, person: Person) -> str | None:
         """Return the person's address where the ledger still has it. Raises LedgerUnavailable."""
@@ -235,25 +267,25 @@ class Ledger:
             known = [event["address"] for event in events if event["address"]]
             return known[-1] if known else await decisions.recipient_of(connection, self.keyring, person.folded_hash)
 
-        return await self._read(work)
+        return await self.read(work)
 
     async def holdings(self, person: Person) -> dict[str, int]:
         """Return how many messages and hits of a person are on record. Raises LedgerUnavailable."""
-        return await self._read(lambda connection: hits.holdings(connection, person.folded_hash))
+        return await self.read(lambda connection: hits.holdings(connection, person.folded_hash))
 
     async def verify(self) -> Verification:
         """Walk the chain of consent events. Raises LedgerUnavailable."""
-        return await self._read(lambda connection: chain.verify(connection, self.keyring, self._head))
+        return await self.read(lambda connection: chain.verify(connection, self.keyring, self._head))
 
     async def messages(self, *, sender_hash: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
         """Return messages, newest first; with a hash, that sender's only. Raises LedgerUnavailable."""
-        return await self._read(
+        return await self.read(
             lambda connection: decisions.messages(connection, self.keyring, sender_hash=sender_hash, limit=limit)
         )
 
     async def hits(self, *, message_ids: Iterable[str] | None = None, limit: int | None = None) -> list[dict[str, Any]]:
         """Return hits, newest first; with ids, those of these messages only. Raises LedgerUnavailable."""
-        return await self._read(
+        return await self.read(
             lambda connection: hits.hits(connection, self.keyring, message_ids=message_ids, limit=limit)
         )
 
@@ -277,7 +309,7 @@ class Ledger:
             await connection.execute(select(1))
 
         try:
-            await asyncio.wait_for(self._read(work), PATIENCE)
+            await asyncio.wait_for(self.read(work), PATIENCE)
         except (LedgerUnavailable, TimeoutError):
             return False
         return True

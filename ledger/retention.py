@@ -24,6 +24,8 @@ class Periods:
     """Who a tracked message was from and to, and its subject."""
     decisions: timedelta = timedelta(days=365)
     """The decision about a tracked message, without the above."""
+    consent: timedelta = timedelta(days=365)
+    """For how long a grant counts."""
 
 
 async def purge(connection: AsyncConnection, periods: Periods, now: datetime) -> dict[str, int]:

@@ -45,10 +45,14 @@ consent_event = Table(
     Column("legal_basis", String(32), nullable=False),
     Column("valid_until", String(27)),
     Column("withdrawal", Text, nullable=False),
+    Column("collection_point", String(64)),
+    Column("batch", String(32)),
+    Column("request", String(32)),
     Column("personal_hash", String(64), nullable=False),
     Column("previous_hash", String(64), nullable=False),
     Column("row_hash", String(64), nullable=False),
     Index("consent_event_by_person", "folded_hash", "sequence"),
+    Index("consent_event_by_batch", "batch"),
 )
 
 consent_personal = Table(
@@ -65,6 +69,88 @@ notice = Table(
     Column("language", String(16), nullable=False),
     Column("body", Text, nullable=False),
     Column("created_at", String(27), nullable=False),
+    Column("version", Integer, nullable=False, server_default="0"),
+    Column("created_by", String(128), nullable=False, server_default="system"),
+)
+
+import_batch = Table(
+    "import_batch",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("collection_point", String(64)),
+    Column("imported_at", String(27), nullable=False),
+    Column("imported_by", String(128), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("suspended_at", String(27)),
+)
+
+chain_checkpoint = Table(
+    "chain_checkpoint",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("row_hash", String(64), nullable=False),
+    Column("cut_at", String(27), nullable=False),
+    Column("kept", BigInteger, nullable=False),
+    Column("kept_digest", String(64), nullable=False),
+    Column("signature", String(64), nullable=False),
+)
+
+mailbox_link = Table(
+    "mailbox_link",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("folded_hash", String(64), nullable=False),
+    Column("created_at", String(27), nullable=False),
+    Column("expires_at", String(27), nullable=False),
+    Column("used_at", String(27)),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("mailbox_link_by_person", "folded_hash", "created_at"),
+)
+
+question = Table(
+    "question",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("folded_hash", String(64), nullable=False),
+    Column("asked_at", String(27), nullable=False),
+    Column("way", String(16), nullable=False),
+    Index("question_by_person", "folded_hash", "asked_at"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("folded_hash", String(64), nullable=False),
+    Column("created_at", String(27), nullable=False),
+    Column("due_at", String(27), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("sent_at", String(27)),
+    Column("sealed", LargeBinary),
+    Index("outbox_by_due", "state", "due_at"),
+    Index("outbox_by_person", "folded_hash", "created_at"),
+)
+
+request_case = Table(
+    "request_case",
+    metadata,
+    Column("number", String(16), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("folded_hash", String(64), nullable=False),
+    Column("opened_at", String(27), nullable=False),
+    Column("acknowledge_by", String(10)),
+    Column("acknowledged_at", String(27)),
+    Column("due_by", String(10), nullable=False),
+    Column("extended_at", String(27)),
+    Column("answered_at", String(27)),
+    Column("state", String(16), nullable=False),
+    Column("batch", String(32)),
+    Column("sealed", LargeBinary),
+    Index("request_case_by_due", "state", "due_by"),
+    Index("request_case_by_person", "folded_hash"),
 )
 
 message = Table(

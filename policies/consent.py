@@ -19,13 +19,22 @@ class Assurance(StrEnum):
 class State(StrEnum):
     """What an event says (ISO/IEC TS 27560 event states, as far as they occur here)."""
 
+    REQUESTED = "requested"
+    """Was asked; says nothing of the answer."""
+    IMPORTED_UNPROVEN = "imported_unproven"
+    """Somebody brought a grant along without saying where and with which wording it was given: tracks nobody."""
     GRANTED = "granted"
+    RENEWED = "renewed"
     REFUSED = "refused"
     WITHDRAWN = "withdrawn"
+    INVALIDATED = "invalidated"
+    """The person says they never agreed."""
     SUPPRESSED = "suppressed"
+    """Erased; what is left says no."""
 
 
-REFUSALS = frozenset({State.REFUSED, State.WITHDRAWN, State.SUPPRESSED})
+GRANTS = frozenset({State.GRANTED, State.RENEWED})
+REFUSALS = frozenset({State.REFUSED, State.WITHDRAWN, State.INVALIDATED, State.SUPPRESSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,8 @@ class ConsentEvent:
     """When a grant ends; ``None`` for a refusal, which does not end."""
     exact: bool
     """Recorded for the very spelling of the address that is asked about, not only for its folded form."""
+    suspended: bool = False
+    """A grant that does not count for now: its import is in doubt, or the purposes have changed since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,7 @@ class Standing:
     def granted(self, now: datetime) -> bool:
         """Tell whether a grant stands at ``now`` (aware, UTC). A grant without an end never stands."""
         event = self.event
-        if event is None or event.state is not State.GRANTED or event.valid_until is None:
+        if event is None or event.state not in GRANTS or event.valid_until is None:
             return False
         # A time without a zone is a doubt, and doubts are off; comparing it with one that has a zone would raise.
         if now.utcoffset() is None or event.valid_until.utcoffset() is None:
@@ -76,6 +87,8 @@ class Consent:
     standings: Mapping[Purpose, Standing] = field(default_factory=dict)
     available: bool = True
     """False when the ledger could not be asked, or not in time."""
+    do_not_write: bool = False
+    """The person asked not to be written to: another matter than tracking, and kept apart from it."""
 
     def on(self, purpose: Purpose) -> Standing:
         """Return where the person stands on a purpose."""
@@ -100,15 +113,24 @@ def least(consents: Sequence[Consent], now: datetime) -> Consent:
     for purpose in Purpose:
         found = [consent.on(purpose) for consent in consents]
         standings[purpose] = next((one for one in found if not one.granted(now)), found[0] if found else UNKNOWN)
-    return Consent(standings, available=all(consent.available for consent in consents))
+    return Consent(
+        standings,
+        available=all(consent.available for consent in consents),
+        do_not_write=any(consent.do_not_write for consent in consents),
+    )
 
 
-def weigh(events: Iterable[ConsentEvent]) -> Consent:
+def weigh(events: Iterable[ConsentEvent], *, do_not_write: bool = False) -> Consent:
     """Return what a person's events, in any order, amount to."""
     by_purpose: dict[Purpose, list[ConsentEvent]] = {}
     for event in events:
         by_purpose.setdefault(event.purpose, []).append(event)
-    return Consent({purpose: Standing(_ruling(found)) for purpose, found in by_purpose.items()})
+    standings = {purpose: Standing(_ruling(found)) for purpose, found in by_purpose.items()}
+    return Consent(standings, do_not_write=do_not_write)
+
+
+def _counts(event: ConsentEvent) -> bool:
+    return event.state in REFUSALS or (event.state in GRANTS and event.exact and not event.suspended)
 
 
 def _ruling(events: Sequence[ConsentEvent]) -> ConsentEvent | None:
@@ -116,11 +138,9 @@ def _ruling(events: Sequence[ConsentEvent]) -> ConsentEvent | None:
 
     The newest mailbox-proven event ends every argument that came before it. Among what came after it, and where there
     is none among everything, any refusal wins over any grant. Refusals count for every spelling of the address, a
-    grant only for the exact one.
+    grant only for the exact one. A question that was asked, or an unproven import, is no answer.
     """
-    ordered = sorted(
-        (event for event in events if event.exact or event.state in REFUSALS), key=lambda event: event.sequence
-    )
+    ordered = sorted((event for event in events if _counts(event)), key=lambda event: event.sequence)
     proven = [at for at, event in enumerate(ordered) if event.assurance is Assurance.MAILBOX_PROVEN]
     if proven:
         ordered = ordered[proven[-1] :]

@@ -25,13 +25,15 @@ _CLASS_REASONS = {
 }
 _MILDEST_FIRST = {action: place for place, action in enumerate(ForeignTracking)}
 _PROBLEMS = frozenset({Reason.ERROR, Reason.UNPARSABLE, Reason.TOO_LARGE})
-_STATE_REASONS = {
+_STATE_REASONS: dict[State | None, Reason] = {
     State.SUPPRESSED: Reason.SUPPRESSED,
     State.REFUSED: Reason.REFUSED,
+    State.INVALIDATED: Reason.REFUSED,
     State.WITHDRAWN: Reason.WITHDRAWN,
     State.GRANTED: Reason.EXPIRED,
-    None: Reason.NO_CONSENT,
+    State.RENEWED: Reason.EXPIRED,
 }
+"""Why a state does not allow; all others amount to knowing nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,7 @@ def _by_body(case: _Case, purpose: Purpose) -> Reason | None:
 def _by_consent(case: _Case, purpose: Purpose) -> Reason | None:
     if case.consent.granted(purpose, case.now):
         return None
-    return _STATE_REASONS[case.consent.on(purpose).state]
+    return _STATE_REASONS.get(case.consent.on(purpose).state, Reason.NO_CONSENT)
 
 
 def _by_content(case: _Case, purpose: Purpose) -> Reason | None:
@@ -219,6 +221,6 @@ _LIMITS: tuple[Callable[[_Case, Purpose], Reason | None], ...] = (
 
 def _relied_on(consent: Consent, reasons: Mapping[Purpose, Reason]) -> tuple[str, ...]:
     """Return the ids of the consent events that made or unmade a purpose: none where consent was never reached."""
-    from_consent = {*_STATE_REASONS.values(), Reason.NOTHING_TO_TRACK, Reason.TRACKED}
+    from_consent = {*_STATE_REASONS.values(), Reason.NO_CONSENT, Reason.NOTHING_TO_TRACK, Reason.TRACKED}
     events = [consent.on(purpose).event for purpose, reason in reasons.items() if reason in from_consent]
     return tuple(dict.fromkeys(event.id for event in events if event is not None))

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from policies.address import canonical_domain, folded
 from policies.envelope import Envelope
+from policies.footer import FooterModel
 from policies.glob import address_pattern, matches
 from policies.roles import LIST_PATTERNS, ROLE_NAMES
 from policies.words import ForeignTracking, MessageClass, Purpose
@@ -80,6 +81,7 @@ class PolicyModel(Section):
     never_wrap: list[Glob] = Field(default=[], description="URL globs of links that are never wrapped.")
     role_addresses: list[Glob] = Field(default=[], description="More shared mailboxes, as globs; they count as groups.")
     list_addresses: list[Glob] = Field(default=[], description="More mailing lists and distribution lists, as globs.")
+    footer: FooterModel = Field(default=FooterModel(), description="The footer of tracked messages.")
     foreign_tracking: ForeignTrackingModel = Field(default=ForeignTrackingModel())
     merge_window: MergeWindow | Literal["off"] = Field(default=MergeWindow())
     rule: list[RuleModel] = Field(default=[], description="Rules that lower the ceiling.")

@@ -213,6 +213,8 @@ class Scan:
     """What the rewriter needs to know of one HTML part."""
 
     anchors: list[Anchor] = field(default_factory=list)
+    body_start: int | None = None
+    """Where the content of the first ``<body>`` begins."""
     body_end: int | None = None
     """Where the last ``</body>`` begins."""
     complete: bool = True
@@ -252,8 +254,11 @@ def scan(data: bytes) -> Scan:
                 # A shape's text stands inside it, up to its end tag.
                 text_end = lowered.find(b"</v:", tag.end, tag.end + _MAX_ANCHOR_TEXT)
                 found.anchors.append(_anchor(data, tag, attributes, attributes["href"], max(text_end, tag.end)))
-        elif tag.name == "body" and tag.closing and not tag.conditional:
-            found.body_end = tag.start
+        elif tag.name == "body" and not tag.conditional:
+            if tag.closing:
+                found.body_end = tag.start
+            elif found.body_start is None:
+                found.body_start = tag.end
         elif tag.name == "html" and not tag.closing and not found.language:
             attributes = tag.attributes(data)
             found.language = attributes["lang"].text(data).strip().lower() if "lang" in attributes else ""

@@ -32,6 +32,7 @@ from policies import (
 from policies.address import canonical
 from policies.wish import NOTHING
 from policies.words import Purpose
+from proxy.footer import Footer
 from proxy.header import TooLarge, Unparsable
 from proxy.message import Message, Reading, read_message
 from proxy.reply import Reply, ReplyError, reply
@@ -58,7 +59,7 @@ class Conduct:
 
     policy: Policy
     reading: Reading
-    organisation: str
+    footer: Footer
     public_url: str
     hostname: str
     received: bool = True
@@ -121,7 +122,7 @@ def rewrite(
     if not examined.decision.tracked:
         return examined, untracked(examined.message)
     try:
-        outgoing = tracked(examined.message, examined.decision, marks, conduct.organisation, eight_bit=eight_bit)
+        outgoing = tracked(examined.message, examined.decision, marks, conduct.footer, eight_bit=eight_bit)
         if room is not None and len(outgoing.raw) > room - _margin(room):
             raise TooLarge("the rewritten message")
         if not any(change.what in ("pixel", "link") for change in outgoing.changes):

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from policies.decide import Decision
+from policies.footer import Language
 from policies.words import Purpose
-from proxy.footer import footer_html, footer_text
+from proxy.footer import LONG_HTML, Footer
 from proxy.header import Unparsable
 from proxy.message import Body, HtmlBody, Message
 from proxy.transfer import MAX_LINE, Base64, Edit, Identity, line_break, splice, to_quoted_printable
@@ -95,9 +96,7 @@ def _made(changes: Sequence[Change]) -> tuple[Change, ...]:
     return tuple(change for change in changes if change.count)
 
 
-def tracked(
-    message: Message, decision: Decision, marks: Marks, organisation: str, *, eight_bit: bool = True
-) -> Outgoing:
+def tracked(message: Message, decision: Decision, marks: Marks, footer: Footer, *, eight_bit: bool = True) -> Outgoing:
     """Return the message with what the decision allows: wrapped links, the pixel, the footer (promise 3).
 
     ``eight_bit`` says that the upstream takes 8-bit bytes (RFC 6152); where it does not, an edited part that has some
@@ -112,7 +111,7 @@ def tracked(
         links = _link_edits(text, first, marks)
         text_edits = [*text.own.edits, *links]
         if links and text is message.texts[-1]:
-            text_edits.append(_text_footer_edit(text, marks, organisation))
+            text_edits.append(_text_footer_edit(text, decision, marks, footer, message))
         wrapped += len(links)
         edits += _part_edits(text, sorted(text_edits), eol, eight_bit=eight_bit, grows=bool(links))
     for body, first in _numbered(message.bodies):
@@ -122,7 +121,7 @@ def tracked(
             wrapped += len(links)
             html_edits += links
         if body is message.bodies[-1]:
-            html_edits.append(_footer_edit(body, decision, marks, organisation, eol))
+            html_edits.append(_footer_edit(body, decision, marks, footer, message, eol))
         if html_edits:
             edits += _part_edits(body, sorted(html_edits), eol, eight_bit=eight_bit, grows=True)
     shown = bool(message.bodies) or wrapped > 0
@@ -154,28 +153,47 @@ def _link_edits(body: Body, first: int, marks: Marks) -> list[Edit]:
     return edits
 
 
-def _text_footer_edit(body: Body, marks: Marks, organisation: str) -> Edit:
+def _language(body: Body, message: Message, footer: Footer, html_language: str = "") -> Language:
+    """Return the language of the footer: the one that the part says it is in, or the message, else our own."""
+    said = [one.text(message.raw) for one in body.entity.fields if one.name == "content-language"]
+    # Several languages in one field (RFC 3282) name readers, not what the text is written in.
+    tags = [html_language, *said, *message.values("content-language")]
+    return footer.language_of(tag for tag in tags if "," not in tag)
+
+
+def _text_footer_edit(body: Body, decision: Decision, marks: Marks, footer: Footer, message: Message) -> Edit:
     """Return the insertion of the text footer at the end of a text part."""
     data = body.encoded.decoded
     at = len(data.rstrip(b" \t\r\n"))
     eol = line_break(data)
-    return at, at, eol + eol + footer_text(organisation, marks.stop(), eol.decode("ascii"))
+    language = _language(body, message, footer)
+    return at, at, eol + eol + footer.text(decision, language, marks.stop(), eol.decode("ascii"))
 
 
-def _footer_edit(body: HtmlBody, decision: Decision, marks: Marks, organisation: str, eol: bytes) -> Edit:
-    """Return the insertion of the footer: before the last ``</body>``, else at the end of the part."""
-    data = body.encoded.decoded
-    at = body.scan.body_end
-    if at is None:
-        if not body.scan.complete:
-            raise Unparsable("the HTML ends inside a tag, a comment or raw text")
-        at = len(data.rstrip(b"\r\n"))
+def _footer_edit(
+    body: HtmlBody, decision: Decision, marks: Marks, footer: Footer, message: Message, eol: bytes
+) -> Edit:
+    """Return the insertion of the footer: before the last ``</body>``, else at the end of the part.
+
+    At the top of long HTML, where that is asked for.
+    """
+    data, found = body.encoded.decoded, body.scan
     if isinstance(body.encoded, Base64):
         # Only there may the text have line breaks of its own; elsewhere they are the message's (RFC 2045 §6.7 rule 4).
         eol = line_break(data)
     pixel = marks.pixel() if decision.allows(Purpose.OPEN) else None
-    footer = footer_html(organisation, decision, marks.stop(), pixel, eol.decode("ascii"))
-    return at, at, eol + footer + eol if body.scan.body_end is not None else eol + footer
+    language = _language(body, message, footer, found.language)
+    block = footer.html(
+        decision, language, marks.stop(), pixel, document_language=found.language, eol=eol.decode("ascii")
+    )
+    if footer.top_if_long and len(data) > LONG_HTML and found.body_start is not None:
+        return found.body_start, found.body_start, eol + block
+    if found.body_end is not None:
+        return found.body_end, found.body_end, eol + block + eol
+    if not found.complete:
+        raise Unparsable("the HTML ends inside a tag, a comment or raw text")
+    at = len(data.rstrip(b"\r\n"))
+    return at, at, eol + block
 
 
 def _part_edits(body: Body, edits: Sequence[Edit], eol: bytes, *, eight_bit: bool, grows: bool) -> list[Edit]:

@@ -12,9 +12,10 @@ from ledger.consent import Act
 from ledger.database import prepare
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
-from ledger.notice import built_in
+from ledger.notice import Teller
 from policies import PolicyModel, Purpose, compile_policy
 from policies.consent import Assurance
+from proxy.footer import Footer
 from proxy.links import link_rules
 from proxy.message import Reading
 from proxy.pool import Upstreams
@@ -31,7 +32,7 @@ def conduct(policy: PolicyModel | None = None) -> Conduct:
     return Conduct(
         policy=compile_policy(policy or PolicyModel(), ["example.org"]),
         reading=Reading(links=link_rules(False, [], [PUBLIC_URL])),
-        organisation="Example GmbH",
+        footer=Footer("Example GmbH"),
         public_url=PUBLIC_URL,
         hostname="relay.test",
     )
@@ -56,8 +57,8 @@ async def open_ledger(folder: Path) -> AsyncIterator[Ledger]:
     """Open a new SQLite ledger in a folder."""
     url = f"sqlite:///{folder}/ledger.db"
     prepare(url, folder / "keys")
-    notice = built_in("Example GmbH", "privacy@example.org", "https://example.org/privacy")
-    settings = LedgerSettings(url, folder / "head", notice)
+    teller = Teller("Example GmbH", "privacy@example.org", "https://example.org/privacy")
+    settings = LedgerSettings(url, folder / "head", teller)
     async with Ledger(settings, Keyring.load(folder / "keys")) as ledger:
         yield ledger
 

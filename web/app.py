@@ -21,7 +21,7 @@ log = structlog.get_logger()
 async def how(request: Request) -> Response:
     """Say what this is and who runs it."""
     site: Site = request.app.state.site
-    return site.render("how.html", notice=site.notice)
+    return site.render("how.html", notice=await site.notice())
 
 
 async def health(request: Request) -> Response:

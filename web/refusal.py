@@ -79,7 +79,7 @@ async def you(request: Request) -> Response:
         open=any(choice["state"] != "refused" for choice in choices),
         nothing_ticked=request.method == "POST",
         holdings=holdings,
-        notice=site.notice,
+        notice=await site.notice(),
         label=CHOOSE_LABEL,
         stop=_other_page(request, "stop"),
     )

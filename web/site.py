@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
-from ledger.notice import Notice
+from ledger.notice import Notice, Teller
+from policies.footer import Language
 from web.pages import Renderer, renderer
 
 
@@ -16,9 +18,16 @@ class Site:
     contact: str
     privacy_url: str
     public_url: str
-    notice: Notice
+    teller: Teller
     render: Renderer = field(init=False)
 
     def __post_init__(self) -> None:
         values = {"organisation": self.organisation, "contact": self.contact, "privacy_url": self.privacy_url}
         object.__setattr__(self, "render", renderer(**values))
+
+    async def notice(self, language: Language = Language.ENGLISH) -> Notice:
+        """Return the notice in force; the built-in one where the ledger does not answer."""
+        try:
+            return await self.ledger.notice(language)
+        except LedgerUnavailable:
+            return self.teller.built_in(language)

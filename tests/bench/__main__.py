@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from bs4 import BeautifulSoup
 
 from policies import Decision, MessageClass, Purpose, Reason
+from proxy.footer import Footer
 from proxy.html import scan
 from proxy.message import Reading, read_message
 from proxy.rewrite import tracked
@@ -117,7 +118,7 @@ def main() -> None:
     ):
         facts = seconds(lambda raw=raw: read_message(raw, Reading()), 10) * 1000  # type: ignore[misc]
         read = read_message(raw, Reading())
-        rewrite = seconds(lambda read=read: tracked(read, decision, FixedMarks(), "Example GmbH"), 10) * 1000  # type: ignore[misc]
+        rewrite = seconds(lambda read=read: tracked(read, decision, FixedMarks(), Footer("Example GmbH")), 10) * 1000  # type: ignore[misc]
         print(f"message, {text}: facts {facts:.2f} ms, rewriting {rewrite:.2f} ms")
 
 

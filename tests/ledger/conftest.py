@@ -11,7 +11,7 @@ from ledger.chain import HeadFile
 from ledger.database import Database, Place, match_keys, prepare, upgrade
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
-from tests.ledger.samples import NOTICE
+from tests.ledger.samples import TELLER
 from tests.postgresql import Cluster
 
 DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)]
@@ -80,7 +80,7 @@ def keyring(url: str, key_file: Path) -> Keyring:
 @pytest.fixture
 def settings(url: str, tmp_path: Path) -> LedgerSettings:
     """The settings of the ledger."""
-    return LedgerSettings(url, tmp_path / "aboveboard.db.head", NOTICE)
+    return LedgerSettings(url, tmp_path / "aboveboard.db.head", TELLER)
 
 
 @pytest.fixture

@@ -11,14 +11,15 @@ from ledger.consent import Act
 from ledger.database import Place
 from ledger.decisions import DecidedMessage
 from ledger.hits import Hit
-from ledger.notice import built_in
+from ledger.notice import Teller
 from ledger.tokens import new_message_id
 from policies.consent import Assurance
 from policies.decide import Decision
 from policies.envelope import Envelope
 from policies.words import MessageClass, Purpose, Reason, Verdict
 
-NOTICE = built_in("Example GmbH", "privacy@example.org", "https://example.org/privacy")
+TELLER = Teller("Example GmbH", "privacy@example.org", "https://example.org/privacy")
+NOTICE = TELLER.built_in()
 ANNA = "anna@example.org"
 """The sender."""
 MAX = "Max@client.example"

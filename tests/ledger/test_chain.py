@@ -60,7 +60,8 @@ async def test_altered_column_is_found(verify: Verify, url: str, name: str) -> N
     """A change to any column of an event is found, and the event is named."""
     with by_hand(url) as connection:
         row = connection.execute(select(consent_event).where(consent_event.c.sequence == 3)).one()._mapping
-        changed = 33 if name in NUMBERS else ("0" if row[name][0] != "0" else "1") + row[name][1:]
+        text = row[name] or "x"
+        changed = 33 if name in NUMBERS else ("0" if text[0] != "0" else "1") + text[1:]
         connection.execute(update(consent_event).where(consent_event.c.sequence == 3).values({name: changed}))
 
     found = await verify()
@@ -287,11 +288,11 @@ import asyncio, sys
 from pathlib import Path
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
-from tests.ledger.samples import NOTICE, ON_PAPER
+from tests.ledger.samples import ON_PAPER, TELLER
 from policies.words import Purpose
 
 async def main(url, head_file, key_file, name, events):
-    async with Ledger(LedgerSettings(url, Path(head_file), NOTICE), Keyring.load(Path(key_file))) as ledger:
+    async with Ledger(LedgerSettings(url, Path(head_file), TELLER), Keyring.load(Path(key_file))) as ledger:
         print("ready", flush=True)
         sys.stdin.readline()
         both = (Purpose.OPEN, Purpose.CLICK)

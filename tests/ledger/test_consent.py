@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from ledger.consent import SCHEMA_VERSION, VALIDITY, Act, Person, consents_of
+from ledger.chain import SCHEMA_VERSION
+from ledger.consent import VALIDITY, Act, Person, consents_of
 from ledger.consent import refuse as record_refusal
 from ledger.database import Database
 from ledger.errors import ConsentRefused, LedgerUnavailable

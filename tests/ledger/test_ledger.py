@@ -21,7 +21,7 @@ from ledger.ledger import PATIENCE, Ledger, LedgerSettings
 from ledger.schema import access, moment
 from policies.consent import UNAVAILABLE
 from policies.words import Outcome, Purpose, Reason
-from tests.ledger.samples import BY_FOOTER, EVERYTHING, MAX, NOTICE, ON_PAPER, OPEN, by_hand, decided, hit, now
+from tests.ledger.samples import BY_FOOTER, EVERYTHING, MAX, ON_PAPER, OPEN, TELLER, by_hand, decided, hit, now
 from tests.postgresql import Cluster
 
 ENOUGH = PATIENCE + 0.35
@@ -76,7 +76,7 @@ def path(file_url: str) -> Path:
 
 def opened(url: str, key_file: Path) -> Ledger:
     """Return another process's view of a ledger."""
-    return Ledger(LedgerSettings(url, key_file.with_name("head"), NOTICE), Keyring.load(key_file))
+    return Ledger(LedgerSettings(url, key_file.with_name("head"), TELLER), Keyring.load(key_file))
 
 
 @contextmanager

@@ -205,11 +205,11 @@ import asyncio, json, sys, time
 from pathlib import Path
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
-from tests.ledger.samples import MAX, NOTICE, ON_PAPER, OPEN, decided, hit
+from tests.ledger.samples import MAX, ON_PAPER, TELLER, OPEN, decided, hit
 
 async def main(url, folder, count):
     folder = Path(folder)
-    async with Ledger(LedgerSettings(url, folder / "head", NOTICE), Keyring.load(folder / "key")) as ledger:
+    async with Ledger(LedgerSettings(url, folder / "head", TELLER), Keyring.load(folder / "key")) as ledger:
         await ledger.grant(MAX, OPEN, ON_PAPER)
         messages = [decided() for _ in range(20)]
         assert all([await ledger.record_decision(message) for message in messages])

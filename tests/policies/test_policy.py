@@ -46,6 +46,8 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("never_wrap", {"never_wrap": ["https://example.org/*"]}),
     ("role_addresses", {"role_addresses": ["shared@*"]}),
     ("list_addresses", {"list_addresses": ["shared@*"]}),
+    ("footer", {"footer": {"en": "{organisation} sees {what}."}}),
+    ("footer", {"footer": {"position": "top-if-long"}}),
     ("foreign_tracking", {"foreign_tracking": {"individual": "keep"}}),
     ("foreign_tracking", {"foreign_tracking": {"group": "report"}}),
     ("foreign_tracking", {"foreign_tracking": {"bulk": "refuse"}}),
@@ -74,7 +76,7 @@ def test_defaults_are_those_of_the_design() -> None:
     printed = PolicyModel.model_validate(tomllib.loads(DESIGN))
 
     assert printed == PolicyModel()
-    assert set() == {"role_addresses", "list_addresses", "rule"} ^ (
+    assert set() == {"role_addresses", "list_addresses", "footer", "rule"} ^ (
         set(PolicyModel.model_fields) - set(tomllib.loads(DESIGN))
     )
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from policies import Decision, MessageClass, Purpose, Reason
+from proxy.footer import Footer
 from proxy.message import Message, Reading, read_message
 from proxy.structure import read_structure
 
 MAIL = Path(__file__).parent.parent / "mail"
 CORPUS = Path(os.environ.get("ABOVEBOARD_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
-ORGANISATION = "Example GmbH"
+FOOTER = Footer("Example GmbH")
 
 needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus at {CORPUS}")
 

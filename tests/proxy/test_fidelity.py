@@ -15,7 +15,7 @@ from proxy.message import Message
 from proxy.rewrite import tracked, untracked
 from tests.proxy.samples import (
     EVERYTHING_ON,
-    ORGANISATION,
+    FOOTER,
     PIXEL,
     FixedMarks,
     corpus_messages,
@@ -33,7 +33,7 @@ FIXTURES = [fixture(f"{name}.{kind}") for name in names() for kind in ("in", "ou
 def _tracked(message: Message) -> bytes:
     """Return the message with everything on; as it came where it cannot be rewritten, as the relay does it."""
     try:
-        return tracked(message, EVERYTHING_ON, FixedMarks(), ORGANISATION).raw
+        return tracked(message, EVERYTHING_ON, FixedMarks(), FOOTER).raw
     except Unparsable:
         return message.raw
 

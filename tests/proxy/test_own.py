@@ -10,6 +10,7 @@ import pytest
 from ledger.keys import Keyring
 from ledger.tokens import Marks, OwnTokens, new_message_id
 from policies import Decision, MessageClass, Purpose, Reason
+from proxy.footer import Footer
 from proxy.message import Reading, read_message
 from proxy.own import find_in_html, find_in_text
 from proxy.rewrite import tracked, untracked
@@ -118,7 +119,7 @@ def test_second_pass_changes_nothing_more(encoding: str) -> None:
     """21: a tracked message that comes through again, untracked, leaves as it was before the first time."""
     raw = encoded('<html><body><p>Dear Bob, <a href="https://shop.example/x?y=1">see</a></p></body></html>', encoding)
     new = Marks(KEYRING, "https://track.test", new_message_id(), "bob@customer.test")
-    first = tracked(read_message(raw, READING), ALL_ON, new, "Example GmbH").raw
+    first = tracked(read_message(raw, READING), ALL_ON, new, Footer("Example GmbH")).raw
 
     second = untracked(read_message(first, READING)).raw
     third = untracked(read_message(second, READING)).raw
@@ -134,7 +135,7 @@ def test_tracked_reply() -> None:
     )
     new = Marks(KEYRING, "https://track.test", new_message_id(), "bob@customer.test")
 
-    html = html_of(tracked(read_message(raw, READING), ALL_ON, new, "Example GmbH").raw)
+    html = html_of(tracked(read_message(raw, READING), ALL_ON, new, Footer("Example GmbH")).raw)
 
     assert not any(old in html for old in (PIXEL, LINK, STOP))
     assert (1, 1, 1) == (html.count("track.test/o/"), html.count("track.test/l/"), html.count("track.test/stop/"))

@@ -3,6 +3,7 @@
 import pytest
 
 from policies import Decision, MessageClass, Purpose, Reason
+from proxy.footer import Footer
 from proxy.message import Reading, read_message
 from proxy.rewrite import tracked
 
@@ -39,7 +40,7 @@ def wrapped(body: str, encoding: str = "8bit") -> bytes:
     """Return the body of a text-only message after rewriting."""
     raw = HEAD + f"Content-Transfer-Encoding: {encoding}\r\n\r\n".encode() + body.encode() + b"\r\n"
     message = read_message(raw, Reading(plain_text_links=True))
-    return tracked(message, CLICK, Fixed(), "Example GmbH").raw.partition(b"\r\n\r\n")[2]
+    return tracked(message, CLICK, Fixed(), Footer("Example GmbH")).raw.partition(b"\r\n\r\n")[2]
 
 
 @pytest.mark.parametrize(

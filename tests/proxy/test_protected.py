@@ -5,7 +5,7 @@ import pytest
 from policies import Protection, Purpose, Reason
 from proxy.message import Reading
 from proxy.rewrite import tracked, untracked
-from tests.proxy.samples import EVERYTHING_ON, ORGANISATION, FixedMarks, decision, fixture, html_mail, names, read
+from tests.proxy.samples import EVERYTHING_ON, FOOTER, FixedMarks, decision, fixture, html_mail, names, read
 
 CASES = {
     "smime-detached": ("27", Protection.SIGNED),
@@ -72,7 +72,7 @@ def test_whose_signature(domains: list[bytes], protection: Protection | None) ->
 
 def test_own_signature_goes_with_tracking() -> None:
     """A tracked message goes without our own signature, which it would break (case 33)."""
-    out = tracked(read(_signed(b"example.org"), OURS), decision(Purpose.OPEN), FixedMarks(), ORGANISATION).raw
+    out = tracked(read(_signed(b"example.org"), OURS), decision(Purpose.OPEN), FixedMarks(), FOOTER).raw
 
     assert b"DKIM-Signature" not in out
     assert b"Subject: Hello\r\n" in out
@@ -148,5 +148,5 @@ def test_autocrypt() -> None:
     assert message.facts.protection is None
     assert (
         b"Autocrypt: addr=max@example.org; keydata=\r\n xsBNBF\r\n"
-        in tracked(message, EVERYTHING_ON, FixedMarks(), "X").raw
+        in tracked(message, EVERYTHING_ON, FixedMarks(), FOOTER).raw
     )

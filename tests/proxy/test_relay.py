@@ -13,7 +13,8 @@ import structlog
 from ledger.decisions import DecidedMessage
 from ledger.ledger import Ledger
 from policies import PolicyModel, Purpose, Reason
-from proxy import relay, rewrite
+from proxy import relay
+from proxy.footer import Footer
 from tests.relaying import Running, conduct, running_relay
 from tests.upstream import FakeUpstream
 
@@ -116,7 +117,7 @@ def _raise(*_: Any, **__: Any) -> None:
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(relay, "read_message"), (relay, "classify"), (relay, "decide"), (relay, "tracked"), (rewrite, "footer_html")],
+    [(relay, "read_message"), (relay, "classify"), (relay, "decide"), (relay, "tracked"), (Footer, "html")],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
 async def test_promise_4_an_exception_sends_the_original(

@@ -12,7 +12,7 @@ from proxy.message import Reading
 from proxy.rewrite import MAX_URL, Change, tracked, untracked
 from tests.proxy.samples import (
     EVERYTHING_ON,
-    ORGANISATION,
+    FOOTER,
     PIXEL,
     FixedMarks,
     bodies,
@@ -44,7 +44,7 @@ OPEN, CLICK = decision(Purpose.OPEN), decision(Purpose.CLICK)
 
 
 def _tracked(raw: bytes, eight_bit: bool = True) -> bytes:
-    return tracked(read(raw, READING), EVERYTHING_ON, FixedMarks(), ORGANISATION, eight_bit=eight_bit).raw
+    return tracked(read(raw, READING), EVERYTHING_ON, FixedMarks(), FOOTER, eight_bit=eight_bit).raw
 
 
 def test_every_fixture_has_a_case() -> None:
@@ -96,7 +96,7 @@ HTML = b'<body><a href="https://x.com/1">x</a> <a href="https://x.com/2">y</a></
 
 def test_opens_only() -> None:
     """With opens alone there is a pixel, and every link is as it was (case 6)."""
-    outgoing = tracked(read(html_mail(HTML)), OPEN, FixedMarks(), ORGANISATION)
+    outgoing = tracked(read(html_mail(HTML)), OPEN, FixedMarks(), FOOTER)
 
     assert outgoing.raw.count(PIXEL) == 1
     assert b'<a href="https://x.com/1">x</a> <a href="https://x.com/2">y</a>' in outgoing.raw
@@ -106,7 +106,7 @@ def test_opens_only() -> None:
 def test_clicks_only() -> None:
     """With clicks alone the links are wrapped, and there is no pixel (case 7)."""
     marks = FixedMarks()
-    outgoing = tracked(read(html_mail(HTML)), CLICK, marks, ORGANISATION)
+    outgoing = tracked(read(html_mail(HTML)), CLICK, marks, FOOTER)
 
     assert (b"<img" in outgoing.raw, marks.pixels) == (False, 0)
     assert marks.targets == {1: "https://x.com/1", 2: "https://x.com/2"}
@@ -116,7 +116,7 @@ def test_clicks_only() -> None:
 def test_nothing_to_change() -> None:
     """Where there is no HTML nothing changes, and nothing is said to have been changed (cases 25 and 119)."""
     raw = html_mail(b"https://x.com\r\n", b"text/plain")
-    outgoing = tracked(read(raw), EVERYTHING_ON, FixedMarks(), ORGANISATION)
+    outgoing = tracked(read(raw), EVERYTHING_ON, FixedMarks(), FOOTER)
 
     assert (outgoing.raw, outgoing.changes) == (raw, ())
 
@@ -124,7 +124,7 @@ def test_nothing_to_change() -> None:
 def test_targets() -> None:
     """What the marks get is the exact address of each link, numbered in order (cases 68 to 72, 83 and 107)."""
     marks = FixedMarks()
-    tracked(read(fixture("links.in"), READING), EVERYTHING_ON, marks, ORGANISATION)
+    tracked(read(fixture("links.in"), READING), EVERYTHING_ON, marks, FOOTER)
 
     assert marks.targets == {
         1: "https://shop.example/1?a=1&b=2&copy=3&c=%2F",
@@ -139,7 +139,7 @@ def test_links_are_not_wrapped_twice() -> None:
     """A message that comes by again has its links wrapped once (cases 21 and 102)."""
     out = _tracked(html_mail(HTML))
     marks = FixedMarks()
-    tracked(read(out, READING), EVERYTHING_ON, marks, ORGANISATION)
+    tracked(read(out, READING), EVERYTHING_ON, marks, FOOTER)
 
     assert marks.targets == {}
 
@@ -148,7 +148,7 @@ def test_long_url() -> None:
     """A link whose wrapped address would be too long is left alone (case 79)."""
     base = len(FixedMarks().link(1, ""))
     for length, wrapped in ((MAX_URL, 2), (MAX_URL + 1, 0)):
-        outgoing = tracked(read(html_mail(HTML)), CLICK, FixedMarks(length - base), ORGANISATION)
+        outgoing = tracked(read(html_mail(HTML)), CLICK, FixedMarks(length - base), FOOTER)
 
         assert sum(change.count for change in outgoing.changes if change.what == "link") == wrapped
         assert outgoing.raw.count(b'href="https://x.com/') == 2 - wrapped

@@ -13,7 +13,7 @@ import pytest
 from ledger.decisions import DecidedMessage
 from ledger.keys import Keyring
 from ledger.ledger import Ledger
-from ledger.notice import built_in
+from ledger.notice import Teller
 from ledger.tokens import Marks, new_message_id, sender_url, stop_url
 from policies import Decision, Envelope, MessageClass, Purpose, Reason
 from tests.relaying import PAPER, open_ledger
@@ -63,8 +63,8 @@ async def site(tmp_path: Path) -> AsyncIterator[Setting]:
     async with open_ledger(tmp_path) as ledger:
         await ledger.grant("bob@customer.test", [Purpose.OPEN, Purpose.CLICK], PAPER)
         message_id = await record_message(ledger, "alice@example.org", "bob@customer.test")
-        notice = built_in("Example GmbH", "privacy@example.org", "https://example.org/privacy")
-        app = build(Site(ledger, "Example GmbH", "privacy@example.org", "https://example.org/privacy", PUBLIC, notice))
+        teller = Teller("Example GmbH", "privacy@example.org", "https://example.org/privacy")
+        app = build(Site(ledger, "Example GmbH", "privacy@example.org", "https://example.org/privacy", PUBLIC, teller))
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=PUBLIC) as client:
             yield Setting(client, ledger, tmp_path, Marks(ledger.keyring, PUBLIC, message_id, "bob@customer.test"))

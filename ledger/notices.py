@@ -1,0 +1,94 @@
+"""Notices on record: which one is in force, adding one, and what a change means to the agreements before it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger import chain
+from ledger.consent import NOTICE_IN_FORCE
+from ledger.notice import Notice, Teller
+from ledger.schema import meta, notice, stamp
+from policies.footer import Language
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What came of a new notice."""
+
+    version: int
+    notices: tuple[Notice, ...]
+    ends_grants: bool
+    """It asks for something else than the one before: whoever agreed to that one must be asked again."""
+
+
+async def in_force(connection: AsyncConnection, teller: Teller, language: Language) -> Notice:
+    """Return the organisation's newest notice in a language; the built-in one where it has none."""
+    newest = await _newest_version(connection)
+    if newest:
+        statement = select(notice.c.language, notice.c.body).where(notice.c.version == newest)
+        bodies = {row.language: row.body for row in await connection.execute(statement)}
+        if language.value in bodies:
+            return Notice.of_body(bodies[language.value])
+        # People are better told in another language than under words that are no longer in force.
+        return Notice.of_body(bodies.get(Language.ENGLISH.value) or bodies[min(bodies)])
+    return teller.built_in(language)
+
+
+async def keep(connection: AsyncConnection, said: Notice, now: datetime, by: str = "system") -> None:
+    """Put a notice on record; one that is there already stays as it is."""
+    dialect_insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    values = {
+        "id": said.id,
+        "language": said.language,
+        "body": said.body,
+        "created_at": stamp(now),
+        "version": said.version,
+        "created_by": by,
+    }
+    await connection.execute(dialect_insert(notice).values(values).on_conflict_do_nothing())
+
+
+async def add(connection: AsyncConnection, teller: Teller, content: str, by: str, now: datetime) -> Added:
+    """Put a notice in force, in every language that the file has.
+
+    Where it asks for something else than the one before, grants under older notices do not count from now on. Raises
+    LedgerError for a notice that does not say enough.
+    """
+    # One after the other: a version is one notice.
+    await chain.lock(connection)
+    version = await _newest_version(connection) + 1
+    told = teller.parse(content, version)
+    before = {language: await in_force(connection, teller, language) for language in told}
+    same = all(before[language].asks_for_the_same(said) for language, said in told.items())
+    for said in told.values():
+        await keep(connection, said, now, by)
+    if not same:
+        await connection.execute(delete(meta).where(meta.c.name == NOTICE_IN_FORCE))
+        await connection.execute(insert(meta).values(name=NOTICE_IN_FORCE, value=str(version)))
+    return Added(version, tuple(told.values()), not same)
+
+
+async def listed(connection: AsyncConnection) -> list[dict[str, Any]]:
+    """Return every notice on record, newest first."""
+    statement = select(notice).order_by(notice.c.created_at.desc(), notice.c.language)
+    return [
+        {
+            "id": row.id,
+            "version": row.version,
+            "language": row.language,
+            "created_at": row.created_at,
+            "created_by": row.created_by,
+            "body": row.body,
+        }
+        for row in await connection.execute(statement)
+    ]
+
+
+async def _newest_version(connection: AsyncConnection) -> int:
+    newest = (await connection.execute(select(func.max(notice.c.version)))).scalar()
+    return int(newest or 0)
