@@ -5,17 +5,15 @@ The row of an untracked message holds no subject and no address, only keyed hash
 
 import json
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Executable, bindparam, insert, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.batch import Batch, Statement, Words
 from ledger.keys import Keyring
 from ledger.schema import decision_count, message, stamp
 from policies.decide import Decision
@@ -64,24 +62,47 @@ def to_row(keyring: Keyring, decided: DecidedMessage) -> dict[str, Any]:
     }
 
 
-async def record(connection: AsyncConnection, rows: list[dict[str, Any]]) -> None:
-    """Write the rows of several messages, and count them."""
-    await connection.execute(insert(message), rows)
-    await _count(connection, rows)
-
-
-async def _count(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    await _add(connection, Counter((row["decided_at"][:10], row["class"], row["reason"]) for row in rows))
-
-
-async def _add(connection: AsyncConnection, counts: Counter[tuple[str, str, str]]) -> None:
-    """Add to the counts by day, class and reason; what is taken off is negative."""
-    dialect_insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    statement = dialect_insert(decision_count)
-    statement = statement.on_conflict_do_update(
-        index_elements=["day", "class", "reason"],
-        set_={"count": decision_count.c.count + statement.excluded.count},
+_CLASS = message.c["class"].label("message_class")
+_INSERT = Statement(lambda _: insert(message))
+_OUTCOME = Statement(
+    lambda _: update(message).where(message.c.id == bindparam("message")).values(outcome=bindparam("said"))
+)
+_VOID = Statement(
+    lambda _: (
+        update(message)
+        .where(message.c.id == bindparam("message"))
+        .values(reason=bindparam("why"), reasons=bindparam("whys"), sealed=null())
     )
+)
+_FOUND = Statement(
+    lambda words: (
+        select(message.c.id, message.c.decided_at, _CLASS, message.c.reason)
+        .where(words.among(message.c.id, "messages"))
+        .with_for_update()
+    )
+)
+
+
+def _upsert(words: Words) -> Executable:
+    statement = words.insert(decision_count)
+    counted = decision_count.c.count + statement.excluded.count
+    upsert: Executable = statement.on_conflict_do_update(
+        index_elements=["day", "class", "reason"], set_={"count": counted}
+    )
+    return upsert
+
+
+_ADD = Statement(_upsert)
+
+
+def record(batch: Batch, rows: list[dict[str, Any]]) -> None:
+    """Write the rows of several messages, and count them."""
+    batch.execute(_INSERT, rows)
+    _add(batch, Counter((row["decided_at"][:10], row["class"], row["reason"]) for row in rows))
+
+
+def _add(batch: Batch, counts: Counter[tuple[str, str, str]]) -> None:
+    """Add to the counts by day, class and reason; what is taken off is negative."""
     # In one order everywhere, so that two writers never wait for each other's rows.
     values = [
         {"day": day, "class": class_, "reason": reason, "count": count}
@@ -89,37 +110,30 @@ async def _add(connection: AsyncConnection, counts: Counter[tuple[str, str, str]
         if count
     ]
     if values:
-        await connection.execute(statement, values)
+        batch.execute(_ADD, values)
 
 
-async def record_outcomes(connection: AsyncConnection, outcomes: list[tuple[str, Outcome]]) -> None:
+def record_outcomes(batch: Batch, outcomes: list[tuple[str, Outcome]]) -> None:
     """Write what the upstream said in the end, by message id."""
-    statement = update(message).where(message.c.id == bindparam("message")).values(outcome=bindparam("said"))
     # In one order everywhere, here and below, so that two writers never wait for each other's rows.
     values = [{"message": found, "said": outcome.value} for found, outcome in sorted(outcomes, key=itemgetter(0))]
-    await connection.execute(statement, values)
+    batch.execute(_OUTCOME, values)
 
 
-async def void(connection: AsyncConnection, ids: list[tuple[str, Reason]]) -> None:
+def void(batch: Batch, ids: list[tuple[str, Reason]]) -> None:
     """Mark messages whose decision was recorded but that went out untracked after all, and count them as such."""
     reasons = dict(ids)
-    columns = (message.c.id, message.c.decided_at, message.c["class"], message.c.reason)
     counts: Counter[tuple[str, str, str]] = Counter()
-    for row in await connection.execute(select(*columns).where(message.c.id.in_(reasons)).with_for_update()):
-        day, message_class = row.decided_at[:10], row._mapping["class"]
-        counts[day, message_class, row.reason] -= 1
-        counts[day, message_class, reasons[row.id].value] += 1
-    await _add(connection, counts)
-    statement = (
-        update(message)
-        .where(message.c.id == bindparam("message"))
-        .values(reason=bindparam("why"), reasons=bindparam("whys"), sealed=None)
-    )
+    for row in batch.rows(_FOUND, {"messages": list(reasons)}):
+        day = row.decided_at[:10]
+        counts[day, row.message_class, row.reason] -= 1
+        counts[day, row.message_class, reasons[row.id].value] += 1
+    _add(batch, counts)
     values = [
         {"message": found, "why": why.value, "whys": json.dumps({purpose.value: why.value for purpose in Purpose})}
         for found, why in sorted(ids, key=itemgetter(0))
     ]
-    await connection.execute(statement, values)
+    batch.execute(_VOID, values)
 
 
 def to_public(keyring: Keyring, row: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain, consent, decisions, hits, notices
+from ledger.batch import Batch
 from ledger.chain import HeadFile, Verification
 from ledger.consent import Act, Person
 from ledger.database import Database
@@ -154,22 +155,18 @@ class Ledger:
     async def record_hit(self, one: Hit) -> None:
         """Record a hit if it may be, and return when it is on disk, or when patience ends. Never raises."""
 
-        async def work(connection: AsyncConnection, pile: list[Hit]) -> None:
-            await hits.record(connection, self.keyring, pile, self._settings.periods.recording)
-
-        waiting = self._writer.pile("hit", work, one)
+        waiting = self._writer.pile("hit", self._record_hits, one)
         try:
             await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("hit", error)
 
+    def _record_hits(self, batch: Batch, pile: list[Hit]) -> None:
+        hits.record(batch, self.keyring, pile, self._settings.periods.recording)
+
     async def tick(self) -> None:
         """Wait for the next commit, as a recorded hit would: how long an answer takes tells nothing. Never raises."""
-
-        async def nothing(connection: AsyncConnection, pile: list[None]) -> None:
-            """There is nothing to write; only the turn is awaited."""
-
-        waiting = self._writer.pile("tick", nothing, None)
+        waiting = self._writer.pile("tick", _nothing, None)
         with suppress(LedgerUnavailable, TimeoutError):
             await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
 
@@ -313,6 +310,10 @@ class Ledger:
         except (LedgerUnavailable, TimeoutError):
             return False
         return True
+
+
+def _nothing(batch: Batch, pile: list[None]) -> None:
+    """There is nothing to write; only the turn is awaited."""
 
 
 def _now() -> datetime:

@@ -65,8 +65,8 @@ class ConsentReader:
 
     async def _answer(self, asked: list[_Waiting]) -> None:
         try:
-            async with self._database.reading() as connection:
-                consents = await consents_of(connection, {person for person, _ in asked})
+            people = {person for person, _ in asked}
+            consents = await self._database.batch(lambda batch: consents_of(batch, people), writes=False)
         except asyncio.CancelledError:
             self._fail(asked, _CLOSED)
             raise

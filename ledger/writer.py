@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.batch import Batch, WithinTransaction
 from ledger.database import Database
 from ledger.errors import LedgerContended, LedgerError, LedgerUnavailable
 
 Result = TypeVar("Result")
 Work = Callable[[AsyncConnection], Awaitable[Result]]
-ManyWork = Callable[[AsyncConnection, list[Any]], Awaitable[None]]
+ManyWork = Callable[[Batch, list[Any]], None]
 
 _TRIES = 3
 
@@ -85,6 +86,8 @@ class Writer:
     def pile(self, kind: str, work: ManyWork, item: Any, *, awaited: bool = True) -> asyncio.Future[None]:
         """Add an item to the pile that ``work`` writes at once; the future is done when it is on disk.
 
+        ``work`` may run in another thread: it uses the batch, the items and what never changes, and nothing else.
+
         One that nobody waits for joins the next commit that somebody waits for, or makes one a little later.
         """
         loop = asyncio.get_running_loop()
@@ -135,12 +138,19 @@ class Writer:
         return await self._try(jobs, piles)
 
     async def _try(self, jobs: list[_Job], piles: list[_Pile]) -> list[_Outcome]:
+        wanted = [(pile.work, [item for item, done in pile.items if not done.cancelled()]) for pile in piles]
+
+        def write(batch: Batch) -> None:
+            for work, items in wanted:
+                if items:
+                    work(batch, items)
+
+        if not jobs:
+            await self._database.batch(write, writes=True)
+            return []
         async with self._database.writing() as connection:
             outcomes = [await self._do(job, connection) for job in jobs]
-            for pile in piles:
-                wanted = [item for item, done in pile.items if not done.cancelled()]
-                if wanted:
-                    await pile.work(connection, wanted)
+            await connection.run_sync(lambda inside: write(WithinTransaction(inside)))
             return outcomes
 
     @staticmethod
