@@ -26,6 +26,7 @@ from ledger.errors import LedgerUnavailable
 from ledger.hits import Hit
 from ledger.keys import Keyring
 from ledger.notice import Notice, Teller
+from ledger.patience import patiently
 from ledger.reader import ConsentReader
 from ledger.retention import Periods, purge
 from ledger.schema import access, stamp
@@ -112,7 +113,7 @@ class Ledger:
         """Return where a person stands; UNAVAILABLE where the ledger does not say so in time. Never raises."""
         person = Person.of(self.keyring, address)
         try:
-            return await asyncio.wait_for(self._reader.ask(person), PATIENCE)
+            return await patiently(self._reader.ask(person), PATIENCE)
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("consent", error)
             return UNAVAILABLE
@@ -125,7 +126,7 @@ class Ledger:
         row = decisions.to_row(self.keyring, decided)
         waiting = self._writer.pile("decision", decisions.record, row)
         try:
-            await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
+            await patiently(waiting, PATIENCE)
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("decision", error)
             waiting.cancel()
@@ -157,7 +158,7 @@ class Ledger:
 
         waiting = self._writer.pile("hit", self._record_hits, one)
         try:
-            await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
+            await patiently(waiting, PATIENCE)
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("hit", error)
 
@@ -168,7 +169,7 @@ class Ledger:
         """Wait for the next commit, as a recorded hit would: how long an answer takes tells nothing. Never raises."""
         waiting = self._writer.pile("tick", _nothing, None)
         with suppress(LedgerUnavailable, TimeoutError):
-            await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
+            await patiently(waiting, PATIENCE)
 
     async def grant(
         self, address: str, purposes: Sequence[Purpose], act: Act, language: Language = Language.ENGLISH

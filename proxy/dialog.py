@@ -95,6 +95,14 @@ class Dialog(asyncio.Protocol):
         self._waiting.append(waiter)
         return waiter
 
+    async def within(self, seconds: float, *answers: "asyncio.Future[Reply]") -> list[Reply]:
+        """Return what is answered. Silence for so long ends the connection; raises ConnectionResetError."""
+        timer = self._loop.call_later(seconds, self._transport.abort)
+        try:
+            return [await answer for answer in answers]
+        finally:
+            timer.cancel()
+
     def write(self, content: bytes) -> None:
         """Send bytes, or have them sent as soon as the connection takes them. Raises ConnectionResetError."""
         if self._transport.is_closing():

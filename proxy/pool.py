@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,7 +24,9 @@ class Pool:
     def __init__(self, route: Route) -> None:
         self.route = route
         self._slots = asyncio.Semaphore(route.limits.connections)
-        self._idle: dict[Connection, asyncio.TimerHandle] = {}
+        self._idle: dict[Connection, float] = {}
+        """The connections at rest, and since when; the one that was used last comes last."""
+        self._sweeping: asyncio.TimerHandle | None = None
         self._chores: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -32,12 +35,10 @@ class Pool:
 
         Raises ReplyError where no host answers, or where all connections stay in use for too long.
         """
-        try:
-            async with asyncio.timeout(self.route.limits.patience):
-                await self._slots.acquire()
-        except TimeoutError as error:
-            busy = "4.3.2 All connections to the mail server behind this relay are in use; please try again later"
-            raise ReplyError(reply(451, busy)) from error
+        if self._slots.locked():
+            await self._wait()
+        else:
+            await self._slots.acquire()
         try:
             if fresh:
                 self._make_room()
@@ -46,11 +47,18 @@ class Pool:
             self._slots.release()
             raise
 
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self.route.limits.patience):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            busy = "4.3.2 All connections to the mail server behind this relay are in use; please try again later"
+            raise ReplyError(reply(451, busy)) from error
+
     def _rested(self) -> Connection | None:
         """Return the connection that was used last: the others may grow old and go."""
         while self._idle:
-            connection, timer = self._idle.popitem()
-            timer.cancel()
+            connection, _ = self._idle.popitem()
             connection.settle(at_rest=False)
             if connection.is_up and not self._is_worn(connection):
                 return connection
@@ -59,8 +67,7 @@ class Pool:
 
     def _make_room(self) -> None:
         """Close what is at rest: where one connection was stale, the others are no better."""
-        for connection, timer in self._idle.items():
-            timer.cancel()
+        for connection in self._idle:
             connection.close()
         self._idle.clear()
 
@@ -79,14 +86,23 @@ class Pool:
 
     def _keep(self, connection: Connection) -> None:
         connection.settle(at_rest=True)
-        connection.on_end(lambda: self._forget(connection))
-        timer = asyncio.get_running_loop().call_later(self.route.limits.idle, self._retire, connection)
-        self._idle[connection] = timer
+        connection.on_end(partial(self._forget, connection))
+        self._idle[connection] = asyncio.get_running_loop().time()
+        if self._sweeping is None:
+            self._sweep()
 
     def _forget(self, connection: Connection) -> None:
-        timer = self._idle.pop(connection, None)
-        if timer is not None:
-            timer.cancel()
+        self._idle.pop(connection, None)
+
+    def _sweep(self) -> None:
+        """End the connections that have rested for too long, and look again when the next one may have."""
+        loop, self._sweeping = asyncio.get_running_loop(), None
+        for connection, since in list(self._idle.items()):
+            left = since + self.route.limits.idle - loop.time()
+            if left > 0:
+                self._sweeping = loop.call_later(left, self._sweep)
+                break
+            self._retire(connection)
 
     def _retire(self, connection: Connection) -> None:
         if self._idle.pop(connection, None) is not None:
@@ -111,8 +127,9 @@ class Pool:
     async def close(self) -> None:
         """End every connection at rest, and wait for those that are being ended."""
         self._closed = True
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         for connection in list(self._idle):
-            self._idle[connection].cancel()
             self._retire(connection)
         if self._chores:
             await asyncio.wait(self._chores)
@@ -132,6 +149,8 @@ class Upstreams:
 
     routes: list[Route]
     pools: list[Pool] = field(init=False)
+    _known: list[Capabilities | None] = field(init=False, default_factory=list)
+    _common: Capabilities = field(init=False, default=Capabilities())
 
     def __post_init__(self) -> None:
         self.pools = [Pool(route) for route in self.routes]
@@ -145,7 +164,10 @@ class Upstreams:
     @property
     def common(self) -> Capabilities:
         """What every route can do, as far as is known: what the client may be offered."""
-        return shared([route.known for route in self.routes])
+        known = [host.known for route in self.routes for host in route.hosts]
+        if known != self._known:
+            self._known, self._common = known, shared([route.known for route in self.routes])
+        return self._common
 
     async def learn(self) -> None:
         """Ask every route once what it can do, so that the first client is offered it. Never raises."""

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from proxy.pool import Upstreams
 from proxy.relay import Relay
-from proxy.reply import Reply
-from proxy.session import Session
+from proxy.session import COMMANDS, Session
 
 IDLE_SECONDS = 300.0
 """How long a client may be silent (RFC 5321 §4.5.3.2.7)."""
@@ -57,7 +56,8 @@ class Server:
         self.idle_seconds = idle_seconds
         self.draining = False
         self.sessions: set[Session] = set()
-        self.deliveries: set[asyncio.Task[Reply]] = set()
+        self.deliveries: set[Session] = set()
+        """The sessions whose message is on its way to the upstream, and those that ended meanwhile."""
         self._listening: list[asyncio.Server] = []
 
     async def listen(self, bound: Sequence[tuple[socket.socket, Listener]]) -> None:
@@ -88,6 +88,7 @@ class Server:
         for session in list(self.sessions):
             session.hang_up()
         await self.upstreams.close()
+        COMMANDS.hand_over()
 
     @property
     def size_limit(self) -> int:

@@ -19,6 +19,7 @@ from prometheus_client import Counter, Gauge
 from policies import Envelope
 from proxy.path import Offer, mail_parameters, parse_path, recipient
 from proxy.reply import Reply, ReplyError, reply
+from proxy.tally import Tally
 from proxy.transaction import Transaction
 from proxy.wire import ClientGone, Wire
 
@@ -33,7 +34,7 @@ _READ_AHEAD = 262_144
 """Bytes read from a client before it is made to wait."""
 
 SESSIONS = Gauge("aboveboard_smtp_sessions", "SMTP sessions that are open.", multiprocess_mode="livesum")
-COMMANDS = Counter("aboveboard_smtp_replies", "Replies to SMTP commands, by code.", ["code"])
+COMMANDS = Tally(Counter("aboveboard_smtp_replies", "Replies to SMTP commands, by code.", ["code"]))
 
 # aiosmtpd writes every command with its addresses to this logger (libraries.md §3.1, edge 16).
 logging.getLogger("mail.log").setLevel(logging.CRITICAL)
@@ -78,13 +79,27 @@ class Session(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the session, or go on with it behind TLS."""
-        super().connection_made(transport)
+        if self._original_transport is not None:
+            super().connection_made(transport)
+            return
+        asyncio.StreamReaderProtocol.connection_made(self, transport)
+        self.transport = transport
+        peer: object = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._handler_coroutine = self.loop.create_task(self._handle_client())
         self._server.sessions.add(self)
         SESSIONS.set(len(self._server.sessions))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """End the session; a delivery under way goes on without it."""
-        super().connection_lost(error)
+        """End the session, unless a delivery is under way: that goes on, and its end is the session's."""
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()
+        if self._original_transport is not None:
+            self._original_transport.close()
+        asyncio.StreamReaderProtocol.connection_lost(self, error)
+        if self._handler_coroutine is not None and self not in self._server.deliveries:
+            self._handler_coroutine.cancel()
+        self.transport = None
         self._server.sessions.discard(self)
         SESSIONS.set(len(self._server.sessions))
 
@@ -92,11 +107,6 @@ class Session(SMTP):
         """Let a client that has said all it had to say still hear our answers."""
         self._reader.feed_eof()
         return not self._secure
-
-    @property
-    def _peer(self) -> str:
-        peer: object = self.session.peer if self.session is not None else None
-        return str(peer[0]) if isinstance(peer, tuple) else ""
 
     @property
     def _secure(self) -> bool:
@@ -134,7 +144,7 @@ class Session(SMTP):
         self.hang_up()
 
     async def _answer(self, answer: Reply) -> None:
-        COMMANDS.labels(answer.code).inc()
+        COMMANDS.count(answer.code)
         self._writer.write(answer.wire())
         await self._writer.drain()
 
@@ -240,6 +250,7 @@ class Session(SMTP):
         self._greeted = False
         if self._wire is not None:
             self._wire.discard()
+        self.session = self._create_session()
         await self.smtp_STARTTLS("")
 
     async def _mail(self, argument: str) -> None:
@@ -286,12 +297,11 @@ class Session(SMTP):
             self._end_transaction()
             raise
         self._rest_timeout()
-        # From here on the connection is the delivery's, whatever becomes of the client.
         self._transaction = None
         await self._pass_on(await self._deliver(transaction, content))
 
     async def _deliver(self, transaction: Transaction, content: bytes) -> Reply:
-        """Have the message passed on, in a task of its own: a client that hangs up now does not stop it."""
+        """Have the message passed on. A client that hangs up now does not stop it."""
         envelope = Envelope(
             transaction.mail_from,
             transaction.rcpt_to,
@@ -302,16 +312,12 @@ class Session(SMTP):
         protocol = f"{'UTF8SMTP' if transaction.parameters.smtputf8 else 'ESMTP' if self._extended else 'SMTP'}"
         if self._secure and protocol != "SMTP":
             protocol += "S"
-        task = asyncio.get_running_loop().create_task(self._carry(transaction, envelope, content, protocol))
-        self._server.deliveries.add(task)
-        task.add_done_callback(self._server.deliveries.discard)
-        return await asyncio.shield(task)
-
-    async def _carry(self, transaction: Transaction, envelope: Envelope, content: bytes, protocol: str) -> Reply:
+        self._server.deliveries.add(self)
         try:
             return await self._server.relay.deliver(content, envelope, await transaction.connection(), protocol)
         finally:
             transaction.end()
+            self._server.deliveries.discard(self)
 
     async def _rset(self, argument: str) -> None:
         self._end_transaction()

@@ -5,6 +5,7 @@ connection, with parameters built afresh and the body in slices.
 """
 
 import asyncio
+import math
 import re
 import ssl
 from collections.abc import Callable
@@ -64,7 +65,9 @@ class Connection:
         self.is_clean = True
         """No transaction is open: the next MAIL needs no RSET before it."""
         self._noop: asyncio.Task[None] | None = None
-        self._alive: asyncio.TimerHandle | None = None
+        self._silence = math.inf
+        """How long the upstream may be silent before it hears NOOP."""
+        self._look: asyncio.TimerHandle | None = None
 
     @classmethod
     async def open(cls, route: Route) -> "Connection":
@@ -149,9 +152,8 @@ class Connection:
         try:
             answers = [self._dialog.expect() for _ in commands]
             self._dialog.write(b"".join(commands))
-            async with asyncio.timeout(seconds):
-                return [await answer for answer in answers]
-        except (OSError, TimeoutError) as error:
+            return await self._dialog.within(seconds, *answers)
+        except OSError as error:
             self.close()
             raise Lost from error
 
@@ -213,35 +215,35 @@ class Connection:
 
     def keep_alive(self, seconds: float) -> None:
         """From now on say NOOP whenever the upstream has been silent for so long: it must not give the client up."""
-        self._look_after(seconds, seconds)
+        self._silence = seconds
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(seconds, self._look_after)
 
-    def _look_after(self, delay: float, seconds: float) -> None:
-        self._alive = asyncio.get_running_loop().call_later(delay, self._look, seconds)
-
-    def _look(self, seconds: float) -> None:
+    def _look_after(self) -> None:
+        self._look = None
+        if math.isinf(self._silence):
+            return
         loop = asyncio.get_running_loop()
-        left = self._dialog.heard_at + seconds - loop.time()
+        left = self._dialog.heard_at + self._silence - loop.time()
         if left <= 0 and self.is_up and not self._dialog.is_waiting:
             self._noop = loop.create_task(self._say_noop())
-        self._look_after(left if left > 0 else seconds, seconds)
+        self._look = loop.call_later(left if left > 0 else self._silence, self._look_after)
 
     async def _say_noop(self) -> None:
         try:
-            async with asyncio.timeout(COMMAND_SECONDS):
-                answer = self._dialog.expect()
-                self._dialog.write(b"NOOP\r\n")
-                if not (await answer).positive:
-                    self.close()
-        except (OSError, TimeoutError):
+            answer = self._dialog.expect()
+            self._dialog.write(b"NOOP\r\n")
+            (said,) = await self._dialog.within(COMMAND_SECONDS, answer)
+            if not said.positive:
+                self.close()
+        except OSError:
             self.close()
         finally:
             self._noop = None
 
     def rest(self) -> None:
         """Say no NOOP any more."""
-        if self._alive is not None:
-            self._alive.cancel()
-            self._alive = None
+        self._silence = math.inf
 
     # The message
 
@@ -302,12 +304,12 @@ class Connection:
 
     async def _final(self, final: "asyncio.Future[Reply]") -> Reply:
         try:
-            async with asyncio.timeout(FINAL_SECONDS):
-                return await final
-        except (OSError, TimeoutError) as error:
+            (answer,) = await self._dialog.within(FINAL_SECONDS, final)
+        except OSError as error:
             self.close()
             silent = reply(451, "4.4.2 The mail server behind this relay did not confirm; it may have the message")
             raise OutcomeUnknown(silent) from error
+        return answer
 
     # The end
 
@@ -327,6 +329,9 @@ class Connection:
     def close(self) -> None:
         """Close the connection."""
         self.rest()
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         self._dialog.close()
 
 
