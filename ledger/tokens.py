@@ -44,6 +44,16 @@ def _open(keyring: Keyring, text: str, kind: str) -> bytes | None:
     return None if token is None else keyring.open_token(token, kind)
 
 
+def sealed_text(keyring: Keyring, content: bytes, kind: str) -> str:
+    """Return a token of a kind, as it stands in an address or a form."""
+    return _encode(keyring.seal_token(content, kind))
+
+
+def open_text(keyring: Keyring, text: str, kind: str) -> bytes | None:
+    """Return what a token of a kind carries, or None for any other."""
+    return _open(keyring, text, kind)
+
+
 @dataclass(frozen=True, slots=True)
 class Click:
     """What a link's token carries."""

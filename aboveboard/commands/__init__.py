@@ -1,0 +1,1 @@
+"""The command's larger groups, one module each."""

@@ -1,0 +1,95 @@
+"""`aboveboard consent`: recording and looking up what people agreed to."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aboveboard.commands.shared import fail, load_config, with_ledger
+from aboveboard.parameters import ADDRESS, PURPOSE, TEXT, config_option, json_option
+from ledger.consent import VALIDITY, Act, Person
+from ledger.ledger import Ledger
+from policies.consent import Assurance
+from policies.words import Purpose
+
+
+@click.group()
+def consent() -> None:
+    """Record and look up what people agreed to."""
+
+
+@consent.command()
+@click.argument("address", type=ADDRESS)
+@click.option("--purpose", "purposes", type=PURPOSE, multiple=True, required=True, help="What was agreed to.")
+@click.option("--method", type=TEXT, required=True, help="How it was given: paper, phone, form …")
+@click.option("--evidence", default="", help="Where the proof is and what it says; a grant needs it.")
+@config_option
+def grant(address: str, purposes: tuple[str, ...], method: str, evidence: str, config_path: Path) -> None:
+    """Record that a person agreed, with evidence of it."""
+    config = load_config(config_path)
+    chosen = [purpose for purpose in Purpose if purpose.value in purposes]
+    act = Act("admin", method, Assurance.ASSERTED, "recorded by an administrator", evidence)
+    with_ledger(config, lambda ledger: ledger.grant(address, chosen, act))
+    click.echo(f"Recorded: {address} agreed to {', '.join(chosen)} (for {VALIDITY.days} days).")
+
+
+@consent.command()
+@click.argument("address", type=ADDRESS)
+@click.option("--purpose", "purposes", type=PURPOSE, multiple=True, help="What is withdrawn; by default everything.")
+@click.option("--method", default="admin_on_behalf", show_default=True, help="How it was said.")
+@click.option("--keep-hits", is_flag=True, help="Keep the hits recorded so far.")
+@config_option
+def withdraw(address: str, purposes: tuple[str, ...], method: str, keep_hits: bool, config_path: Path) -> None:
+    """Record that a person refuses or withdraws; holds at once, for sent messages too."""
+    config = load_config(config_path)
+    chosen = [purpose for purpose in Purpose if purpose.value in purposes or not purposes]
+    act = Act("admin", method, Assurance.ASSERTED, "recorded by an administrator")
+
+    async def work(ledger: Ledger) -> bool:
+        return await ledger.refuse(Person.of(ledger.keyring, address), chosen, act, keep_hits=keep_hits)
+
+    if not with_ledger(config, work):
+        click.echo(f"Nothing new to record: {address} has refused {', '.join(chosen)} already.")
+        return
+    kept = "are kept" if keep_hits else "are deleted"
+    click.echo(f"Recorded: {address} refuses {', '.join(chosen)}. Hits so far {kept}; only they can agree again.")
+
+
+@consent.command()
+@click.argument("address", type=ADDRESS)
+@json_option
+@config_option
+def show(address: str, as_json: bool, config_path: Path) -> None:
+    """Show where a person stands, and every event that led there."""
+    config = load_config(config_path)
+
+    async def work(ledger: Ledger) -> dict[str, Any]:
+        person = Person.of(ledger.keyring, address)
+        standings = await ledger.standing(person)
+        await ledger.record_access("consent show")
+        states = {purpose.value: str(standings.on(purpose).state or "unknown") for purpose in Purpose}
+        return {"address": address, "consent": states, "events": await ledger.history(person)}
+
+    found = with_ledger(config, work)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for purpose, state in found["consent"].items():
+        click.echo(f"{purpose}: {state}")
+    for event in found["events"]:
+        proof = f", evidence: {event['evidence']}" if event["evidence"] else ""
+        until = f", until {event['valid_until'][:10]}" if event["valid_until"] else ""
+        how = f"by {event['actor']} ({event['method']}){until}{proof}"
+        click.echo(f"  {event['time']} {event['purpose']} {event['state']} {how}")
+
+
+@consent.command()
+@config_option
+def verify(config_path: Path) -> None:
+    """Walk the chain of consent events and say whether anything was altered."""
+    config = load_config(config_path)
+    found = with_ledger(config, lambda ledger: ledger.verify())
+    if not found.whole:
+        fail(*(flaw.text for flaw in found.flaws))
+    click.echo(f"The chain is whole: {found.events} events.")
