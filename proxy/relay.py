@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from functools import cache
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -47,9 +46,6 @@ MAX_RECEIVED = 50
 
 MESSAGES = Counter("aboveboard_messages", "Messages passed on, by class and reason.", ["message_class", "reason"])
 REPLIES = Counter("aboveboard_upstream_replies", "The upstream's final replies, by class of code.", ["kind"])
-# Looking a counter up by its labels costs more than counting.
-_messages = cache(MESSAGES.labels)
-_replies = cache(REPLIES.labels)
 SECONDS = Histogram("aboveboard_prepare_seconds", "Time from the final dot to the first byte sent upstream.")
 
 log = structlog.get_logger()
@@ -169,7 +165,7 @@ class Relay:
             return reply(554, "5.4.6 The message has been through too many servers; it goes round in a circle")
         with SECONDS.time():
             prepared = await self._prepare(raw, envelope, upstream)
-        _messages(prepared.decision.message_class, prepared.decision.reason).inc()
+        MESSAGES.labels(prepared.decision.message_class, prepared.decision.reason).inc()
         content = self._received(prepared.id, protocol) + prepared.content
         try:
             answer = await upstream.data(content)
@@ -231,7 +227,7 @@ class Relay:
 
     async def _concluded(self, prepared: _Prepared, answer: Reply, outcome: Outcome) -> Reply:
         """Record how it ended: with the next commit for a tracked message, before the answer for an untracked one."""
-        _replies(f"{answer.code // 100}xx").inc()
+        REPLIES.labels(f"{answer.code // 100}xx").inc()
         log.info(
             "relay.message",
             message=prepared.id,
