@@ -12,8 +12,10 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -140,12 +142,15 @@ class Keyring:
     path: Path | None = None
     _address: bytes = field(init=False, repr=False)
     _chain: bytes = field(init=False, repr=False)
+    _hash: Callable[[bytes, str], str] = field(init=False, repr=False)
     _column: AESGCM = field(init=False, repr=False)
     _ciphers: dict[int, AESGCM] = field(init=False, repr=False)
     _modified: float = field(default=0.0, init=False)
     _looked: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
+        # The same few people are asked about several times for one message.
+        self._hash = lru_cache(maxsize=128)(self._keyed)
         self._address = _derive(self.file.lookup, "address")
         self._chain = _derive(self.file.lookup, "chain")
         self._column = AESGCM(_derive(self.file.lookup, "column"))
@@ -177,7 +182,7 @@ class Keyring:
         """Return the keyed hash of an address for the comparison that refusals use, as hex."""
         return self._hash(b"folded", folded(address))
 
-    def _hash(self, kind: bytes, text: str) -> str:
+    def _keyed(self, kind: bytes, text: str) -> str:
         try:
             content = text.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:

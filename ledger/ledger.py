@@ -26,7 +26,7 @@ from ledger.errors import LedgerUnavailable
 from ledger.hits import Hit
 from ledger.keys import Keyring
 from ledger.notice import Notice, Teller
-from ledger.patience import patiently
+from ledger.patience import Patience
 from ledger.reader import ConsentReader
 from ledger.retention import Periods, purge
 from ledger.schema import access, stamp
@@ -64,6 +64,7 @@ class Ledger:
         self._database = Database(settings.url)
         self._writer = Writer(self._database)
         self._reader = ConsentReader(self._database)
+        self._patience = Patience(PATIENCE)
         self._head = HeadFile(settings.head_file)
         self._head_lock = asyncio.Lock()
         self._head_reached = (0, "")
@@ -113,7 +114,7 @@ class Ledger:
         """Return where a person stands; UNAVAILABLE where the ledger does not say so in time. Never raises."""
         person = Person.of(self.keyring, address)
         try:
-            return await patiently(self._reader.ask(person), PATIENCE)
+            return await self._patience.watch(self._reader.ask(person))
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("consent", error)
             return UNAVAILABLE
@@ -126,10 +127,9 @@ class Ledger:
         row = decisions.to_row(self.keyring, decided)
         waiting = self._writer.pile("decision", decisions.record, row)
         try:
-            await patiently(waiting, PATIENCE)
+            await self._patience.watch(waiting)
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("decision", error)
-            waiting.cancel()
             if decided.decision.tracked:
                 # It may be in the commit under way; this comes with a later one.
                 self.void_decision(decided.id, Reason.LEDGER_UNAVAILABLE)
@@ -158,7 +158,7 @@ class Ledger:
 
         waiting = self._writer.pile("hit", self._record_hits, one)
         try:
-            await patiently(waiting, PATIENCE)
+            await self._patience.watch(waiting)
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("hit", error)
 
@@ -169,7 +169,7 @@ class Ledger:
         """Wait for the next commit, as a recorded hit would: how long an answer takes tells nothing. Never raises."""
         waiting = self._writer.pile("tick", _nothing, None)
         with suppress(LedgerUnavailable, TimeoutError):
-            await patiently(waiting, PATIENCE)
+            await self._patience.watch(waiting)
 
     async def grant(
         self, address: str, purposes: Sequence[Purpose], act: Act, language: Language = Language.ENGLISH

@@ -138,7 +138,7 @@ class Writer:
         return await self._try(jobs, piles)
 
     async def _try(self, jobs: list[_Job], piles: list[_Pile]) -> list[_Outcome]:
-        wanted = [(pile.work, [item for item, done in pile.items if not done.cancelled()]) for pile in piles]
+        wanted = [(pile.work, [item for item, done in pile.items if not done.done()]) for pile in piles]
 
         def write(batch: Batch) -> None:
             for work, items in wanted:

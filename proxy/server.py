@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from proxy.pool import Upstreams
 from proxy.relay import Relay
@@ -30,12 +31,17 @@ class Listener:
 
     def trusts(self, host: str) -> bool:
         """Tell whether a client's address is in a trusted network; an IPv4 address in IPv6 form is IPv4."""
-        try:
-            address = ipaddress.ip_address(host.partition("%")[0])
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network for network in self.networks)
+        return _is_among(self.networks, host)
+
+
+@lru_cache(maxsize=1_024)
+def _is_among(networks: tuple[Network, ...], host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any((mapped or address) in network for network in networks)
 
 
 class Server:
