@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench schema clean
+.PHONY: demo test check bench fuzz schema clean
 
 demo: .venv/run                ## everything on loopback, with sample messages; prints what to open
 	@$(BIN)/aboveboard demo
@@ -18,6 +18,9 @@ check: .venv/test              ## linter, formatting and types
 
 bench: .venv/test              ## speed, as ratios against peers in the same run
 	$(BIN)/python -m tests.bench
+
+fuzz: .venv/test               ## a million mutated messages through the engine; FUZZ=N SEED=S for others, AT=N for one again
+	$(BIN)/python -m tests.fuzz
 
 schema: .venv/run              ## the JSON Schema of the configuration file, from the models
 	$(BIN)/aboveboard schema > docs/aboveboard.schema.json

@@ -90,6 +90,8 @@ class Message:
     """The text parts that are edited: they quote our own old marks, or are a text-only message with links to wrap."""
     signatures: tuple[Field, ...] = ()
     """DKIM signatures of our own domains, which a rewritten message goes without."""
+    delimiters: frozenset[bytes] = frozenset()
+    """What the lines between the parts begin with (RFC 2046 §5.1.1): no edit may make one more of them."""
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return every value of a header field, by lower-case name, in order."""
@@ -144,7 +146,12 @@ def _with_bodies(raw: bytes, entities: Sequence[Entity], signatures: tuple[Field
         empty=all(is_empty(body.encoded.decoded) for body in bodies) and (bool(bodies) or not has_text),
         links=sum(len(body.links) for body in (*bodies, *editable)),
     )
-    return Message(raw, facts, fields, bodies, editable, signatures)
+    return Message(raw, facts, fields, bodies, editable, signatures, _delimiters(entities))
+
+
+def _delimiters(entities: Iterable[Entity]) -> frozenset[bytes]:
+    types = [one.media_type for one in entities if one.media_type and one.part.content_type.startswith("multipart/")]
+    return frozenset(b"--" + one.parameters["boundary"].encode("ascii") for one in types)
 
 
 def _text_bodies(raw: bytes, plain: Iterable[Entity], reading: Reading, *, text_only: bool) -> Iterator[Body]:
@@ -161,15 +168,24 @@ def _text_bodies(raw: bytes, plain: Iterable[Entity], reading: Reading, *, text_
         except Unparsable:
             continue
         own = find_in_text(encoded.decoded, reading.tokens) if reading.tokens is not None else OwnMarks()
-        links = tuple(_text_links(encoded.decoded, reading.links)) if wrapping else ()
+        found = _text_links(encoded.decoded, reading.links, _joined(entity)) if wrapping else ()
+        links = tuple(link for link in found if not own.covers(link.start))
         if own.edits or links:
             yield Body(entity, encoded, own, links[:MAX_LINKS])
 
 
-def _text_links(data: bytes, rules: LinkRules) -> Iterator[Link]:
-    """Yield the addresses in a text that may be wrapped: none in quoted lines (RFC 3676 §4.5)."""
+def _joined(entity: Entity) -> bool:
+    """Tell whether a space at a line's end goes, and the next line goes on in its place (RFC 3676 §4.1)."""
+    said = entity.media_type.parameters if entity.media_type else {}
+    return said.get("format", "").lower() == "flowed" and said.get("delsp", "").lower() == "yes"
+
+
+def _text_links(data: bytes, rules: LinkRules, joined: bool) -> Iterator[Link]:
+    """Yield the addresses in a text that may be wrapped: none in quoted lines (RFC 3676 §4.5), none that goes on."""
     for match in _TEXT_URL.finditer(data):
         line_start = data.rfind(b"\n", 0, match.start()) + 1
+        if joined and data.startswith((b" \r\n", b" \n"), match.end()):
+            continue
         if data.startswith(b">", line_start) or _GOES_ON.match(data, match.end()):
             continue
         url = match[0].decode("ascii")
@@ -310,17 +326,18 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
         raise Unparsable("NUL in HTML")
     found = scan(encoded.decoded)
     own = find_in_html(encoded.decoded, reading.tokens) if reading.tokens is not None else OwnMarks()
-    return HtmlBody(entity, encoded, own, _links(found, reading.links, unsubscribe, room), found)
+    return HtmlBody(entity, encoded, own, _links(found, own, reading.links, unsubscribe, room), found)
 
 
-def _links(found: Scan, rules: LinkRules, unsubscribe: frozenset[str], room: int) -> tuple[Link, ...]:
+def _links(found: Scan, own: OwnMarks, rules: LinkRules, unsubscribe: frozenset[str], room: int) -> tuple[Link, ...]:
     """Return the links that may be wrapped: none in quoted history, and no more than there is room for."""
     links: list[Link] = []
     for anchor in found.anchors:
         if found.quote_at is not None and anchor.start > found.quote_at:
             break
         url = target(anchor.href, anchor.text, anchor.attributes, rules, unsubscribe, anchor.labels)
-        if url is not None and len(links) < room:
+        # Not one that is an old mark of ours, or stands in one: it leads where it led before, or goes.
+        if url is not None and len(links) < room and not own.covers(anchor.start):
             links.append(Link(anchor.start, anchor.end, url))
     return tuple(links)
 

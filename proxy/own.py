@@ -164,7 +164,13 @@ class _Finder:
             if not footers or footer[0] >= footers[-1][1]:
                 footers.append(footer)
         outside = [edit for edit in (*self.pixels, *self.links) if not _inside(edit, footers)]
-        return OwnMarks(tuple(sorted([*footers, *outside])), len(self.pixels), len(self.links), len(footers))
+        edits = tuple(self._apart(edit) for edit in sorted([*footers, *outside]))
+        return OwnMarks(edits, len(self.pixels), len(self.links), len(footers))
+
+    def _apart(self, edit: Edit) -> Edit:
+        """Return the edit with a space where a "<" in the text would otherwise begin a tag with what follows."""
+        start, end, new = edit
+        return (start, end, b" ") if not new and self.data[start - 1 : start] == b"<" else edit
 
 
 def find_in_html(data: bytes, tokens: OpensTokens) -> OwnMarks:

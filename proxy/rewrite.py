@@ -74,7 +74,7 @@ def _own_edits(message: Message) -> list[Edit]:
             edit
             for body in (*message.bodies, *message.texts)
             if body.own.edits
-            for edit in _part_edits(body, body.own.edits, eol, eight_bit=True, grows=False)
+            for edit in _part_edits(message, body, body.own.edits, eol, eight_bit=True, grows=False)
         ]
     except (Unparsable, ValueError):
         # Taking out our own marks is never worth a message that does not leave.
@@ -113,7 +113,7 @@ def tracked(message: Message, decision: Decision, marks: Marks, footer: Footer, 
         if links and text is message.texts[-1]:
             text_edits.append(_text_footer_edit(text, decision, marks, footer, message))
         wrapped += len(links)
-        edits += _part_edits(text, sorted(text_edits), eol, eight_bit=eight_bit, grows=bool(links))
+        edits += _part_edits(message, text, sorted(text_edits), eol, eight_bit=eight_bit, grows=bool(links))
     for body, first in _numbered(message.bodies):
         html_edits = list(body.own.edits)
         if decision.allows(Purpose.CLICK):
@@ -123,7 +123,7 @@ def tracked(message: Message, decision: Decision, marks: Marks, footer: Footer, 
         if body is message.bodies[-1]:
             html_edits.append(_footer_edit(body, decision, marks, footer, message, eol))
         if html_edits:
-            edits += _part_edits(body, sorted(html_edits), eol, eight_bit=eight_bit, grows=True)
+            edits += _part_edits(message, body, sorted(html_edits), eol, eight_bit=eight_bit, grows=True)
     shown = bool(message.bodies) or wrapped > 0
     changes = [
         Change("control", len(control)),
@@ -144,11 +144,11 @@ def _numbered(bodies: Sequence[AnyBody]) -> Iterator[tuple[AnyBody, int]]:
 
 
 def _link_edits(body: Body, first: int, marks: Marks) -> list[Edit]:
-    """Return the edits that wrap the links; not of one that is an old mark of ours, or stands in one that goes."""
+    """Return the edits that wrap the links."""
     edits = []
     for number, link in enumerate(body.links, first):
         url = marks.link(number, link.target)
-        if len(url) <= MAX_URL and not body.own.covers(link.start):
+        if len(url) <= MAX_URL:
             edits.append((link.start, link.end, url.encode("ascii")))
     return edits
 
@@ -187,28 +187,60 @@ def _footer_edit(
         decision, language, marks.stop(), pixel, document_language=found.language, eol=eol.decode("ascii")
     )
     if footer.top_if_long and len(data) > LONG_HTML and found.body_start is not None:
-        return found.body_start, found.body_start, eol + block
+        at = _kept(body, found.body_start)
+        return at, at, eol + block
     if found.body_end is not None:
-        return found.body_end, found.body_end, eol + block + eol
+        at = _kept(body, found.body_end)
+        return at, at, eol + block + eol
     if not found.complete:
         raise Unparsable("the HTML ends inside a tag, a comment or raw text")
-    at = len(data.rstrip(b"\r\n"))
+    at = _kept(body, len(data.rstrip(b"\r\n")))
     return at, at, eol + block
 
 
-def _part_edits(body: Body, edits: Sequence[Edit], eol: bytes, *, eight_bit: bool, grows: bool) -> list[Edit]:
+def _kept(body: Body, at: int) -> int:
+    """Return an offset of the part; the end of an old footer of ours that goes where it stands inside one."""
+    return next((end for start, end, _ in body.own.edits if start < at < end), at)
+
+
+def _part_edits(
+    message: Message, body: Body, edits: Sequence[Edit], eol: bytes, *, eight_bit: bool, grows: bool
+) -> list[Edit]:
     """Return the edits of the raw message that put the edits of one decoded part, which are in order, into it.
 
-    Edits that only take something out (``grows`` is false) make no line too long that was not so before.
+    Edits that only take something out (``grows`` is false) make no line too long that was not so before. Raises
+    Unparsable where the part would fall in two.
     """
     part = body.entity.part
     content = body.encoded.with_edits(edits, eol)
-    if not isinstance(body.encoded, Identity):
-        return [(part.body, part.end, content)]
-    if (not grows or _fits(content)) and (eight_bit or content.isascii()):
-        # Only the edits themselves: what is between them need not be copied.
-        return [(part.body + start, part.body + end, new) for start, end, new in edits]
-    return [*_encoding_edits(body, eol), (part.body, part.end, to_quoted_printable(content, eol))]
+    found = [(part.body, part.end, content)]
+    if isinstance(body.encoded, Identity):
+        if (not grows or _fits(content)) and (eight_bit or content.isascii()):
+            # Only the edits themselves: what is between them need not be copied.
+            found = [(part.body + start, part.body + end, new) for start, end, new in edits]
+        else:
+            content = to_quoted_printable(content, eol)
+            found = [*_encoding_edits(body, eol), (part.body, part.end, content)]
+    if _delimiters_in(content, message) > _delimiters_in(message.raw[part.body : part.end], message):
+        raise Unparsable("an edit would make a line that ends the part")
+    return found
+
+
+_FEW = 32
+"""So many searches cost less than a look at every line."""
+
+
+def _delimiters_in(content: bytes, message: Message) -> int:
+    """Return how many lines of a part would be read as the line between two parts (RFC 2046 §5.1.1).
+
+    There are some where an inner part quotes them; taking a mark out, or breaking a line anew, could make another.
+    """
+    few = len(message.delimiters) <= _FEW
+    if few and not any(content.startswith(one) or b"\n" + one in content for one in message.delimiters):
+        return 0
+    rests = (b"\n" + content).split(b"\n--")[1:]
+    lines = [b"--" + rest.partition(b"\n")[0].rstrip(b" \t\r") for rest in rests]
+    return sum(line in message.delimiters or line.removesuffix(b"--") in message.delimiters for line in lines)
 
 
 def _fits(content: bytes) -> bool:
@@ -223,5 +255,6 @@ def _encoding_edits(body: Body, eol: bytes) -> list[Edit]:
     for one in body.entity.fields:
         if one.name == "content-transfer-encoding":
             return [(one.start, one.end, said)]
-    after = body.entity.fields[-1].end
+    # A part may have no header at all, only the blank line.
+    after = body.entity.fields[-1].end if body.entity.fields else body.entity.part.start
     return [(after, after, said)]

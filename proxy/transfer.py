@@ -231,9 +231,21 @@ def _wrap_line(line: bytes, eol: bytes) -> bytes:
 
 
 def to_quoted_printable(decoded: bytes, eol: bytes) -> bytes:
-    """Return text as quoted-printable throughout, for a part whose lines have become too long for 7bit or 8bit."""
-    # binascii takes its line breaks from the first one it sees, and where there is none its soft ones are bare LF.
-    return binascii.b2a_qp(decoded, istext=True).replace(b"\r\n", b"\n").replace(b"\n", eol)
+    """Return text as quoted-printable throughout, for a part whose lines have become too long for 7bit or 8bit.
+
+    Only ``eol`` is a line break; any other CR or LF is an octet like the rest, or it would come out as a line break.
+    """
+    return eol.join(_quoted(line, eol) for line in decoded.split(eol))
+
+
+_TO_ESCAPE = re.compile(rb"[^\t -<>-~]|[ \t]\Z")
+
+
+def _quoted(line: bytes, eol: bytes) -> bytes:
+    if b"\n" in line:
+        # binascii takes the LF for the end of a line, and makes the one before it too long.
+        return _wrap_line(_TO_ESCAPE.sub(lambda found: b"=%02X" % ord(found[0]), line), eol)
+    return binascii.b2a_qp(line, istext=False).replace(b"=\n", b"=" + eol)
 
 
 def decode(content: bytes, encoding: str) -> Encoded:

@@ -98,6 +98,6 @@ def removals_unread(raw: bytes) -> list[Edit]:
 
     What looks like one, up to the first blank line, is one: nobody else writes it.
     """
-    blank = re.search(rb"\n\r?\n", raw)
+    blank = re.search(rb"\A\r?\n|\n\r?\n", raw)
     end = blank.start() + 1 if blank else len(raw)
     return [(match.start(), match.end(), b"") for match in _CONTROL_LINES.finditer(raw, 0, end)]

@@ -5,19 +5,15 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.e2e.chromium import running_chromium
 from tests.e2e.letters import letter, opened
 from tests.e2e.postfix import Postfix
 from tests.e2e.serving import BROWSER, Service, fetch
-from tests.peers import program
 
 pytestmark = pytest.mark.peer
 
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 WIDTHS = (390, 1280)
 """A phone and a desk."""
 
@@ -62,12 +58,9 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium. For this module only: playwright keeps an event loop running in this thread."""
-    chromium = program("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+    """The recipient's browser."""
+    with running_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

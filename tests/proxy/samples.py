@@ -114,5 +114,5 @@ def bodies(raw: bytes) -> list[str]:
         if part.get_content_type() == "text/html":
             octets = part.get_payload(decode=True)
             assert isinstance(octets, bytes)
-            found.append(octets.decode(part.get_content_charset("utf-8")))
+            found.append(octets.decode(part.get_content_charset("utf-8"), "surrogateescape"))
     return found

@@ -11,10 +11,11 @@ from ledger.keys import Keyring
 from ledger.tokens import Marks, OwnTokens, new_message_id
 from policies import Decision, MessageClass, Purpose, Reason
 from proxy.footer import Footer
+from proxy.header import Unparsable
 from proxy.message import Reading, read_message
 from proxy.own import find_in_html, find_in_text
 from proxy.rewrite import tracked, untracked
-from proxy.transfer import splice
+from proxy.transfer import decode, splice
 
 KEYRING = Keyring.throwaway()
 TOKENS = OwnTokens(KEYRING)
@@ -57,13 +58,14 @@ HTML_CASES = [
     pytest.param(f'<img src="https://p.test/?u={PIXEL.replace("/", "%2F")}">', "", id="in a proxy's query"),
     pytest.param(f'<p><img src="{FOREIGN.pixel()}"><a href="{FOREIGN.link(1, TARGET)}">q</a></p>', None, id="of another installation"),
     pytest.param(f'<p><img src="{PIXEL[:-4]}x.gif"><a href="{LINK[:-1]}">q</a></p>', None, id="tampered"),
+    pytest.param(f'1 <<img src="{PIXEL}">b class=', "1 < b class=", id="111 no tag is made"),
     pytest.param(f"<p>{LINK}</p><!-- {PIXEL} --><style>a{{background:url({PIXEL})}}</style>", None, id="not in a tag"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("html", "expected"), HTML_CASES)
 def test_html(html: str, expected: str | None) -> None:
-    """Our pixel, links and footer are taken out of HTML; whatever is not ours stays as it is."""
+    """Cases 110 and 111: our pixel, links and footer are taken out of HTML; whatever is not ours stays as it is."""
     data = html.encode()
 
     result = splice(data, find_in_html(data, TOKENS).edits)
@@ -104,7 +106,7 @@ def html_of(raw: bytes) -> str:
 
 @pytest.mark.parametrize("encoding", ["8bit", "quoted-printable", "base64"])
 def test_untracked_reply(encoding: str) -> None:
-    """M11: an untracked reply loses our old marks, across soft line breaks too, and says so; all else is the same."""
+    """Case M11: an untracked reply loses our old marks, across soft line breaks too, and says so; all else is the same."""
     raw = encoded(REPLY, encoding)
 
     outgoing = untracked(read_message(raw, READING))
@@ -116,7 +118,7 @@ def test_untracked_reply(encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["8bit", "quoted-printable", "base64"])
 def test_second_pass_changes_nothing_more(encoding: str) -> None:
-    """21: a tracked message that comes through again, untracked, leaves as it was before the first time."""
+    """Case 21: a tracked message that comes through again, untracked, leaves as it was before the first time."""
     raw = encoded('<html><body><p>Dear Bob, <a href="https://shop.example/x?y=1">see</a></p></body></html>', encoding)
     new = Marks(KEYRING, "https://track.test", new_message_id(), "bob@customer.test")
     first = tracked(read_message(raw, READING), ALL_ON, new, Footer("Example GmbH")).raw
@@ -148,7 +150,7 @@ def test_protected_is_not_touched() -> None:
 
 
 def test_own_signature_goes_with_our_marks() -> None:
-    """33: where our edits would break a signature that may be removed, it is removed."""
+    """Case 33: where our edits would break a signature that may be removed, it is removed."""
     raw = encoded(REPLY, "8bit").replace(b"Subject:", b"DKIM-Signature: v=1; d=example.org; b=x\r\nSubject:")
     reading = replace(READING, removable_signatures=frozenset({"example.org"}))
 
@@ -180,3 +182,63 @@ def test_hostile_input_ends(html: str) -> None:
     """Nesting and numbers cost no more than their size."""
     find_in_html(html.encode(), TOKENS)
     assert find_in_html(html.encode()[:1_000], TOKENS).links == 0
+
+
+@pytest.mark.parametrize("on", [False, True], ids=["untracked", "tracked"])
+def test_no_mark_taken_out_makes_a_boundary(on: bool) -> None:
+    """Case 35: what a mark tears apart stays so where it would be the line that ends the part."""
+    html = f"<p>x</p>\r\n--b<img src={PIXEL}>\r\n<p>y</p>".encode()
+    part = b"Content-Type: text/html; charset=utf-8\r\n\r\n" + html
+    raw = HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + part + b"\r\n--b--\r\n"
+    message = read_message(raw, READING)
+
+    assert untracked(message).raw == raw
+    if on:
+        with pytest.raises(Unparsable):
+            tracked(message, ALL_ON, OLD, Footer("Example GmbH"))
+
+
+def test_end_of_the_body_in_an_old_footer() -> None:
+    """Case 110: an old footer with the end of the body in it goes, and the new one stands where it stood."""
+    html = f'<p>x</p><div>Stop <a href="{STOP}">here</a></body></div><p>y</p>'
+
+    out = html_of(tracked(read_message(encoded(html, "8bit"), READING), ALL_ON, OLD, Footer("Example GmbH")).raw)
+
+    assert out.startswith("<p>x</p>\r\n<div style=")
+    assert out.endswith("</div>\r\n<p>y</p>")
+
+
+def test_old_links_are_nothing_to_track() -> None:
+    """Case 102: a link that is an old mark of ours is none to wrap, so a message with no other has nothing to track."""
+    message = read_message(encoded(f'<p><a href="{LINK}">q</a></p>', "8bit"), READING)
+
+    assert message.facts.links == 0
+
+
+GMAIL = f"https://ci3.googleusercontent.com/meips/ADKq_{'x' * 90}=s0-d-e1-ft#{PIXEL}"
+
+
+def test_behind_gmails_proxy_in_quoted_printable() -> None:
+    """Case 111: the pixel goes from behind Gmail's image proxy, over as many soft line breaks as its address has."""
+    raw = encoded(
+        f'<p>Hi</p><div class="gmail_quote"><img src="{GMAIL}" width="1" height="1">old</div>', "quoted-printable"
+    )
+
+    outgoing = untracked(read_message(raw, READING)).raw
+
+    assert html_of(outgoing) == '<p>Hi</p><div class="gmail_quote">old</div>'
+    assert max(map(len, outgoing.split(b"\r\n"))) <= 76
+
+
+@pytest.mark.parametrize("encoding", ["8bit", "quoted-printable", "base64"])
+def test_old_links_in_a_text_only_reply(encoding: str) -> None:
+    """Case 110: a link in quoted text leads to its exact destination again, soft-broken or not; the rest is the same."""
+    text = f"Gr\u00fc\u00dfe\n> see {LINK} and\n> stop: {STOP}"
+    raw = encoded(text, encoding).replace(b"text/html", b"text/plain")
+
+    message = read_message(untracked(read_message(raw, READING)).raw, replace(READING, plain_text_links=True))
+
+    assert message.texts == ()
+    part = message.facts.parts[0]
+    content = message.raw[part.body : part.end]
+    assert decode(content, encoding).decoded.replace(b"\r\n", b"\n").decode().rstrip() == text.replace(LINK, TARGET)

@@ -81,3 +81,14 @@ def test_never_beside_html() -> None:
     raw = b"MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n"
     raw += b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
     assert () == read_message(raw, Reading(plain_text_links=True)).texts
+
+
+def test_encoding_of_a_part_without_a_header() -> None:
+    """Case 64: a part without a header gets one where a line over the limit has it encoded anew."""
+    part = b"https://shop.example/ " + b"x" * 990
+    raw = HEAD.replace(b"text/plain; charset=utf-8", b"multipart/mixed; boundary=b") + b"\r\n--b\r\n\r\n" + part
+    message = read_message(raw + b"\r\n--b--\r\n", Reading(plain_text_links=True))
+
+    out = tracked(message, CLICK, Fixed(), Footer("Example GmbH")).raw
+
+    assert b"--b\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nhttps://track.test/l/1 xxx" in out

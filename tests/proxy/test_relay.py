@@ -70,7 +70,7 @@ async def test_promise_3_tracked_means_surgical(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("purpose", "pixels", "links"), [(Purpose.OPEN, 1, 0), (Purpose.CLICK, 0, 1)], ids=str)
 async def test_each_purpose_has_its_own_consent(tmp_path: Path, purpose: Purpose, pixels: int, links: int) -> None:
-    """6, 7: consent to opens brings a pixel and no wrapped link, consent to clicks the other way round."""
+    """Cases 6 and 7: consent to opens brings a pixel and no wrapped link, consent to clicks the other way round."""
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
         await running.agree("bob@customer.test", purpose)
         await send(running)
@@ -79,7 +79,7 @@ async def test_each_purpose_has_its_own_consent(tmp_path: Path, purpose: Purpose
 
 
 async def test_two_recipients_are_a_group(tmp_path: Path) -> None:
-    """14: two RCPT for one address in To: nothing is tracked, whoever agreed."""
+    """Case 14: two RCPT for one address in To: nothing is tracked, whoever agreed."""
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
         await running.agree("bob@customer.test")
         await send(running, HTML, "bob@customer.test", "carol@customer.test")
@@ -99,7 +99,7 @@ async def test_mail_from_outside_passes_untouched(tmp_path: Path) -> None:
 
 
 async def test_control_header_and_tag_never_leave(tmp_path: Path) -> None:
-    """22, 170: every control header of ours and the subject's tag are removed, tracked or not."""
+    """Case 22, and 170: every control header of ours and the subject's tag are removed, tracked or not."""
     raw = HTML.replace(
         b"Subject: Our offer", b"X-Aboveboard-Track: off\r\nSubject: [track] Our offer\r\nx-aboveboard-track: open"
     )
@@ -123,7 +123,7 @@ def _raise(*_: Any, **__: Any) -> None:
 async def test_promise_4_an_exception_sends_the_original(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any, name: str
 ) -> None:
-    """5, S18: whatever raises between the dots, the original bytes go on and the client hears 250."""
+    """Case 5, S18: whatever raises between the dots, the original bytes go on and the client hears 250."""
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
         await running.agree("bob@customer.test")
         monkeypatch.setattr(module, name, _raise)
@@ -134,7 +134,7 @@ async def test_promise_4_an_exception_sends_the_original(
 
 
 async def test_a_ledger_that_is_gone_leaves_mail_untouched(tmp_path: Path) -> None:
-    """4: with the database deleted, mail flows as it came, also to somebody who agreed."""
+    """Case 4: with the database deleted, mail flows as it came, also to somebody who agreed."""
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
         await running.agree("bob@customer.test")
         for file in tmp_path.glob("ledger.db*"):
@@ -179,7 +179,7 @@ async def test_a_rewritten_message_over_the_upstreams_limit_goes_as_the_original
 
 
 async def test_eight_bit_html_for_a_seven_bit_upstream_is_encoded(tmp_path: Path) -> None:
-    """40: an edited part with 8-bit bytes is sent as quoted-printable to an upstream without 8BITMIME, and says so."""
+    """Case 40: an edited part with 8-bit bytes is quoted-printable for an upstream without 8BITMIME, and says so."""
     raw = HTML.replace(b"Dear Bob", "Grüß Gott".encode())
     upstream = FakeUpstream(extensions=())
     async with upstream, running_relay(tmp_path, upstream.port) as running:
@@ -207,7 +207,7 @@ async def test_received_can_be_switched_off(tmp_path: Path) -> None:
 
 
 async def test_a_loop_is_broken(tmp_path: Path) -> None:
-    """S20, 26: a message with 51 Received fields is refused with 554 5.4.6."""
+    """Case 26, S20: a message with 51 Received fields is refused with 554 5.4.6."""
     raw = b"Received: by x.test; now\r\n" * 51 + HTML
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
         with pytest.raises(smtplib.SMTPDataError, match=r"5\.4\.6"):
@@ -217,7 +217,7 @@ async def test_a_loop_is_broken(tmp_path: Path) -> None:
 
 
 async def test_policy_is_a_ceiling(tmp_path: Path) -> None:
-    """3: policy off, consent granted, the message asks for it: byte for byte the same."""
+    """Case 3: policy off, consent granted, the message asks for it: byte for byte the same."""
     settings = conduct(PolicyModel(open="never", click="never"))
     raw = HTML.replace(b"Subject:", b"X-Aboveboard-Track: open, click\r\nSubject:")
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, settings=settings) as running:
@@ -227,7 +227,7 @@ async def test_policy_is_a_ceiling(tmp_path: Path) -> None:
 
 
 async def test_nothing_that_names_anybody_is_in_our_addresses(tmp_path: Path) -> None:
-    """118, M15: pixel, link and stop addresses hold no address, no message id, nothing that counts up."""
+    """Cases 118 and M15: pixel, link and stop addresses hold no address, no message id, nothing that counts up."""
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
         await running.agree("bob@customer.test")
         await send(running)

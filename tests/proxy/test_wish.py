@@ -154,3 +154,8 @@ def test_a_header_that_cannot_be_read_loses_our_fields_too() -> None:
     result = splice(raw, removals_unread(raw))
 
     assert result == b"From: a\r\nno field\r\nTo: b\r\n\r\nX-Aboveboard-Track: body\r\n"
+
+
+def test_a_body_without_a_header_keeps_what_it_says() -> None:
+    """Case M2: of a message without a header nothing is ours, whatever its text says."""
+    assert removals_unread(b"\r\nTo: a\r\nX-Aboveboard-Track: open\r\n\r\nx") == []

@@ -179,14 +179,14 @@ async def test_query_is_not_copied(site: Setting) -> None:
 
 
 async def test_promise_6_refusing_is_easy_and_reaches_back(site: Setting) -> None:
-    """One POST without login: hits so far are gone, and nothing of mail already sent is recorded any more."""
+    """Cases 8 and 9: one POST without login, and no hit is left of mail already sent, nor is another one recorded."""
     await site.get(site.marks.pixel())
     answer = await site.client.post(site.marks.stop())
     assert 200 == answer.status_code
     assert "Tracking is stopped" in answer.text
     assert "Tracking is stopped already" in (await site.get(site.marks.stop())).text
-    await site.get(site.marks.pixel())
-    await site.get(site.marks.link(1, TARGET))
+    assert GIF == (await site.get(site.marks.pixel())).content
+    assert TARGET == (await site.get(site.marks.link(1, TARGET))).headers["location"]
     assert [] == await site.ledger.hits()
 
 
