@@ -95,6 +95,8 @@ async def _web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
         settings = uvicorn.Config(
             build(compose.site(task.config, ledger)),
             log_config=None,
+            http="httptools",
+            ws="none",
             # Paths hold tokens, and addresses of recipients have no business in a log.
             access_log=False,
             server_header=False,

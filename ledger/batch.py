@@ -29,6 +29,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, psycopg
 from sqlalchemy.sql import ClauseElement
 
 Parameters = Mapping[str, Any]
+TOUCH = "PRAGMA user_version = 0"
+"""Writes SQLite's first page as it was. Nothing of ours reads that number."""
 
 
 def _among_json(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
@@ -109,6 +111,9 @@ class Batch(Protocol):
     def execute(self, statement: Statement, parameters: Sequence[Parameters]) -> None:
         """Carry a statement out once for each set of parameters; there is at least one."""
 
+    def touch(self) -> None:
+        """Have the commit wait for the disk, also where nothing was written: how long it takes tells nothing."""
+
 
 def json_lists(parameters: Parameters) -> Parameters:
     """Return parameters for SQLite, which has no lists."""
@@ -133,3 +138,7 @@ class WithinTransaction:
         """Carry a statement out once for each set of parameters; there is at least one."""
         written = statement.sqlite if self._is_sqlite else statement.postgresql
         self._connection.exec_driver_sql(written.text, [{**written.fixed, **one} for one in parameters])
+
+    def touch(self) -> None:
+        """Have the commit wait for the disk, also where nothing was written: how long it takes tells nothing."""
+        self._connection.exec_driver_sql(TOUCH if self._is_sqlite else "SELECT txid_current()")

@@ -163,11 +163,12 @@ class Ledger:
             self._complain("hit", error)
 
     def _record_hits(self, batch: Batch, pile: list[Hit]) -> None:
+        batch.touch()
         hits.record(batch, self.keyring, pile, self._settings.periods.recording)
 
     async def tick(self) -> None:
         """Wait for the next commit, as a recorded hit would: how long an answer takes tells nothing. Never raises."""
-        waiting = self._writer.pile("tick", _nothing, None)
+        waiting = self._writer.pile("tick", _tick, None)
         with suppress(LedgerUnavailable, TimeoutError):
             await self._patience.watch(waiting)
 
@@ -313,8 +314,9 @@ class Ledger:
         return True
 
 
-def _nothing(batch: Batch, pile: list[None]) -> None:
-    """There is nothing to write; only the turn is awaited."""
+def _tick(batch: Batch, pile: list[None]) -> None:
+    """There is nothing to write; only the commit is awaited."""
+    batch.touch()
 
 
 def _now() -> datetime:

@@ -5,6 +5,7 @@ writes, at rest a write waits for nothing but its own commit.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,7 +24,9 @@ ManyWork = Callable[[Batch, list[Any]], None]
 
 _TRIES = 3
 
-PAUSE_SECONDS = 0.004
+COMMIT_SECONDS = 0.004
+"""From the beginning of one commit to that of the next, at least: what comes in meanwhile shares the next one."""
+PAUSE_SECONDS = 0.001
 """Between two commits of one process: SQLite has one writer at a time, and the other processes must get their turn."""
 UNAWAITED_SECONDS = 0.05
 
@@ -109,10 +112,11 @@ class Writer:
             jobs, self._jobs = self._jobs, []
             piles, self._piles = self._piles, {}
             if jobs or piles:
+                began = time.monotonic()
                 # In one order everywhere, so that two processes do not wait for each other's rows.
                 await self._commit(jobs, [piles[kind] for kind in sorted(piles)])
                 if not self._closing:
-                    await asyncio.sleep(PAUSE_SECONDS)
+                    await asyncio.sleep(max(PAUSE_SECONDS, began + COMMIT_SECONDS - time.monotonic()))
 
     async def _commit(self, jobs: list[_Job], piles: list[_Pile]) -> None:
         waiting = [job.done for job in jobs] + [done for pile in piles for _, done in pile.items]
