@@ -18,6 +18,7 @@ check: .venv/test              ## linter, formatting and types
 
 bench: .venv/test              ## speed, as ratios against peers in the same run
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.relay
 
 fuzz: .venv/test               ## a million mutated messages through the engine; FUZZ=N SEED=S for others, AT=N for one again
 	$(BIN)/python -m tests.fuzz
