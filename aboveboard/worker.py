@@ -1,6 +1,7 @@
 """One worker: the relay or the web, on sockets that the parent bound. Ends when told to, or when the parent is gone."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -123,6 +124,8 @@ def run(part: str, config: Config, descriptors: Sequence[int], workers: int, rea
     ``descriptors`` are the bound sockets; ``workers`` is how many run the same part; one byte is written to ``ready``
     when clients are served; ``life`` is the end of a pipe that closes when the parent does.
     """
+    # What is imported by now stays: looking through it for garbage again and again would hold everybody up.
+    gc.freeze()
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     asyncio.run(_run(PARTS[part], Task(config, sockets, workers), ready, life))
 
