@@ -75,15 +75,16 @@ def web(config_path: Path, workers: int) -> None:
 @click.argument("part", type=click.Choice(["relay", "web"]))
 @click.option("--in-force", "place", type=click.Path(path_type=Path), required=True)
 @click.option("--sockets", required=True)
+@click.option("--workers", type=int, required=True)
 @click.option("--ready", type=int, required=True)
 @click.option("--life", type=int, required=True)
-def worker(part: str, place: Path, sockets: str, ready: int, life: int) -> None:
+def worker(part: str, place: Path, sockets: str, workers: int, ready: int, life: int) -> None:
     """Run one worker, on what the parent hands over."""
     from aboveboard.worker import run
 
     logs.set_up(serving=True)
     try:
-        run(part, place, [int(number) for number in sockets.split(",")], ready, life)
+        run(part, place, [int(number) for number in sockets.split(",")], workers, ready, life)
     except ConfigError as error:
         fail(*error.problems)
     except LedgerError as error:

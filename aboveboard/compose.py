@@ -21,10 +21,11 @@ from policies.words import ForeignTracking
 from proxy.footer import Footer
 from proxy.links import link_rules, own_place
 from proxy.message import Reading
+from proxy.pool import Upstreams
 from proxy.relay import Conduct
+from proxy.route import Limits, Route, parse_route
 from proxy.server import Listener
 from proxy.trackers import Watch
-from proxy.upstream import Route, Upstreams, parse_route
 from proxy.vendors import load_rules
 from web.app import Site
 
@@ -146,20 +147,25 @@ def head_file(config: Config) -> Path:
     return beside.with_name(beside.name + ".head")
 
 
-def upstreams(config: Config) -> Upstreams:
-    """Return the upstream routes, in order. Raises ConfigError where a password file cannot be read."""
+def upstreams(config: Config, workers: int = 1) -> Upstreams:
+    """Return the upstream routes, in order, for one of several workers.
+
+    Raises ConfigError where a password file cannot be read.
+    """
     name = hostname(config)
-    return Upstreams([_route(at, section, name) for at, section in enumerate(config.relay.upstream)])
+    return Upstreams([_route(at, section, name, workers) for at, section in enumerate(config.relay.upstream)])
 
 
-def _route(at: int, section: UpstreamSection, name: str) -> Route:
+def _route(at: int, section: UpstreamSection, name: str, workers: int) -> Route:
     password = None
     if section.password_file is not None:
         try:
             password = section.password_file.read_text("utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError([f"relay.upstream[{at}].password_file: cannot be read."]) from error
-    return parse_route(section.url, section.senders, name, section.username, password)
+    # The upstream counts the connections of all workers together.
+    limits = Limits(max(1, section.connections // workers), section.messages_per_connection)
+    return parse_route(section.url, section.senders, name, section.username, password, limits)
 
 
 def listener(at: int, section: ListenerSection) -> Listener:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 
 from aboveboard.mistakes import sentence
 from policies import checks, compile_policy
@@ -16,7 +16,7 @@ from policies.address import canonical_domain
 from policies.footer import Language
 from policies.policy import PolicyModel
 from policies.setting import Section
-from proxy.upstream import DEFAULT_PORTS
+from proxy.route import DEFAULT_PORTS
 from proxy.vendorcheck import problems as vendor_problems
 
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
@@ -92,6 +92,16 @@ def _upstream_url(value: str) -> str:
     return value
 
 
+def _upstream_urls(value: list[str]) -> list[str]:
+    if not value:
+        raise ValueError("must not be empty")
+    return [_upstream_url(url) for url in value]
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 def _ledger_url(value: str) -> str:
     if not value.startswith(("sqlite:///", "postgresql://")) or value == "sqlite:///":
         raise ValueError('must be "sqlite:///FILE" or "postgresql://USER@HOST/DATABASE"')
@@ -110,6 +120,12 @@ WebUrl = Annotated[str, AfterValidator(_web_url)]
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
 NetworkText = Annotated[str, AfterValidator(_network)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream_url)]
+UpstreamUrls = Annotated[
+    list[str],
+    BeforeValidator(_listed),
+    AfterValidator(_upstream_urls),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
 LedgerUrl = Annotated[str, AfterValidator(_ledger_url)]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
 
@@ -145,11 +161,17 @@ class ListenerSection(Section):
 class UpstreamSection(Section):
     """One mail server behind the relay."""
 
-    url: UpstreamUrl = Field(description="smtp://, smtp+starttls:// or smtps://, with host and port.")
+    url: UpstreamUrls = Field(
+        description="smtp://, smtp+starttls:// or smtps://, with host and port; or several, tried in order."
+    )
     senders: list[str] = Field(default=["*"], min_length=1, description="Globs over the sender's address.")
     username: str | None = Field(default=None, description="Service login at this server.")
     password_file: Path | None = Field(default=None, description="File with the service login's password.")
     insecure: bool = Field(default=False, description="Allow smtp:// to a server that is not on this machine.")
+    connections: int = Field(default=40, ge=1, le=10_000, description="Connections open at once, of all workers.")
+    messages_per_connection: int = Field(
+        default=100, ge=1, le=100_000, description="Messages sent over one connection before it is closed."
+    )
 
 
 class RelaySection(Section):
@@ -339,11 +361,9 @@ def _cross_checks(config: Config) -> list[str]:
 
 def _loop_checks(path: str, upstream: UpstreamSection, listeners: list[ListenerSection]) -> list[str]:
     """Find an upstream that is this relay itself: it would connect to itself without end."""
-    parts = urlsplit(upstream.url)
-    if not is_loopback(parts.hostname or ""):
-        return []
     ports = {port for host, port in map(split_address, (one.address for one in listeners)) if _is_here(host)}
-    same = (parts.port or DEFAULT_PORTS[parts.scheme]) in ports
+    here = [parts for parts in map(urlsplit, upstream.url) if is_loopback(parts.hostname or "")]
+    same = any((parts.port or DEFAULT_PORTS[parts.scheme]) in ports for parts in here)
     return [f"{path}.url: is a listener of this relay; name the mail server behind it."] if same else []
 
 
@@ -365,8 +385,8 @@ def _listener_checks(path: str, listener: ListenerSection) -> list[str]:
 
 def _upstream_checks(path: str, upstream: UpstreamSection) -> list[str]:
     problems = []
-    parts = urlsplit(upstream.url)
-    if parts.scheme == "smtp" and not is_loopback(parts.hostname or "") and not upstream.insecure:
+    plain = [parts for parts in map(urlsplit, upstream.url) if parts.scheme == "smtp"]
+    if not all(is_loopback(parts.hostname or "") for parts in plain) and not upstream.insecure:
         problems.append(
             f'{path}.url: mail would travel in clear; use "smtp+starttls://" or "smtps://", or set insecure = true.'
         )

@@ -1,16 +1,23 @@
 """Logging: one line per event on standard error, JSON unless a person looks. No addresses, tokens or content."""
 
+import json
 import logging
 import sys
 
 import structlog
+
+_JSON = json.JSONEncoder(default=repr)
+
+
+def _as_json(logger: object, name: str, event: structlog.typing.EventDict) -> str:
+    """Return an event as one line of JSON; structlog's own renderer makes a new encoder for every line."""
+    return _JSON.encode(event)
 
 
 def set_up(*, serving: bool) -> None:
     """Configure logging for this process; a command that answers a person says only what went wrong beside that."""
     level = logging.INFO if serving else logging.ERROR
     processors: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -18,10 +25,12 @@ def set_up(*, serving: bool) -> None:
         # Plain tracebacks: the decorated ones show local variables, which may hold somebody's mail.
         processors.append(structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback))
     else:
-        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        processors += [structlog.processors.format_exc_info, _as_json]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        # Every message is logged: what a logger does is worked out once.
+        cache_logger_on_first_use=serving,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")

@@ -11,7 +11,8 @@ from ledger.database import Place
 from ledger.errors import LedgerError
 from ledger.keys import KeyFile
 from proxy.reply import ReplyError
-from proxy.upstream import Connection, Route
+from proxy.route import Host, Route
+from proxy.upstream import Connection
 
 _SECONDS = 10.0
 
@@ -46,18 +47,19 @@ async def try_everything(config: Config) -> list[str]:
     except ConfigError as error:
         return [*problems, *error.problems]
     for at, route in enumerate(routes):
-        problems += await _try_upstream(at, route)
+        for host in route.hosts:
+            problems += await _try_upstream(at, route, host)
     return problems + await asyncio.to_thread(_try_public_url, config.web.public_url)
 
 
-async def _try_upstream(at: int, route: Route) -> list[str]:
+async def _try_upstream(at: int, route: Route, host: Host) -> list[str]:
     try:
-        connection = await asyncio.wait_for(Connection.open(route), _SECONDS)
+        connection = await asyncio.wait_for(Connection.reach(route, host), _SECONDS)
     except TimeoutError:
-        return [f"relay.upstream[{at}].url: {route.host} port {route.port} does not answer."]
+        return [f"relay.upstream[{at}].url: {host.name} port {host.port} does not answer."]
     except ReplyError as error:
         cause = error.__cause__
-        return [f"relay.upstream[{at}].url: {route.host} port {route.port}: {cause or error}."]
+        return [f"relay.upstream[{at}].url: {host.name} port {host.port}: {cause or error}."]
     await connection.quit()
     return []
 

@@ -187,7 +187,8 @@ class Parent:
         ready, say_ready = os.pipe()
         command = [
             sys.executable, "-P", "-m", "aboveboard", "worker", part, "--in-force", str(self._place),
-            "--sockets", ",".join(map(str, descriptors)), "--ready", str(say_ready), "--life", str(self._life[0]),
+            "--sockets", ",".join(map(str, descriptors)), "--workers", str(self._count),
+            "--ready", str(say_ready), "--life", str(self._life[0]),
         ]  # fmt: skip
         process = subprocess.Popen(
             command, pass_fds=[*descriptors, say_ready, self._life[0]], env=self._environment, stdin=subprocess.DEVNULL

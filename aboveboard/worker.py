@@ -4,6 +4,7 @@ It goes by what the parent has put in force, and takes up what the parent puts i
 """
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -47,6 +48,8 @@ class Task:
     place: Path
     """Where it writes what is in force."""
     sockets: Sequence[socket.socket]
+    workers: int
+    """How many workers do the same."""
 
 
 Part = Callable[[Task, Ready, asyncio.Event], Awaitable[None]]
@@ -151,7 +154,7 @@ async def _relay(task: Task, ready: Ready, stop: asyncio.Event) -> None:
 
         server = Server(
             relay,
-            compose.upstreams(config),
+            compose.upstreams(config, task.workers),
             config.relay.max_message_bytes,
             compose.hostname(config),
         )
@@ -183,6 +186,8 @@ async def _web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
         settings = uvicorn.Config(
             app,
             log_config=None,
+            http="httptools",
+            ws="none",
             # Paths hold tokens, and addresses of recipients have no business in a log.
             access_log=False,
             server_header=False,
@@ -204,16 +209,19 @@ async def _web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
 PARTS: dict[str, Part] = {"relay": _relay, "web": _web}
 
 
-def run(part: str, place: Path, descriptors: Sequence[int], ready: int, life: int) -> None:
+def run(part: str, place: Path, descriptors: Sequence[int], workers: int, ready: int, life: int) -> None:
     """Run one part until SIGTERM, SIGINT, or the end of the parent.
 
-    ``place`` is where the parent writes what is in force; ``descriptors`` are the bound sockets; one byte is written to
-    ``ready`` when clients are served; ``life`` is the end of a pipe that closes when the parent does.
+    ``place`` is where the parent writes what is in force; ``descriptors`` are the bound sockets; ``workers`` is how
+    many run the same part; one byte is written to ``ready`` when clients are served; ``life`` is the end of a pipe that
+    closes when the parent does.
     """
+    # What is imported by now stays: looking through it for garbage again and again would hold everybody up.
+    gc.freeze()
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     # The parent alone minds SIGHUP; one that a terminal sends to all of them must not end a worker.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    asyncio.run(_run(PARTS[part], Task(place, sockets), ready, life))
+    asyncio.run(_run(PARTS[part], Task(place, sockets, workers), ready, life))
 
 
 async def _run(part: Part, task: Task, ready: int, life: int) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import ScalarSelect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain
+from ledger.batch import Batch, Statement, WithinTransaction
 from ledger.errors import ConsentRefused
 from ledger.keys import Keyring
 from ledger.notice import Notice
@@ -105,6 +106,8 @@ _READ = select(
     )
 )
 
+_EVENTS = Statement(lambda words: _READ.where(words.among(consent_event.c.folded_hash, "people")))
+
 
 def _weighed(rows: Sequence[Any], exact_hash: str | None) -> Consent:
     contact = [row for row in rows if row.purpose == CONTACT]
@@ -115,15 +118,15 @@ def _weighed(rows: Sequence[Any], exact_hash: str | None) -> Consent:
 
 async def consent_of(connection: AsyncConnection, person: Person) -> Consent:
     """Return where a person stands on every purpose."""
-    return (await consents_of(connection, [person]))[person]
+    found = await connection.run_sync(lambda inside: consents_of(WithinTransaction(inside), [person]))
+    return found[person]
 
 
-async def consents_of(connection: AsyncConnection, people: Iterable[Person]) -> dict[Person, Consent]:
+def consents_of(batch: Batch, people: Iterable[Person]) -> dict[Person, Consent]:
     """Return where several people stand, with one query."""
     asked = list(people)
-    statement = _READ.where(consent_event.c.folded_hash.in_({one.folded_hash for one in asked}))
     rows: dict[str, list[Any]] = {}
-    for row in await connection.execute(statement):
+    for row in batch.rows(_EVENTS, {"people": list({one.folded_hash for one in asked})}):
         rows.setdefault(row.folded_hash, []).append(row)
     return {one: _weighed(rows.get(one.folded_hash, ()), one.exact_hash) for one in asked}
 

@@ -3,11 +3,11 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from alembic import command
@@ -20,15 +20,16 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
+from ledger.batch import Batch, WithinTransaction
 from ledger.errors import LedgerContended, LedgerError, LedgerMissing, LedgerUnavailable
 from ledger.keys import KeyFile, Keyring
 from ledger.schema import chain_head, meta
+from ledger.sqlite import BUSY_LOOK_SECONDS, BUSY_SECONDS, PRAGMAS, SqliteThread
 
 GENESIS = "0" * 64
-_BUSY_SECONDS = 5.0
-_BUSY_LOOK_SECONDS = 0.002
 # PostgreSQL's serialization_failure and deadlock_detected.
 _CONTENDED = frozenset({"40001", "40P01"})
+Result = TypeVar("Result")
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -53,8 +54,11 @@ class Place:
         if self.sqlite is None:
             return self._url.set(drivername="postgresql+psycopg")
         # Put together and not parsed: parsing would take off the quotes that SQLite's own URI needs around a path.
-        file = f"file:{quote(str(self.sqlite.absolute()))}"
-        return URL.create(driver, database=file, query={"mode": mode, "uri": "true"})
+        return URL.create(driver, database=_file(self.sqlite), query={"mode": mode, "uri": "true"})
+
+
+def _file(path: Path) -> str:
+    return f"file:{quote(str(path.absolute()))}"
 
 
 def _set_up_sqlite(engine: Engine, begin: str, *, patient: bool = True) -> None:
@@ -67,8 +71,7 @@ def _set_up_sqlite(engine: Engine, begin: str, *, patient: bool = True) -> None:
     def connect(connection: Any, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        # WAL with FULL: a commit is on disk when it returns, and readers never wait for the writer.
-        for pragma in (f"busy_timeout={_BUSY_SECONDS * 1_000:.0f}", "journal_mode=WAL", "synchronous=FULL"):
+        for pragma in PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         if not patient:
             cursor.execute("PRAGMA busy_timeout=0")
@@ -183,7 +186,7 @@ async def _begin(connection: AsyncConnection) -> None:
 
     SQLite's own waiting looks only every 100 ms in the end: a process that writes without a pause would starve others.
     """
-    until = time.monotonic() + _BUSY_SECONDS
+    until = time.monotonic() + BUSY_SECONDS
     while True:
         try:
             await connection.begin()
@@ -192,7 +195,7 @@ async def _begin(connection: AsyncConnection) -> None:
                 raise
         else:
             return
-        await asyncio.sleep(_BUSY_LOOK_SECONDS)
+        await asyncio.sleep(BUSY_LOOK_SECONDS)
 
 
 class Database:
@@ -202,6 +205,10 @@ class Database:
         self._place = Place(url)
         self._writing = self._engine(writes=True)
         self._reading = self._engine(writes=False)
+        self._threads: dict[bool, SqliteThread] = {}
+        if self._place.sqlite is not None:
+            uri = f"{_file(self._place.sqlite)}?mode=rw"
+            self._threads = {True: SqliteThread(uri, "BEGIN IMMEDIATE"), False: SqliteThread(uri, "BEGIN")}
         self._inode: tuple[int, int] | None = None
 
     def _engine(self, *, writes: bool) -> AsyncEngine:
@@ -250,6 +257,18 @@ class Database:
         async with self._transaction(self._reading) as connection:
             yield connection
 
+    async def batch(self, work: Callable[[Batch], Result], *, writes: bool) -> Result:
+        """Return what ``work`` returned, once its transaction is committed. Raises LedgerUnavailable."""
+        if not self._threads:
+            async with self._transaction(self._writing if writes else self._reading) as connection:
+                return await connection.run_sync(lambda inside: work(WithinTransaction(inside)))
+        await self._notice_absence()
+        try:
+            return await self._threads[writes].run(work)
+        except (sqlite3.Error, OSError) as error:
+            cause = str(error) if isinstance(error, sqlite3.Error) else type(error).__name__
+            raise LedgerUnavailable(f"The ledger does not answer: {cause}.") from error
+
     @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         await self._notice_absence()
@@ -268,3 +287,5 @@ class Database:
         """Close every connection; new ones are opened when needed."""
         await self._writing.dispose()
         await self._reading.dispose()
+        for thread in self._threads.values():
+            await thread.close()

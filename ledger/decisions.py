@@ -5,18 +5,17 @@ The row of an untracked message holds no subject and no address, only keyed hash
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Executable, bindparam, delete, insert, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import merge
+from ledger.batch import Batch, Statement, Words
 from ledger.keys import Keyring
 from ledger.schema import decision_count, hit, message, stamp
 from policies.decide import Decision
@@ -68,30 +67,57 @@ def to_row(keyring: Keyring, decided: DecidedMessage) -> dict[str, Any]:
     }
 
 
-async def record(connection: AsyncConnection, rows: list[dict[str, Any]]) -> None:
+_CLASS = message.c["class"].label("message_class")
+_INSERT = Statement(lambda _: insert(message))
+_OUTCOME = Statement(
+    lambda _: update(message).where(message.c.id == bindparam("message")).values(outcome=bindparam("said"))
+)
+_VOID = Statement(
+    lambda _: (
+        update(message)
+        .where(message.c.id == bindparam("message"))
+        .values(reason=bindparam("why"), reasons=bindparam("whys"), sealed=null())
+    )
+)
+_TRACKED = Statement(
+    lambda words: (
+        select(message.c.id, message.c.decided_at, _CLASS)
+        .where(words.among(message.c.id, "messages"), message.c.reason == Reason.TRACKED.value)
+        # Whoever records a hit waits for this transaction, or this one for the hit, which is then deleted. In one order
+        # everywhere, so that two writers never wait for each other's rows.
+        .order_by(message.c.id)
+        .with_for_update()
+    )
+)
+_FORGET = Statement(lambda _: delete(hit).where(hit.c.message_id == bindparam("message")))
+
+
+def _upsert(words: Words) -> Executable:
+    statement = words.insert(decision_count)
+    counted = decision_count.c.count + statement.excluded.count
+    upsert: Executable = statement.on_conflict_do_update(
+        index_elements=["day", "class", "reason"], set_={"count": counted}
+    )
+    return upsert
+
+
+_ADD = Statement(_upsert)
+
+
+def record(batch: Batch, rows: list[dict[str, Any]]) -> None:
     """Write the rows of several messages, and count them.
 
     One whose run has become bulk since it was decided upon is taken back at once: it is already on its way.
     """
     tracked = [row["id"] for row in rows if row["reason"] == Reason.TRACKED]
-    too_many = await merge.taken_back(connection, tracked) if tracked else []
-    await connection.execute(insert(message), rows)
-    await _count(connection, rows)
-    await void(connection, [(one, Reason.BULK) for one in too_many])
+    too_many = merge.taken_back(batch, tracked) if tracked else []
+    batch.execute(_INSERT, rows)
+    _add(batch, Counter((row["decided_at"][:10], row["class"], row["reason"]) for row in rows))
+    void(batch, [(one, Reason.BULK) for one in too_many])
 
 
-async def _count(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    await _add(connection, Counter((row["decided_at"][:10], row["class"], row["reason"]) for row in rows))
-
-
-async def _add(connection: AsyncConnection, counts: Counter[tuple[str, str, str]]) -> None:
+def _add(batch: Batch, counts: Counter[tuple[str, str, str]]) -> None:
     """Add to the counts by day, class and reason; what is taken off is negative."""
-    dialect_insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    statement = dialect_insert(decision_count)
-    statement = statement.on_conflict_do_update(
-        index_elements=["day", "class", "reason"],
-        set_={"count": decision_count.c.count + statement.excluded.count},
-    )
     # In one order everywhere, so that two writers never wait for each other's rows.
     values = [
         {"day": day, "class": class_, "reason": reason, "count": count}
@@ -99,48 +125,35 @@ async def _add(connection: AsyncConnection, counts: Counter[tuple[str, str, str]
         if count
     ]
     if values:
-        await connection.execute(statement, values)
+        batch.execute(_ADD, values)
 
 
-async def record_outcomes(connection: AsyncConnection, outcomes: list[tuple[str, Outcome]]) -> None:
+def record_outcomes(batch: Batch, outcomes: list[tuple[str, Outcome]]) -> None:
     """Write what the upstream said in the end, by message id."""
-    statement = update(message).where(message.c.id == bindparam("message")).values(outcome=bindparam("said"))
     # In one order everywhere, here and below, so that two writers never wait for each other's rows.
     values = [{"message": found, "said": outcome.value} for found, outcome in sorted(outcomes, key=itemgetter(0))]
-    await connection.execute(statement, values)
+    batch.execute(_OUTCOME, values)
 
 
-async def void(connection: AsyncConnection, ids: Iterable[tuple[str, Reason]]) -> None:
+def void(batch: Batch, ids: Iterable[tuple[str, Reason]]) -> None:
     """Take back that messages are tracked: say why not, name nobody any more, delete their hits, and count anew.
 
     For what went out untracked after all, and for what turned out to be bulk. An untracked message stays as it is.
     """
     reasons = dict(ids)
-    if not reasons:
-        return
-    columns = (message.c.id, message.c.decided_at, message.c["class"])
-    wanted = select(*columns).where(message.c.id.in_(reasons), message.c.reason == Reason.TRACKED.value)
-    # Whoever records a hit waits for this transaction, or this one for the hit, which is then deleted. In one order
-    # everywhere, so that two writers never wait for each other's rows.
-    rows = (await connection.execute(wanted.order_by(message.c.id).with_for_update())).all()
+    rows = batch.rows(_TRACKED, {"messages": list(reasons)}) if reasons else []
     if not rows:
         return
-    await connection.execute(delete(hit).where(hit.c.message_id.in_([row.id for row in rows])))
-    statement = (
-        update(message)
-        .where(message.c.id == bindparam("message"))
-        .values(reason=bindparam("why"), reasons=bindparam("whys"), sealed=None)
-    )
+    batch.execute(_FORGET, [{"message": row.id} for row in rows])
     counts: Counter[tuple[str, str, str]] = Counter()
     values = []
     for row in rows:
-        day, message_class, why = row.decided_at[:10], row._mapping["class"], reasons[row.id].value
-        counts[day, message_class, Reason.TRACKED.value] -= 1
-        counts[day, message_class, why] += 1
-        whys = json.dumps({purpose.value: why for purpose in Purpose})
-        values.append({"message": row.id, "why": why, "whys": whys})
-    await connection.execute(statement, values)
-    await _add(connection, counts)
+        day, why = row.decided_at[:10], reasons[row.id].value
+        counts[day, row.message_class, Reason.TRACKED.value] -= 1
+        counts[day, row.message_class, why] += 1
+        values.append({"message": row.id, "why": why, "whys": json.dumps({purpose.value: why for purpose in Purpose})})
+    batch.execute(_VOID, values)
+    _add(batch, counts)
 
 
 def to_public(keyring: Keyring, row: Any) -> dict[str, Any]:

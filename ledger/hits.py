@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import bindparam, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.batch import Batch, Statement
 from ledger.consent import Person, consents_of
 from ledger.keys import Keyring
 from ledger.schema import hit, message, moment, stamp
@@ -53,12 +54,37 @@ class _Row:
     """How many are to be added."""
 
 
-async def record(connection: AsyncConnection, keyring: Keyring, hits: list[Hit], recording: timedelta) -> None:
+_LAST = case((hit.c.last_at < bindparam("at"), bindparam("at")), else_=hit.c.last_at)
+_INSERT = Statement(lambda _: insert(hit))
+_REPEAT = Statement(
+    lambda _: (
+        update(hit).where(hit.c.id == bindparam("found")).values(count=hit.c.count + bindparam("times"), last_at=_LAST)
+    )
+)
+_MESSAGES = Statement(
+    lambda words: (
+        select(message.c.id, message.c.decided_at, message.c.reasons, message.c.exact_hash, message.c.folded_hash)
+        .where(words.among(message.c.id, "messages"))
+        .order_by(message.c.id)
+        # Whoever refuses waits for this transaction, or this one for the refusal: no hit slips in between.
+        .with_for_update(read=True, key_share=True)
+    )
+)
+_RECENT = Statement(
+    lambda words: (
+        select(hit.c.id, hit.c.message_id, hit.c.purpose, hit.c.link, hit.c.first_at, hit.c.last_at)
+        .where(words.among(hit.c.message_id, "messages"), hit.c.first_at >= bindparam("since"))
+        .order_by(hit.c.first_at)
+    )
+)
+
+
+def record(batch: Batch, keyring: Keyring, hits: list[Hit], recording: timedelta) -> None:
     """Record the hits that may be: of a tracked message still in its recording time, whose recipient agrees now."""
-    allowed = await _allowed(connection, hits, recording)
+    allowed = _allowed(batch, hits, recording)
     if not allowed:
         return
-    rows = await _recent(connection, allowed)
+    rows = _recent(batch, allowed)
     repeated = {row.id: row for row in rows.values()}
     new: list[tuple[Hit, _Row]] = []
     for one in sorted(allowed, key=lambda one: one.at):
@@ -69,14 +95,11 @@ async def record(connection: AsyncConnection, keyring: Keyring, hits: list[Hit],
         row.times += 1
         row.last_at = max(row.last_at, stamp(one.at))
     if new:
-        await connection.execute(insert(hit), [_values(keyring, one, row) for one, row in new])
+        batch.execute(_INSERT, [_values(keyring, one, row) for one, row in new])
     # In one order everywhere, so that two writers never wait for each other's rows.
     counted = [{"found": row.id, "times": row.times, "at": row.last_at} for row in repeated.values() if row.times]
     if counted:
-        later = case((hit.c.last_at < bindparam("at"), bindparam("at")), else_=hit.c.last_at)
-        statement = update(hit).where(hit.c.id == bindparam("found"))
-        statement = statement.values(count=hit.c.count + bindparam("times"), last_at=later)
-        await connection.execute(statement, sorted(counted, key=itemgetter("found")))
+        batch.execute(_REPEAT, sorted(counted, key=itemgetter("found")))
 
 
 def _values(keyring: Keyring, one: Hit, row: _Row) -> dict[str, Any]:
@@ -94,15 +117,11 @@ def _values(keyring: Keyring, one: Hit, row: _Row) -> dict[str, Any]:
     }
 
 
-async def _allowed(connection: AsyncConnection, hits: Iterable[Hit], recording: timedelta) -> list[Hit]:
+def _allowed(batch: Batch, hits: Iterable[Hit], recording: timedelta) -> list[Hit]:
     wanted = {one.message_id for one in hits}
-    columns = (message.c.id, message.c.decided_at, message.c.reasons, message.c.exact_hash, message.c.folded_hash)
-    statement = select(*columns).where(message.c.id.in_(wanted)).order_by(message.c.id)
-    # Whoever refuses waits for this transaction, or this one for the refusal: no hit slips in between.
-    rows = await connection.execute(statement.with_for_update(read=True, key_share=True))
-    found = {row.id: row for row in rows}
+    found = {row.id: row for row in batch.rows(_MESSAGES, {"messages": list(wanted)})}
     people = {found_id: Person(row.folded_hash or "", row.exact_hash) for found_id, row in found.items()}
-    consents = await consents_of(connection, set(people.values()))
+    consents = consents_of(batch, set(people.values()))
     return [
         one
         for one in hits
@@ -118,15 +137,13 @@ def _was_tracked(row: Any, one: Hit, recording: timedelta) -> bool:
     return one.at <= moment(row.decided_at) + recording
 
 
-async def _recent(connection: AsyncConnection, hits: list[Hit]) -> dict[_Key, _Row]:
+def _recent(batch: Batch, hits: list[Hit]) -> dict[_Key, _Row]:
     """Return the newest rows of these messages that are young enough to be repeated."""
     since = stamp(min(one.at for one in hits) - REPEAT)
-    statement = select(hit.c.id, hit.c.message_id, hit.c.purpose, hit.c.link, hit.c.first_at, hit.c.last_at).where(
-        hit.c.message_id.in_({one.message_id for one in hits}), hit.c.first_at >= since
-    )
+    asked = {"messages": list({one.message_id for one in hits}), "since": since}
     return {
         (row.message_id, row.purpose, row.link): _Row(row.id, moment(row.first_at), row.last_at)
-        for row in await connection.execute(statement.order_by(hit.c.first_at))
+        for row in batch.rows(_RECENT, asked)
     }
 
 

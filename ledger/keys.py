@@ -12,9 +12,10 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -142,12 +143,15 @@ class Keyring:
     _address: bytes = field(init=False, repr=False)
     _chain: bytes = field(init=False, repr=False)
     _sketch: bytes = field(init=False, repr=False)
+    _hash: Callable[[bytes, str], str] = field(init=False, repr=False)
     _column: AESGCM = field(init=False, repr=False)
     _ciphers: dict[int, AESGCM] = field(init=False, repr=False)
     _modified: float = field(default=0.0, init=False)
     _looked: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
+        # The same few people are asked about several times for one message.
+        self._hash = lru_cache(maxsize=128)(self._keyed)
         self._address = _derive(self.file.lookup, "address")
         self._chain = _derive(self.file.lookup, "chain")
         self._sketch = _derive(self.file.lookup, "sketch")
@@ -184,7 +188,7 @@ class Keyring:
         """Return the name under which reports speak of a sender: always the same here, and of no use elsewhere."""
         return f"sender-{self._hash(b'pseudonym', sender_hash)[:8]}"
 
-    def _hash(self, kind: bytes, text: str) -> str:
+    def _keyed(self, kind: bytes, text: str) -> str:
         try:
             content = text.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:

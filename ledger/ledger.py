@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import audit, chain, consent, decisions, hits, notices, senders, trackers, versions
 from ledger.audit import Period
+from ledger.batch import Batch
 from ledger.chain import HeadFile, Verification
 from ledger.consent import Act, Person
 from ledger.database import Database
@@ -27,6 +28,7 @@ from ledger.hits import Hit
 from ledger.keys import Keyring
 from ledger.merge import Arrival, Sighting, Window
 from ledger.notice import Notice, Teller
+from ledger.patience import Patience
 from ledger.reader import NOT_KNOWN, Known, Reader
 from ledger.retention import Periods, purge
 from ledger.schema import access, stamp
@@ -67,6 +69,7 @@ class Ledger:
         self._writer = Writer(self._database)
         self._reader = Reader(self._database)
         self._window = Window(keyring)
+        self._patience = Patience(PATIENCE)
         self._head = HeadFile(settings.head_file)
         self._head_lock = asyncio.Lock()
         self._head_reached = (0, "")
@@ -116,11 +119,16 @@ class Ledger:
             self._complained = now
             log.warning("ledger.unavailable", doing=doing, why=str(error) or "no answer in time")
 
-    async def look_up(self, recipient: str, sender: str, patience: float = PATIENCE) -> Known:
-        """Return where a recipient stands and what a sender saved; NOT_KNOWN where it takes too long. Never raises."""
-        person = Person.of(self.keyring, recipient)
+    async def look_up(self, recipient: str, sender: str, patience: float | None = None) -> Known:
+        """Return where a recipient stands and what a sender saved; NOT_KNOWN where it takes too long. Never raises.
+
+        ``patience`` is in seconds; by default the ledger's.
+        """
+        asked = self._reader.ask(Person.of(self.keyring, recipient), self.keyring.folded(sender))
         try:
-            return await asyncio.wait_for(self._reader.ask(person, self.keyring.folded(sender)), patience)
+            if patience is not None:
+                return await asyncio.wait_for(asked, patience)
+            return await self._patience.watch(asked)
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("consent", error)
             return NOT_KNOWN
@@ -154,15 +162,12 @@ class Ledger:
         Where it comes too late it is taken back, so that no row says "tracked" of a message that was not.
         """
         row = decisions.to_row(self.keyring, decided)
-        waiting = self._writer.pile("decision", decisions.record, row)
-        # In the same commit: between the two nothing else gets a turn.
-        beside = [self._writer.pile("tracker", trackers.record, one) for one in trackers.to_rows(self.keyring, decided)]
+        # One item, so that both are in one commit or in none.
+        waiting = self._writer.pile("decision", _record, (row, trackers.to_rows(self.keyring, decided)))
         try:
-            await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
+            await self._patience.watch(waiting)
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("decision", error)
-            for write in (waiting, *beside):
-                write.cancel()
             if decided.decision.tracked:
                 # It may be in the commit under way; this comes with a later one.
                 self.void_decision(decided.id, Reason.LEDGER_UNAVAILABLE)
@@ -189,24 +194,21 @@ class Ledger:
     async def record_hit(self, one: Hit) -> None:
         """Record a hit if it may be, and return when it is on disk, or when patience ends. Never raises."""
 
-        async def work(connection: AsyncConnection, pile: list[Hit]) -> None:
-            await hits.record(connection, self.keyring, pile, self._settings.periods.recording)
-
-        waiting = self._writer.pile("hit", work, one)
+        waiting = self._writer.pile("hit", self._record_hits, one)
         try:
-            await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
+            await self._patience.watch(waiting)
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("hit", error)
 
+    def _record_hits(self, batch: Batch, pile: list[Hit]) -> None:
+        batch.touch()
+        hits.record(batch, self.keyring, pile, self._settings.periods.recording)
+
     async def tick(self) -> None:
         """Wait for the next commit, as a recorded hit would: how long an answer takes tells nothing. Never raises."""
-
-        async def nothing(connection: AsyncConnection, pile: list[None]) -> None:
-            """There is nothing to write; only the turn is awaited."""
-
-        waiting = self._writer.pile("tick", nothing, None)
+        waiting = self._writer.pile("tick", _tick, None)
         with suppress(LedgerUnavailable, TimeoutError):
-            await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
+            await self._patience.watch(waiting)
 
     async def grant(
         self, address: str, purposes: Sequence[Purpose], act: Act, language: Language = Language.ENGLISH
@@ -368,6 +370,17 @@ class Ledger:
         except (LedgerUnavailable, TimeoutError):
             return False
         return True
+
+
+def _record(batch: Batch, pile: list[tuple[dict[str, Any], list[dict[str, Any]]]]) -> None:
+    """Write the rows of several messages, each with those of the trackers in it."""
+    decisions.record(batch, [row for row, _ in pile])
+    trackers.record(batch, [one for _, found in pile for one in found])
+
+
+def _tick(batch: Batch, pile: list[None]) -> None:
+    """There is nothing to write; only the commit is awaited."""
+    batch.touch()
 
 
 def _now() -> datetime:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import bindparam, delete, insert, select, true, update
 
+from ledger.batch import Batch, Statement
 from ledger.keys import Keyring
 from ledger.schema import look_alike, message, stamp
 from policies.address import folded, untagged
@@ -26,7 +26,41 @@ KEPT = timedelta(hours=24)
 COMPARED = 128
 """How many of a sender's newest messages one is compared with."""
 _SWEEP = timedelta(minutes=1)
-_LOCK = text("SELECT pg_advisory_xact_lock(sender) FROM unnest(CAST(:senders AS bigint[])) AS sender")
+
+_INSERT = Statement(lambda _: insert(look_alike))
+_NEWEST = Statement(
+    lambda _: (
+        select(
+            look_alike.c.message_id,
+            look_alike.c.recipient_hash,
+            look_alike.c.at,
+            look_alike.c.bulk,
+            look_alike.c.sketch,
+        )
+        .where(look_alike.c.sender_hash == bindparam("sender"), look_alike.c.at >= bindparam("since"))
+        .order_by(look_alike.c.at.desc())
+        .limit(COMPARED)
+    )
+)
+_MARK = Statement(
+    lambda _: update(look_alike).where(look_alike.c.message_id == bindparam("message")).values(bulk=true())
+)
+_BULK = Statement(
+    lambda words: (
+        select(look_alike.c.message_id, look_alike.c.bulk)
+        .where(words.among(look_alike.c.message_id, "messages"))
+        .order_by(look_alike.c.message_id)
+        .with_for_update(read=True)
+    )
+)
+_LEFT_TRACKED = Statement(
+    lambda _: (
+        select(message.c.id)
+        .join(look_alike, look_alike.c.message_id == message.c.id)
+        .where(look_alike.c.bulk, message.c.reason == Reason.TRACKED.value)
+    )
+)
+_EXPIRED = Statement(lambda _: delete(look_alike).where(look_alike.c.at < bindparam("before")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +104,23 @@ class Window:
         self._keyring = keyring
         self._swept = datetime.min.replace(tzinfo=UTC)
 
-    async def arrive(self, connection: AsyncConnection, sightings: list[Sighting]) -> None:
+    def arrive(self, batch: Batch, sightings: list[Sighting]) -> None:
         """Put messages on record and count, for each, how many people were written to alike."""
         rows = {one.arrival.message_id: self._row(one.arrival) for one in sightings}
         groups: dict[str, list[Sighting]] = {}
         for one in sorted(sightings, key=lambda one: one.arrival.at):
             groups.setdefault(rows[one.arrival.message_id]["sender_hash"], []).append(one)
-        if connection.dialect.name == "postgresql":
-            # Two transactions do not see each other's rows: whoever counts a sender's messages does so alone.
-            await connection.execute(_LOCK, {"senders": sorted(map(_signed, groups))})
-        await connection.execute(insert(look_alike), list(rows.values()))
+        # Two transactions do not see each other's rows: whoever counts a sender's messages does so alone.
+        batch.lock(sorted(map(_signed, groups)))
+        batch.execute(_INSERT, list(rows.values()))
         marked: list[str] = []
         for sender, group in groups.items():
-            seen = await _seen(connection, sender, group[-1].arrival.at)
+            seen = _seen(batch, sender, group[-1].arrival.at)
             for sighting in group:
                 marked += _look(sighting, rows[sighting.arrival.message_id], seen)
         if marked:
-            await _mark(connection, marked)
-        await self._sweep(connection, max(one.arrival.at for one in sightings))
+            _mark(batch, marked)
+        self._sweep(batch, max(one.arrival.at for one in sightings))
 
     def _row(self, arrival: Arrival) -> dict[str, Any]:
         # A return path with a tag for each recipient is still the one sender's.
@@ -101,15 +134,15 @@ class Window:
             "sketch": self._keyring.sketch(sender, arrival.fingerprint),
         }
 
-    async def _sweep(self, connection: AsyncConnection, now: datetime) -> None:
+    def _sweep(self, batch: Batch, now: datetime) -> None:
         if now - self._swept >= _SWEEP:
             self._swept = now
-            await connection.execute(expired(now))
+            sweep(batch, now)
 
 
-def expired(now: datetime) -> Any:
-    """Return the statement that deletes what is over its time at ``now``."""
-    return delete(look_alike).where(look_alike.c.at < stamp(now - KEPT))
+def sweep(batch: Batch, now: datetime) -> None:
+    """Delete what is over its time at ``now``."""
+    batch.execute(_EXPIRED, [{"before": stamp(now - KEPT)}])
 
 
 def _signed(sender_hash: str) -> int:
@@ -118,17 +151,10 @@ def _signed(sender_hash: str) -> int:
     return int(number)
 
 
-async def _seen(connection: AsyncConnection, sender_hash: str, now: datetime) -> list[_Seen]:
-    columns = (look_alike.c.message_id, look_alike.c.recipient_hash, look_alike.c.at, look_alike.c.bulk)
-    statement = (
-        select(*columns, look_alike.c.sketch)
-        .where(look_alike.c.sender_hash == sender_hash, look_alike.c.at >= stamp(now - KEPT))
-        .order_by(look_alike.c.at.desc())
-        .limit(COMPARED)
-    )
+def _seen(batch: Batch, sender_hash: str, now: datetime) -> list[_Seen]:
     return [
-        _Seen(row.message_id, row.recipient_hash, row.at, row.bulk, _values(row.sketch))
-        for row in await connection.execute(statement)
+        _Seen(row.message_id, row.recipient_hash, row.at, bool(row.bulk), _values(row.sketch))
+        for row in batch.rows(_NEWEST, {"sender": sender_hash, "since": stamp(now - KEPT)})
     ]
 
 
@@ -152,22 +178,16 @@ def _look(sighting: Sighting, row: dict[str, Any], seen: Iterable[_Seen]) -> lis
     return [one.id for one in new]
 
 
-async def _mark(connection: AsyncConnection, ids: list[str]) -> None:
-    rows = select(look_alike.c.message_id).where(look_alike.c.message_id.in_(ids)).order_by(look_alike.c.message_id)
+def _mark(batch: Batch, ids: list[str]) -> None:
     # In one order everywhere, so that two writers never wait for each other's rows.
-    await connection.execute(rows.with_for_update())
-    await connection.execute(update(look_alike).where(look_alike.c.message_id.in_(ids)).values(bulk=True))
+    batch.execute(_MARK, [{"message": one} for one in sorted(ids)])
 
 
-async def taken_back(connection: AsyncConnection, ids: Iterable[str]) -> list[str]:
+def taken_back(batch: Batch, ids: Iterable[str]) -> list[str]:
     """Return those of these messages that turned out to be part of a bulk run; the others cannot until we commit."""
-    statement = select(look_alike.c.message_id, look_alike.c.bulk).where(look_alike.c.message_id.in_(set(ids)))
-    rows = await connection.execute(statement.order_by(look_alike.c.message_id).with_for_update(read=True))
-    return [row.message_id for row in rows if row.bulk]
+    return [row.message_id for row in batch.rows(_BULK, {"messages": list(set(ids))}) if row.bulk]
 
 
-async def left_tracked(connection: AsyncConnection) -> list[str]:
+def left_tracked(batch: Batch) -> list[str]:
     """Return the messages of bulk runs that still say "tracked": a process ended before it could take them back."""
-    statement = select(message.c.id).join(look_alike, look_alike.c.message_id == message.c.id)
-    rows = await connection.execute(statement.where(look_alike.c.bulk, message.c.reason == Reason.TRACKED.value))
-    return [row.id for row in rows]
+    return [row.id for row in batch.rows(_LEFT_TRACKED, {})]

@@ -87,9 +87,11 @@ class Reader:
 
     async def _answer(self, asked: list[_Question]) -> None:
         try:
-            async with self._database.reading() as connection:
-                consents = await consents_of(connection, {one.recipient for one in asked})
-                saved = await saved_by(connection, {one.sender_hash for one in asked})
+            people = {one.recipient for one in asked}
+            senders = {one.sender_hash for one in asked}
+            consents, saved = await self._database.batch(
+                lambda batch: (consents_of(batch, people), saved_by(batch, senders)), writes=False
+            )
         except asyncio.CancelledError:
             self._fail(asked, _CLOSED)
             raise

@@ -7,6 +7,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import decisions, merge
+from ledger.batch import Batch, WithinTransaction
 from ledger.schema import foreign_tracker, hit, message, stamp
 from policies.words import Reason
 
@@ -31,9 +32,15 @@ class Periods:
     """For how long a grant counts."""
 
 
+def _take_back(batch: Batch, now: datetime) -> None:
+    """Take back what was left of bulk runs. Fingerprints are forgotten uncounted: they come and go by the hour."""
+    decisions.void(batch, [(one, Reason.BULK) for one in merge.left_tracked(batch)])
+    merge.sweep(batch, now)
+
+
 async def purge(connection: AsyncConnection, periods: Periods, now: datetime) -> dict[str, int]:
     """Remove what is over its time at ``now`` and return how much of each kind there was."""
-    await decisions.void(connection, [(one, Reason.BULK) for one in await merge.left_tracked(connection)])
+    await connection.run_sync(lambda inside: _take_back(WithinTransaction(inside), now))
     tracked = message.c.reason == Reason.TRACKED.value
     old_decisions = select(message.c.id).where(tracked, message.c.decided_at < stamp(now - periods.decisions))
     removals = {
@@ -45,6 +52,4 @@ async def purge(connection: AsyncConnection, periods: Periods, now: datetime) ->
         "trackers": delete(foreign_tracker).where(foreign_tracker.c.at < stamp(now - periods.foreign)),
         "decisions": delete(message).where(tracked, message.c.decided_at < stamp(now - periods.decisions)),
     }
-    # Not counted: fingerprints come and go by the hour.
-    await connection.execute(merge.expired(now))
     return {name: (await connection.execute(statement)).rowcount for name, statement in removals.items()}

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.batch import Batch, Statement
 from ledger.schema import moment, sender_setting, stamp
 from policies.words import Purpose
 
@@ -30,11 +31,16 @@ def _purposes(row: Any) -> Saved:
     return frozenset({*chosen, Purpose.DETAIL} if chosen else ())
 
 
-async def saved_by(connection: AsyncConnection, sender_hashes: Iterable[str]) -> dict[str, Saved]:
+_SAVED = Statement(
+    lambda words: select(sender_setting.c.sender_hash, sender_setting.c.open, sender_setting.c.click).where(
+        words.among(sender_setting.c.sender_hash, "senders")
+    )
+)
+
+
+def saved_by(batch: Batch, sender_hashes: Iterable[str]) -> dict[str, Saved]:
     """Return what several senders saved, with one query; who saved nothing is missing."""
-    columns = (sender_setting.c.sender_hash, sender_setting.c.open, sender_setting.c.click)
-    statement = select(*columns).where(sender_setting.c.sender_hash.in_(set(sender_hashes)))
-    return {row.sender_hash: _purposes(row) for row in await connection.execute(statement)}
+    return {row.sender_hash: _purposes(row) for row in batch.rows(_SAVED, {"senders": list(set(sender_hashes))})}
 
 
 async def setting_of(connection: AsyncConnection, sender_hash: str) -> Setting | None:

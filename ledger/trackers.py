@@ -9,8 +9,8 @@ import secrets
 from typing import Any
 
 from sqlalchemy import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.batch import Batch, Statement
 from ledger.decisions import DecidedMessage
 from ledger.keys import Keyring
 from ledger.schema import foreign_tracker, stamp
@@ -41,9 +41,13 @@ def to_rows(keyring: Keyring, decided: DecidedMessage) -> list[dict[str, Any]]:
     ]
 
 
-async def record(connection: AsyncConnection, rows: list[dict[str, Any]]) -> None:
-    """Write the rows of several messages."""
-    await connection.execute(insert(foreign_tracker), rows)
+_INSERT = Statement(lambda _: insert(foreign_tracker))
+
+
+def record(batch: Batch, rows: list[dict[str, Any]]) -> None:
+    """Write the rows of several messages, in which nothing may have been found."""
+    if rows:
+        batch.execute(_INSERT, rows)
 
 
 def sender_of(keyring: Keyring, row: Any) -> str:

@@ -5,6 +5,7 @@ writes, at rest a write waits for nothing but its own commit.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,16 +14,19 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.batch import Batch, WithinTransaction
 from ledger.database import Database
 from ledger.errors import LedgerContended, LedgerError, LedgerUnavailable
 
 Result = TypeVar("Result")
 Work = Callable[[AsyncConnection], Awaitable[Result]]
-ManyWork = Callable[[AsyncConnection, list[Any]], Awaitable[None]]
+ManyWork = Callable[[Batch, list[Any]], None]
 
 _TRIES = 3
 
-PAUSE_SECONDS = 0.004
+COMMIT_SECONDS = 0.004
+"""From the beginning of one commit to that of the next, at least: what comes in meanwhile shares the next one."""
+PAUSE_SECONDS = 0.001
 """Between two commits of one process: SQLite has one writer at a time, and the other processes must get their turn."""
 UNAWAITED_SECONDS = 0.05
 
@@ -85,6 +89,8 @@ class Writer:
     def pile(self, kind: str, work: ManyWork, item: Any, *, awaited: bool = True) -> asyncio.Future[None]:
         """Add an item to the pile that ``work`` writes at once; the future is done when it is on disk.
 
+        ``work`` may run in another thread: it uses the batch, the items and what never changes, and nothing else.
+
         One that nobody waits for joins the next commit that somebody waits for, or makes one a little later.
         """
         loop = asyncio.get_running_loop()
@@ -106,10 +112,11 @@ class Writer:
             jobs, self._jobs = self._jobs, []
             piles, self._piles = self._piles, {}
             if jobs or piles:
+                began = time.monotonic()
                 # In one order everywhere, so that two processes do not wait for each other's rows.
                 await self._commit(jobs, [piles[kind] for kind in sorted(piles)])
                 if not self._closing:
-                    await asyncio.sleep(PAUSE_SECONDS)
+                    await asyncio.sleep(max(PAUSE_SECONDS, began + COMMIT_SECONDS - time.monotonic()))
 
     async def _commit(self, jobs: list[_Job], piles: list[_Pile]) -> None:
         waiting = [job.done for job in jobs] + [done for pile in piles for _, done in pile.items]
@@ -135,12 +142,19 @@ class Writer:
         return await self._try(jobs, piles)
 
     async def _try(self, jobs: list[_Job], piles: list[_Pile]) -> list[_Outcome]:
+        wanted = [(pile.work, [item for item, done in pile.items if not done.done()]) for pile in piles]
+
+        def write(batch: Batch) -> None:
+            for work, items in wanted:
+                if items:
+                    work(batch, items)
+
+        if not jobs:
+            await self._database.batch(write, writes=True)
+            return []
         async with self._database.writing() as connection:
             outcomes = [await self._do(job, connection) for job in jobs]
-            for pile in piles:
-                wanted = [item for item, done in pile.items if not done.cancelled()]
-                if wanted:
-                    await pile.work(connection, wanted)
+            await connection.run_sync(lambda inside: write(WithinTransaction(inside)))
             return outcomes
 
     @staticmethod

@@ -26,6 +26,14 @@ _ENCODED_WORD = re.compile(r"=\?[^?]*\?[bBqQ]\?")
 _PARAMETER = re.compile(rf"([A-Za-z0-9][A-Za-z0-9\-]*)(?:=([!-<>-~{_UTF8}]+))?")
 _KEYWORDS = {"FROM": re.compile(r"FROM:\s?<", re.IGNORECASE), "TO": re.compile(r"TO:\s?<", re.IGNORECASE)}
 _BODIES = ("7BIT", "8BITMIME")
+# RFC 3461 §4: what a client may ask about reports. An xtext's "+" is followed by two hexadecimal digits.
+_XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})"
+_DSN_MAIL = {"RET": re.compile("FULL|HDRS", re.IGNORECASE), "ENVID": re.compile(rf"{_XTEXT}{{1,100}}")}
+_DSN_RCPT = {
+    "NOTIFY": re.compile("NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY))*", re.IGNORECASE),
+    # RFC 6533 §3 allows UTF-8 after "utf-8;".
+    "ORCPT": re.compile(rf"[A-Za-z0-9\-]+;(?:{_XTEXT}|[{_UTF8}]){{1,500}}"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,17 @@ class Path:
     address: str
     """Empty for the null reverse-path."""
     parameters: dict[str, str | None]
+    """Values by keyword, which is in upper case; in the order and with the values that the client gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the client was offered, as far as it decides which parameters are taken."""
+
+    extended: bool
+    """It said EHLO."""
+    smtputf8: bool = False
+    dsn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +63,17 @@ class MailParameters:
     size: int | None
     eight_bit: bool
     smtputf8: bool
+    dsn: tuple[str, ...] = ()
+    """RET and ENVID, as words to be said upstream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One recipient, as the client named it."""
+
+    address: str
+    dsn: tuple[str, ...] = ()
+    """NOTIFY and ORCPT, as words to be said upstream."""
 
 
 def parse_path(keyword: str, argument: str) -> Path:
@@ -102,24 +132,55 @@ def _parameters(text: str) -> dict[str, str | None]:
     return found
 
 
-def mail_parameters(path: Path, *, extended: bool, smtputf8_offered: bool) -> MailParameters:
+def _dsn(parameters: dict[str, str | None], known: dict[str, re.Pattern[str]], *, offered: bool) -> tuple[str, ...]:
+    """Take the words about reports out of the parameters, unharmed and in order. Raises ReplyError."""
+    words = []
+    for keyword in [keyword for keyword in parameters if keyword in known]:
+        value = parameters[keyword]
+        if not offered:
+            raise ReplyError(reply(555, f"5.5.4 Not offered: {keyword}"))
+        if value is None or not known[keyword].fullmatch(value):
+            raise ReplyError(reply(501, f"5.5.4 {keyword} is not valid (RFC 3461 section 4)"))
+        words.append(f"{keyword}={value}")
+        del parameters[keyword]
+    return tuple(words)
+
+
+def mail_parameters(path: Path, offer: Offer) -> MailParameters:
     """Return what MAIL's parameters say. Raises ReplyError for those that were not offered or are not valid."""
     parameters = dict(path.parameters)
-    if parameters and not extended:
+    if parameters and not offer.extended:
         raise ReplyError(reply(501, "5.5.4 Parameters need EHLO"))
     size = parameters.pop("SIZE", "0")
     body = parameters.pop("BODY", "7BIT")
     smtputf8 = "SMTPUTF8" in parameters
-    if smtputf8 and (parameters.pop("SMTPUTF8") is not None or not smtputf8_offered):
+    if smtputf8 and (parameters.pop("SMTPUTF8") is not None or not offer.smtputf8):
         raise ReplyError(
-            reply(555, "5.6.7 SMTPUTF8 is not offered" if not smtputf8_offered else "5.5.4 SMTPUTF8 takes no value")
+            reply(555, "5.6.7 SMTPUTF8 is not offered" if not offer.smtputf8 else "5.5.4 SMTPUTF8 takes no value")
         )
     if size is None or not size.isascii() or not size.isdigit() or len(size) > 20:
         raise ReplyError(reply(501, "5.5.4 SIZE is a number of octets"))
     if body is None or body.upper() not in _BODIES:
         raise ReplyError(reply(501, "5.5.4 BODY is 7BIT or 8BITMIME"))
+    dsn = _dsn(parameters, _DSN_MAIL, offered=offer.dsn)
     if parameters:
         raise ReplyError(reply(555, f"5.5.4 Not offered: {', '.join(parameters)}"))
     if not smtputf8 and not path.address.isascii():
         raise ReplyError(reply(553, "5.6.7 The address needs SMTPUTF8"))
-    return MailParameters(int(size) or None, body.upper() == "8BITMIME", smtputf8)
+    return MailParameters(int(size) or None, body.upper() == "8BITMIME", smtputf8, dsn)
+
+
+def recipient(path: Path, offer: Offer, *, smtputf8: bool) -> Recipient:
+    """Return what RCPT says. Raises ReplyError for parameters that were not offered or are not valid.
+
+    ``smtputf8`` says whether the transaction's MAIL asked for it.
+    """
+    parameters = dict(path.parameters)
+    if parameters and not offer.extended:
+        raise ReplyError(reply(501, "5.5.4 Parameters need EHLO"))
+    dsn = _dsn(parameters, _DSN_RCPT, offered=offer.dsn)
+    if parameters:
+        raise ReplyError(reply(555, f"5.5.4 Not offered: {', '.join(parameters)}"))
+    if not smtputf8 and not (path.address.isascii() and all(word.isascii() for word in dsn)):
+        raise ReplyError(reply(553, "5.6.7 The address needs SMTPUTF8"))
+    return Recipient(path.address, dsn)

@@ -1,45 +1,19 @@
-"""The SMTP server: sessions, envelopes and limits (RFC 5321), on aiosmtpd's connection and STARTTLS.
-
-Cut through: the upstream hears MAIL with the first RCPT and each RCPT as the client says it, so that every recipient
-gets the upstream's own reply. What aiosmtpd would parse, log or answer by itself is done here instead, for the reasons
-in docs/known-issues.md.
-"""
+"""The SMTP server: the addresses it listens on, what its sessions share, and how they end."""
 
 import asyncio
 import ipaddress
-import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
-import structlog
-from aiosmtpd.smtp import SMTP, TLSSetupException
-from prometheus_client import Counter, Gauge
-
-from policies import Envelope
-from proxy.path import MailParameters, mail_parameters, parse_path
+from proxy.pool import Upstreams
 from proxy.relay import Relay
-from proxy.reply import Reply, ReplyError, reply
-from proxy.upstream import Connection, Route, Upstreams
-from proxy.wire import ClientGone, Wire
+from proxy.session import COMMANDS, Session
 
-MAX_COMMAND_LINE = 2_048
-"""RFC 5321 §4.5.3.1.4 says 512 and more for extensions; long SMTPUTF8 paths with parameters need it."""
-MAX_RECIPIENTS = 1_000
-MAX_ERRORS = 20
 IDLE_SECONDS = 300.0
-_READ_AHEAD = 262_144
-"""Bytes read from a client before it is made to wait."""
-
-SESSIONS = Gauge("aboveboard_smtp_sessions", "SMTP sessions that are open.", multiprocess_mode="livesum")
-COMMANDS = Counter("aboveboard_smtp_replies", "Replies to SMTP commands, by code.", ["code"])
-
-# aiosmtpd writes every command with its addresses to this logger (libraries.md §3.1, edge 16).
-logging.getLogger("mail.log").setLevel(logging.CRITICAL)
-
-log = structlog.get_logger()
+"""How long a client may be silent (RFC 5321 §4.5.3.2.7)."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -57,39 +31,39 @@ class Listener:
 
     def trusts(self, host: str) -> bool:
         """Tell whether a client's address is in a trusted network; an IPv4 address in IPv6 form is IPv4."""
-        try:
-            address = ipaddress.ip_address(host.partition("%")[0])
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network for network in self.networks)
+        return _is_among(self.networks, host)
 
 
-@dataclass(slots=True)
-class Transaction:
-    """One mail transaction (RFC 5321 §3.3): what the client said, and how far the upstream is."""
-
-    mail_from: str
-    parameters: MailParameters
-    route: Route
-    begun: bool = False
-    """The upstream accepted MAIL."""
-    rcpt_to: list[str] = field(default_factory=list)
-    """The recipients that the upstream accepted."""
+@lru_cache(maxsize=1_024)
+def _is_among(networks: tuple[Network, ...], host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any((mapped or address) in network for network in networks)
 
 
 class Server:
     """What the sessions of one process share, and how they end."""
 
-    def __init__(self, relay: Relay, upstreams: Upstreams, max_message_bytes: int, hostname: str) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        upstreams: Upstreams,
+        max_message_bytes: int,
+        hostname: str,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
         self.relay = relay
         self.upstreams = upstreams
         self.max_message_bytes = max_message_bytes
         self.hostname = hostname
+        self.idle_seconds = idle_seconds
         self.draining = False
         self.sessions: set[Session] = set()
-        self.deliveries: set[asyncio.Task[Reply]] = set()
-        self.goodbyes: set[asyncio.Task[None]] = set()
+        self.deliveries: set[Session] = set()
+        """The sessions whose message is on its way to the upstream, and those that ended meanwhile."""
         self._listening: list[asyncio.Server] = []
 
     async def listen(self, bound: Sequence[tuple[socket.socket, Listener]]) -> None:
@@ -112,374 +86,17 @@ class Server:
         for session in list(self.sessions):
             session.dismiss_if_idle()
         deadline = asyncio.get_running_loop().time() + seconds
-        while self.sessions or self.deliveries or self.goodbyes:
+        while self.sessions or self.deliveries:
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
                 break
             await asyncio.sleep(min(0.05, left))
         for session in list(self.sessions):
             session.hang_up()
+        await self.upstreams.close()
+        COMMANDS.hand_over()
 
     @property
     def size_limit(self) -> int:
         """The largest message that is taken, in octets: ours, or the upstream's where that is smaller."""
         return min(self.max_message_bytes, self.upstreams.common.size or self.max_message_bytes)
-
-
-class Session(SMTP):
-    """One client's session."""
-
-    def __init__(self, server: Server, listener: Listener) -> None:
-        self._set_up_aiosmtpd(listener.tls_context if listener.tls == "starttls" else None)
-        self._server = server
-        self._listener = listener
-        self._wire: Wire | None = None
-        self._transaction: Transaction | None = None
-        self._upstream: tuple[Route, Connection] | None = None
-        self._extended = False
-        self._greeted = False
-        self._errors = 0
-        self._idle = False
-        self._was_stale = False
-
-    def _set_up_aiosmtpd(self, tls_context: ssl.SSLContext | None) -> None:
-        """Give aiosmtpd's connection handling and STARTTLS what they use.
-
-        Its own constructor looks through all members of itself and of a handler for hooks, for every connection: half
-        a millisecond, for hooks that are not used here.
-        """
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=_READ_AHEAD, loop=loop)
-        asyncio.StreamReaderProtocol.__init__(self, reader, self._cb_client_connected, loop=loop)
-        self.loop = loop
-        self.enable_SMTPUTF8 = True
-        self.tls_context = tls_context
-        self.session = self.envelope = self.transport = None
-        self._handle_hooks = {}
-        self._timeout_duration = IDLE_SECONDS
-        self._timeout_handle = None
-        self._tls_handshake_okay = True
-        self._tls_protocol = self._original_transport = self._handler_coroutine = None
-
-    # The connection
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin the session, or go on with it behind TLS."""
-        super().connection_made(transport)
-        self._server.sessions.add(self)
-        SESSIONS.set(len(self._server.sessions))
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """End the session; a delivery under way goes on without it."""
-        super().connection_lost(error)
-        self._server.sessions.discard(self)
-        SESSIONS.set(len(self._server.sessions))
-
-    def eof_received(self) -> bool | None:
-        """Let a client that has said all it had to say still hear our answers."""
-        self._reader.feed_eof()
-        return not self._secure
-
-    @property
-    def _peer(self) -> str:
-        peer: object = self.session.peer if self.session is not None else None
-        return str(peer[0]) if isinstance(peer, tuple) else ""
-
-    @property
-    def _secure(self) -> bool:
-        return self._listener.tls == "implicit" or self._tls_protocol is not None
-
-    def dismiss_if_idle(self) -> None:
-        """Say 421 and end, unless the client is in the middle of something (RFC 5321 §3.8)."""
-        if self._idle and self._transaction is None and self.transport is not None:
-            self._writer.write(_SHUTTING_DOWN.wire())
-            self.hang_up()
-
-    def hang_up(self) -> None:
-        """Close the connection, after what was written to it."""
-        if self.transport is not None:
-            self.transport.close()
-
-    def _rest_timeout(self) -> None:
-        """Stop counting the client's silence: while we work, it is waiting for us."""
-        if self._timeout_handle is not None:
-            self._timeout_handle.cancel()
-
-    def _timeout_cb(self) -> None:
-        if self.transport is not None:
-            self._writer.write(reply(421, "4.4.2 Nothing was heard for too long").wire())
-        self.hang_up()
-
-    async def _answer(self, answer: Reply) -> None:
-        COMMANDS.labels(answer.code).inc()
-        self._writer.write(answer.wire())
-        await self._writer.drain()
-
-    # The dialog
-
-    async def _handle_client(self) -> None:
-        """Answer commands until the client or we have had enough. Replaces aiosmtpd's loop."""
-        self._wire = Wire(self._reader, self._reset_timeout)
-        try:
-            await self._answer(reply(220, f"{self._server.hostname} ESMTP"))
-            while self.transport is not None and not self.transport.is_closing():
-                if not await self._next_command(self._wire):
-                    break
-        except (ClientGone, ConnectionError, TLSSetupException):
-            log.debug("smtp.client_gone")
-        finally:
-            self._leave_upstream()
-            self.hang_up()
-
-    async def _next_command(self, wire: Wire) -> bool:
-        """Read and answer one command; return whether the session goes on."""
-        if self._server.draining and self._transaction is None:
-            await self._answer(_SHUTTING_DOWN)
-            return False
-        try:
-            self._idle = True
-            line = await wire.line(MAX_COMMAND_LINE)
-            self._idle = False
-            return await self._command(line)
-        except ReplyError as error:
-            self._errors += error.reply.code >= 500
-            await self._answer(error.reply)
-            if error.reply.code == 421 or error.close:
-                return False
-        except (ClientGone, ConnectionError, TLSSetupException):
-            raise
-        except Exception:
-            # Only the log hears what it was (libraries.md §3.1, edge 11: a text could hold anything).
-            log.exception("smtp.command_failed")
-            self._end_transaction()
-            await self._answer(reply(451, "4.3.0 Something went wrong here; please try again later"))
-        if self._errors >= MAX_ERRORS:
-            await self._answer(reply(421, "4.7.0 Too many errors"))
-            return False
-        return True
-
-    async def _command(self, line: bytes) -> bool:
-        verb, _, argument = line.decode("utf-8", "surrogateescape").partition(" ")
-        verb = verb.upper()
-        if verb in ("GET", "POST", "CONNECT", "PUT", "HEAD", "OPTIONS", "DELETE"):
-            raise ReplyError(reply(502, "5.7.0 This is not a web server"), close=True)
-        command = _COMMANDS.get(verb)
-        if command is None:
-            raise ReplyError(reply(500, "5.5.1 That is not a command we know"))
-        if not self._greeted and verb in ("MAIL", "RCPT", "DATA", "STARTTLS"):
-            raise ReplyError(reply(503, "5.5.1 Say EHLO first"))
-        await command(self, argument.strip(" "))
-        return verb != "QUIT"
-
-    async def _helo(self, argument: str) -> None:
-        self._greet(argument, extended=False)
-        await self._answer(reply(250, self._server.hostname))
-
-    async def _ehlo(self, argument: str) -> None:
-        self._greet(argument, extended=True)
-        await self._answer(reply(250, self._server.hostname, *self._extensions()))
-
-    def _greet(self, argument: str, *, extended: bool) -> None:
-        if not argument:
-            raise ReplyError(reply(501, "5.5.4 A host name belongs here"))
-        self._end_transaction()
-        self._greeted, self._extended = True, extended
-
-    def _extensions(self) -> list[str]:
-        """Return what is offered: never more than the upstream can do."""
-        common = self._server.upstreams.common
-        offered = ["PIPELINING", f"SIZE {self._server.size_limit}"]
-        if common.eight_bit:
-            offered.append("8BITMIME")
-        if common.smtputf8:
-            offered.append("SMTPUTF8")
-        if self.tls_context is not None and not self._secure:
-            offered.append("STARTTLS")
-        return offered
-
-    async def _starttls(self, argument: str) -> None:
-        if argument:
-            raise ReplyError(reply(501, "5.5.4 STARTTLS takes no parameters"))
-        if self.tls_context is None or self._secure:
-            raise ReplyError(reply(503, "5.5.1 STARTTLS is not offered now"))
-        # RFC 3207 §4.2: what was said, and what was sent ahead, before TLS is forgotten.
-        self._end_transaction()
-        self._greeted = False
-        if self._wire is not None:
-            self._wire.discard()
-        await self.smtp_STARTTLS("")
-
-    async def _mail(self, argument: str) -> None:
-        if self._transaction is not None:
-            raise ReplyError(reply(503, "5.5.1 A transaction is under way already"))
-        if not self._listener.trusts(self._peer):
-            raise ReplyError(reply(550, "5.7.1 This address may not send through this relay"))
-        path = parse_path("FROM", argument)
-        parameters = mail_parameters(
-            path, extended=self._extended, smtputf8_offered=self._server.upstreams.common.smtputf8
-        )
-        if (parameters.size or 0) > self._server.size_limit:
-            raise ReplyError(reply(552, f"5.3.4 The message is larger than {self._server.size_limit} octets"))
-        route = self._server.upstreams.route(path.address)
-        if route is None:
-            raise ReplyError(reply(550, "5.7.1 No mail server is set for this sender"))
-        self._transaction = Transaction(path.address, parameters, route)
-        await self._answer(reply(250, "2.1.0 OK"))
-
-    async def _rcpt(self, argument: str) -> None:
-        transaction = self._transaction
-        if transaction is None:
-            raise ReplyError(reply(503, "5.5.1 Say MAIL first"))
-        path = parse_path("TO", argument)
-        if path.parameters:
-            raise ReplyError(reply(555, f"5.5.4 Not offered: {', '.join(path.parameters)}"))
-        if not path.address.isascii() and not transaction.parameters.smtputf8:
-            raise ReplyError(reply(553, "5.6.7 The address needs SMTPUTF8"))
-        if len(transaction.rcpt_to) >= MAX_RECIPIENTS:
-            raise ReplyError(reply(452, "4.5.3 Too many recipients"))
-        upstream = await self._begin(transaction)
-        answer = await upstream.rcpt(path.address)
-        if answer.positive:
-            transaction.rcpt_to.append(path.address)
-        await self._pass_on(answer)
-
-    async def _begin(self, transaction: Transaction) -> Connection:
-        """Return the upstream's connection with MAIL accepted on it. Raises ReplyError with what it said otherwise."""
-        upstream = await self._connection(transaction.route)
-        if transaction.begun:
-            return upstream
-        try:
-            answer = await upstream.mail(transaction.mail_from, transaction.parameters)
-        except ReplyError:
-            if not self._was_stale:
-                raise
-            # It hung up while nothing was under way; on a fresh connection nothing is said twice.
-            upstream = await self._connection(transaction.route)
-            answer = await upstream.mail(transaction.mail_from, transaction.parameters)
-        if not answer.positive:
-            raise ReplyError(answer, close=answer.code == 421)
-        transaction.begun = True
-        return upstream
-
-    async def _connection(self, route: Route) -> Connection:
-        if self._upstream is not None:
-            known, connection = self._upstream
-            if known is route and connection.open_still:
-                self._was_stale = connection.used
-                return connection
-            if self._transaction is not None and self._transaction.begun:
-                raise ReplyError(reply(451, "4.4.2 The connection to the mail server behind this relay was lost"))
-            self._leave_upstream()
-        self._was_stale = False
-        connection = await Connection.open(route)
-        self._upstream = (route, connection)
-        return connection
-
-    async def _pass_on(self, answer: Reply) -> None:
-        """Give the client the upstream's own reply; a 421 ends both connections (RFC 5321 §3.8)."""
-        if answer.code == 421:
-            raise ReplyError(answer, close=True)
-        await self._answer(answer)
-
-    async def _data(self, argument: str) -> None:
-        transaction = self._transaction
-        if argument:
-            raise ReplyError(reply(501, "5.5.4 DATA takes no parameters"))
-        if transaction is None or not transaction.rcpt_to or self._upstream is None or self._wire is None:
-            raise ReplyError(reply(503, "5.5.1 No recipient was accepted"))
-        await self._answer(reply(354, "End with a dot on a line of its own"))
-        try:
-            content = await self._wire.content(self._server.size_limit)
-            self._rest_timeout()
-            answer = await self._deliver(transaction, self._upstream[1], content)
-        except BaseException:
-            # Nobody has the message: the upstream must not wait for a DATA that will not come.
-            self._end_transaction()
-            raise
-        self._transaction = None
-        self._reset_timeout()
-        await self._pass_on(answer)
-
-    async def _deliver(self, transaction: Transaction, upstream: Connection, content: bytes) -> Reply:
-        """Have the message passed on, in a task of its own: a client that hangs up now does not stop it."""
-        envelope = Envelope(
-            transaction.mail_from,
-            tuple(transaction.rcpt_to),
-            automated=self._listener.automated,
-            listener=self._listener.address,
-            client=self._peer,
-        )
-        protocol = f"{'UTF8SMTP' if transaction.parameters.smtputf8 else 'ESMTP' if self._extended else 'SMTP'}"
-        if self._secure and protocol != "SMTP":
-            protocol += "S"
-        work = self._server.relay.deliver(content, envelope, upstream, protocol)
-        task = asyncio.get_running_loop().create_task(work)
-        self._server.deliveries.add(task)
-        task.add_done_callback(self._server.deliveries.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            # The client is gone; the connection is the delivery's alone now.
-            self._upstream = None
-            task.add_done_callback(lambda _: self._say_goodbye(upstream))
-            raise
-
-    async def _rset(self, argument: str) -> None:
-        self._end_transaction()
-        await self._answer(reply(250, "2.0.0 OK"))
-
-    async def _noop(self, argument: str) -> None:
-        await self._answer(reply(250, "2.0.0 OK"))
-
-    async def _vrfy(self, argument: str) -> None:
-        # RFC 5321 §3.5.3: whether the mailbox exists is not told.
-        await self._answer(reply(252, "2.1.5 Send a message and see"))
-
-    async def _help(self, argument: str) -> None:
-        await self._answer(reply(214, "2.0.0 RFC 5321 is spoken here"))
-
-    async def _not_here(self, argument: str) -> None:
-        # EXPN would tell who is on a list; BDAT, TURN and AUTH were not offered.
-        raise ReplyError(reply(502, "5.5.1 That command is not offered here"))
-
-    async def _quit(self, argument: str) -> None:
-        await self._answer(reply(221, "2.0.0 Goodbye"))
-
-    # The upstream's side
-
-    def _end_transaction(self) -> None:
-        """Forget the transaction; an upstream in the middle of it is left, for RSET could fail just as well."""
-        begun = self._transaction is not None and self._transaction.begun
-        self._transaction = None
-        if begun:
-            self._leave_upstream()
-
-    def _leave_upstream(self) -> None:
-        if self._upstream is not None:
-            _, connection = self._upstream
-            self._upstream = None
-            self._say_goodbye(connection)
-
-    def _say_goodbye(self, connection: Connection) -> None:
-        with suppress(RuntimeError):
-            task = asyncio.get_running_loop().create_task(connection.quit())
-            self._server.goodbyes.add(task)
-            task.add_done_callback(self._server.goodbyes.discard)
-
-
-_SHUTTING_DOWN = reply(421, "4.3.2 The service is shutting down; please try again")
-
-_COMMANDS: dict[str, Callable[[Session, str], Awaitable[None]]] = {
-    "HELO": Session._helo,
-    "EHLO": Session._ehlo,
-    "STARTTLS": Session._starttls,
-    "MAIL": Session._mail,
-    "RCPT": Session._rcpt,
-    "DATA": Session._data,
-    "RSET": Session._rset,
-    "NOOP": Session._noop,
-    "VRFY": Session._vrfy,
-    "HELP": Session._help,
-    "QUIT": Session._quit,
-    **dict.fromkeys(("EXPN", "BDAT", "TURN", "ETRN", "AUTH"), Session._not_here),
-}

@@ -1,138 +1,115 @@
-"""The upstream: the mail server that people already use, and the dialog with it.
+"""The upstream: a connection to the mail server that people already use, and what is said on it.
 
 aiosmtplib connects, negotiates TLS and EHLO and logs in; MAIL, RCPT, DATA and the body are said by us on its
 connection, with parameters built afresh and the body in slices.
 """
 
 import asyncio
+import math
 import re
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import lru_cache
-from urllib.parse import urlsplit
+from typing import cast
 
 import aiosmtplib
 import structlog
-from aiosmtplib.protocol import SMTPProtocol
 
-from policies.address import folded
-from policies.glob import address_pattern, matches
-from proxy.path import MailParameters
+from proxy.dialog import Dialog
+from proxy.path import MailParameters, Recipient
 from proxy.reply import Reply, ReplyError, reply
+from proxy.route import REST_SECONDS, Capabilities, Host, Route, tls_context
 from proxy.wire import with_dots
 
 CONNECT_SECONDS = 30.0
+NEXT_HOST_SECONDS = 10.0
+"""How long a host may take to answer where there is another one."""
 COMMAND_SECONDS = 300.0
 """RFC 5321 §4.5.3.2: five minutes for MAIL and RCPT, two for the answer to DATA, three for a block of data."""
 BLOCK_SECONDS = 180.0
 FINAL_SECONDS = 600.0
+QUIT_SECONDS = 5.0
 _SLICE = 262_144
+_CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What an upstream said it can do, as far as it concerns us. The defaults are what every server can."""
-
-    size: int | None = None
-    eight_bit: bool = False
-    smtputf8: bool = False
-
-
-@dataclass(slots=True)
-class Route:
-    """One upstream, and whose mail goes there."""
-
-    host: str
-    port: int
-    tls: str
-    """``none``, ``starttls`` or ``implicit``."""
-    senders: re.Pattern[str] | None
-    local_hostname: str
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    known: Capabilities | None = None
-    """What it said when last asked; None before it ever answered."""
-
-    def serves(self, sender: str) -> bool:
-        """Tell whether mail of this sender goes here."""
-        return matches(self.senders, folded(sender))
-
-
-DEFAULT_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
-_TLS = {"smtp": "none", "smtp+starttls": "starttls", "smtps": "implicit"}
-
-
-def parse_route(
-    url: str, senders: list[str], local_hostname: str, username: str | None = None, password: str | None = None
-) -> Route:
-    """Return the route for an upstream's URL (``smtp://``, ``smtp+starttls://`` or ``smtps://``)."""
-    parts = urlsplit(url)
-    return Route(
-        host=parts.hostname or "",
-        port=parts.port or DEFAULT_PORTS[parts.scheme],
-        tls=_TLS[parts.scheme],
-        senders=address_pattern(senders),
-        local_hostname=local_hostname,
-        username=username,
-        password=password,
-    )
-
-
-@lru_cache(maxsize=1)
-def _tls_context() -> ssl.SSLContext:
-    """Certificates are verified, TLS 1.2 is the least; there is no way to switch that off."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 class OutcomeUnknown(ReplyError):
     """The upstream went silent after the final dot: it may have the message. Never sent again by us."""
 
 
-def _away(text: str = "The mail server behind this relay cannot be reached; please try again later") -> ReplyError:
+class Lost(ReplyError):
+    """The connection is gone, and so is the transaction that was under way on it."""
+
+    def __init__(self) -> None:
+        super().__init__(reply(451, "4.4.2 The connection to the mail server behind this relay was lost"))
+
+
+def _away() -> ReplyError:
+    text = "The mail server behind this relay cannot be reached; please try again later"
     return ReplyError(reply(451, f"4.4.1 {text}"))
-
-
-def _lost() -> ReplyError:
-    return ReplyError(reply(451, "4.4.2 The connection to the mail server behind this relay was lost"))
 
 
 class Connection:
     """One connection to an upstream, and where its dialog stands."""
 
-    def __init__(self, client: aiosmtplib.SMTP, capabilities: Capabilities) -> None:
-        self._client = client
+    def __init__(self, dialog: Dialog, capabilities: Capabilities) -> None:
+        self._dialog = dialog
         self.capabilities = capabilities
-        self.used = False
-        """Has carried a transaction before: then the upstream may have hung up in the meantime."""
+        self.opened_at = asyncio.get_running_loop().time()
+        self.transactions = 0
+        """How many were begun."""
+        self.has_rested = False
+        """It was at rest in between: the upstream may have hung up meanwhile."""
+        self.is_clean = True
+        """No transaction is open: the next MAIL needs no RSET before it."""
+        self._noop: asyncio.Task[None] | None = None
+        self._silence = math.inf
+        """How long the upstream may be silent before it hears NOOP."""
+        self._look: asyncio.TimerHandle | None = None
 
     @classmethod
     async def open(cls, route: Route) -> "Connection":
-        """Connect, with TLS and login as the route says. Raises ReplyError with what the client is to hear."""
+        """Connect to the first host that answers. Raises ReplyError with what the client is to hear."""
+        now = asyncio.get_running_loop().time
+        hosts = route.hosts_at(now())
+        for host in hosts[:-1]:
+            try:
+                return await cls.reach(route, host, NEXT_HOST_SECONDS)
+            except ReplyError as error:
+                if isinstance(error.__cause__, aiosmtplib.SMTPAuthenticationError):
+                    # The next host knows the same logins; every further try could lock the account.
+                    raise
+                host.away_until = now() + REST_SECONDS
+        return await cls.reach(route, hosts[-1])
+
+    @classmethod
+    async def reach(cls, route: Route, host: Host, seconds: float = CONNECT_SECONDS) -> "Connection":
+        """Connect to a host, with TLS and login as the route says. Raises ReplyError."""
         client = aiosmtplib.SMTP(
-            hostname=route.host,
-            port=route.port,
+            hostname=host.name,
+            port=host.port,
             local_hostname=route.local_hostname,
-            use_tls=route.tls == "implicit",
-            start_tls=route.tls == "starttls",
-            tls_context=_tls_context() if route.tls != "none" else None,
+            use_tls=host.tls == "implicit",
+            start_tls=host.tls == "starttls",
+            tls_context=tls_context() if host.tls != "none" else None,
             username=route.username,
             password=route.password,
-            timeout=CONNECT_SECONDS,
+            timeout=seconds,
         )
         try:
             await client.connect()
             await cls._greet(client)
+            dialog = cls._taken_over(client)
         except (aiosmtplib.SMTPException, OSError, ssl.SSLError, ValueError) as error:
             client.close()
-            raise cls._refused(route, error) from error
-        connection = cls(client, _capabilities(client))
-        route.known = connection.capabilities
-        return connection
+            raise cls._refused(host, error) from error
+        except BaseException:
+            client.close()
+            raise
+        host.known, host.away_until = _capabilities(client), 0.0
+        return cls(dialog, host.known)
 
     @staticmethod
     async def _greet(client: aiosmtplib.SMTP) -> None:
@@ -143,8 +120,14 @@ class Connection:
                 await client.helo()
 
     @staticmethod
-    def _refused(route: Route, error: Exception) -> ReplyError:
-        log.warning("upstream.unreachable", host=route.host, port=route.port, why=f"{type(error).__name__}: {error}")
+    def _taken_over(client: aiosmtplib.SMTP) -> Dialog:
+        if client.protocol is None or client.transport is None or client.protocol._buffer:
+            raise aiosmtplib.SMTPServerDisconnected("The server is gone, or says more than it was asked")
+        return Dialog(cast("asyncio.Transport", client.transport))
+
+    @staticmethod
+    def _refused(host: Host, error: Exception) -> ReplyError:
+        log.warning("upstream.unreachable", host=host.name, port=host.port, why=f"{type(error).__name__}: {error}")
         if isinstance(error, aiosmtplib.SMTPAuthenticationError):
             return ReplyError(reply(451, "4.7.0 The mail server behind this relay does not accept its login"))
         if isinstance(error, (ssl.SSLError, aiosmtplib.SMTPNotSupported)) or isinstance(error.__cause__, ssl.SSLError):
@@ -152,150 +135,212 @@ class Connection:
         return _away()
 
     @property
-    def open_still(self) -> bool:
-        """Tell whether the connection is up as far as is known."""
-        return self._client.is_connected
+    def is_up(self) -> bool:
+        """Tell whether the connection is up and in step as far as is known."""
+        return self._dialog.is_up
 
-    async def _say(self, *words: bytes, seconds: float = COMMAND_SECONDS) -> Reply:
+    def on_end(self, ended: Callable[[], None]) -> None:
+        """Have ``ended`` called when the connection is gone."""
+        self._dialog.ended = ended
+
+    # Commands
+
+    async def _say(self, *commands: bytes, seconds: float = COMMAND_SECONDS) -> list[Reply]:
+        """Say commands, all at once, and return their answers. Raises Lost."""
+        if self._noop is not None:
+            await self._noop
         try:
-            answer = await self._client.execute_command(*words, timeout=seconds)
-        except (aiosmtplib.SMTPException, OSError) as error:
+            answers = [self._dialog.expect() for _ in commands]
+            self._dialog.write(b"".join(commands))
+            return await self._dialog.within(seconds, *answers)
+        except OSError as error:
             self.close()
-            raise _lost() from error
-        return _reply(answer)
+            raise Lost from error
 
-    async def _ask(self, *words: bytes) -> Reply:
-        """Say a command and return its answer; one that does not belong there ends the connection."""
-        answer = await self._say(*words)
-        if answer.code // 100 not in (2, 4, 5) or self._out_of_step:
+    async def _ask(self, *commands: bytes) -> list[Reply]:
+        """Say commands and return their answers; one that does not belong there ends the connection."""
+        answers = await self._say(*commands)
+        odd = next((one for one in answers if one.code // 100 not in (2, 4, 5)), None)
+        if odd is not None or not self._dialog.is_in_step:
             self.close()
-            return _unexpected(answer)
+            return [_unexpected(odd or answers[-1]) for _ in answers]
+        if any(one.code == 421 for one in answers):
+            # RFC 5321 §3.8: it closes the connection after that.
+            self.close()
+        return answers
+
+    async def begin(self, sender: str, parameters: MailParameters, first: Recipient) -> tuple[Reply, Reply]:
+        """Say MAIL and the first RCPT, at once where the upstream offers that; return both answers. Raises Lost.
+
+        Where MAIL is refused, the second answer means nothing.
+        """
+        self.transactions += 1
+        if parameters.smtputf8 and not self.capabilities.smtputf8:
+            refusal = reply(550, "5.6.7 The mail server behind this relay does not offer SMTPUTF8")
+            return refusal, refusal
+        self.is_clean = False
+        mail, rcpt = self._mail(sender, parameters), self._rcpt(first)
+        if self.capabilities.pipelining:
+            answers = await self._ask(mail, rcpt)
+        else:
+            answers = await self._ask(mail)
+            answers += await self._ask(rcpt) if answers[0].positive else answers
+        return answers[0], answers[1]
+
+    def _mail(self, sender: str, parameters: MailParameters) -> bytes:
+        """Return MAIL. SIZE is left out: what we send need not be as long as what we were told."""
+        words = ["MAIL", f"FROM:<{sender}>"]
+        if self.capabilities.eight_bit and parameters.eight_bit:
+            words.append("BODY=8BITMIME")
+        if parameters.smtputf8:
+            words.append("SMTPUTF8")
+        return _line(words, parameters.dsn if self.capabilities.dsn else ())
+
+    def _rcpt(self, recipient: Recipient) -> bytes:
+        return _line(["RCPT", f"TO:<{recipient.address}>"], recipient.dsn if self.capabilities.dsn else ())
+
+    async def rcpt(self, recipient: Recipient) -> Reply:
+        """Say RCPT for one more recipient. Raises Lost."""
+        (answer,) = await self._ask(self._rcpt(recipient))
         return answer
 
-    @property
-    def _out_of_step(self) -> bool:
-        """Tell whether more was said than was asked: then no later answer could be told from it."""
-        protocol = self._client.protocol
-        return protocol is not None and bool(protocol._buffer)
+    async def reset(self) -> bool:
+        """Say RSET, after a transaction that ended before its end, and return whether the connection is as new."""
+        with suppress(Lost):
+            (answer,) = await self._ask(b"RSET\r\n")
+            self.is_clean = answer.positive
+        return self.is_clean and self.is_up
 
-    async def mail(self, address: str, parameters: MailParameters) -> Reply:
-        """Say MAIL. SIZE is left out: what we send need not be as long as what we were told."""
-        self.used = True
-        words = [b"MAIL", b"FROM:<" + address.encode("utf-8") + b">"]
-        if self.capabilities.eight_bit and parameters.eight_bit:
-            words.append(b"BODY=8BITMIME")
-        if parameters.smtputf8:
-            if not self.capabilities.smtputf8:
-                return reply(550, "5.6.7 The mail server behind this relay does not offer SMTPUTF8")
-            words.append(b"SMTPUTF8")
-        return await self._ask(*words)
+    # Time
 
-    async def rcpt(self, address: str) -> Reply:
-        """Say RCPT for one recipient."""
-        return await self._ask(b"RCPT", b"TO:<" + address.encode("utf-8") + b">")
+    def keep_alive(self, seconds: float) -> None:
+        """From now on say NOOP whenever the upstream has been silent for so long: it must not give the client up."""
+        self._silence = seconds
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(seconds, self._look_after)
 
-    async def reset(self) -> None:
-        """Say RSET, after a transaction that ended before its end. Never raises: what does not listen is closed."""
-        with suppress(ReplyError):
-            if (await self._ask(b"RSET")).positive:
-                return
-        self.close()
+    def _look_after(self) -> None:
+        self._look = None
+        if math.isinf(self._silence):
+            return
+        loop = asyncio.get_running_loop()
+        left = self._dialog.heard_at + self._silence - loop.time()
+        if left <= 0 and self.is_up and not self._dialog.is_waiting:
+            self._noop = loop.create_task(self._say_noop())
+        self._look = loop.call_later(left if left > 0 else self._silence, self._look_after)
+
+    async def _say_noop(self) -> None:
+        try:
+            answer = self._dialog.expect()
+            self._dialog.write(b"NOOP\r\n")
+            (said,) = await self._dialog.within(COMMAND_SECONDS, answer)
+            if not said.positive:
+                self.close()
+        except OSError:
+            self.close()
+        finally:
+            self._noop = None
+
+    def rest(self) -> None:
+        """Say no NOOP any more."""
+        self._silence = math.inf
+
+    # The message
 
     async def data(self, content: bytes) -> Reply:
         """Say DATA and send a message, in slices, and return the upstream's answer.
 
         Raises ReplyError when the connection is lost before the final dot, OutcomeUnknown after it.
         """
-        answer = await self._say(b"DATA")
-        protocol = self._client.protocol
-        if answer.code == 354 and protocol is None:
-            raise _lost()
-        if answer.code != 354 or protocol is None:
-            if answer.code < 400:
+        self.rest()
+        (answer,) = await self._say(b"DATA\r\n")
+        if answer.code != 354:
+            if answer.code // 100 not in (4, 5) or answer.code == 421:
                 # It may take what we say next for a message, or the other way round.
                 self.close()
-            return answer if answer.code >= 400 else _unexpected(answer)
-        # Listening begins before the first byte: an upstream that has heard enough says so in the middle.
-        early = _left_over(protocol)
-        listening = asyncio.ensure_future(protocol.read_response(timeout=None))
-        await asyncio.sleep(0)
+            return answer if answer.code // 100 in (4, 5) else _unexpected(answer)
         try:
-            early = early or await self._send(protocol, content, listening)
-            answer = early or await self._final(listening)
-            if early is not None or self._out_of_step or answer.code // 100 not in (2, 4, 5):
-                self.close()
-            if answer.code // 100 in (4, 5) or (answer.positive and early is None):
-                return answer
-            return _unexpected(answer)
+            return await self._message(content)
+        except (OSError, TimeoutError) as error:
+            raise Lost from error
         finally:
-            if not listening.done():
-                listening.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await listening
+            self.is_clean = self.is_up
+            if not self.is_clean:
+                self.close()
 
-    async def _send(
-        self, protocol: SMTPProtocol, content: bytes, listening: "asyncio.Future[aiosmtplib.SMTPResponse]"
-    ) -> Reply | None:
+    async def _message(self, content: bytes) -> Reply:
+        # What was said together with the answer to DATA, or comes before the final dot, is no answer to the message.
+        early = self._dialog.unasked
+        final = self._dialog.expect()
+        early = early or await self._send(content, final)
+        answer = early or await self._final(final)
+        if early is not None or not self.is_up or answer.code // 100 not in (2, 4, 5) or answer.code == 421:
+            self.close()
+        if answer.code // 100 in (4, 5) or (answer.positive and early is None):
+            return answer
+        return _unexpected(answer)
+
+    async def _send(self, content: bytes, final: "asyncio.Future[Reply]") -> Reply | None:
         """Send the message up to its final dot; return an answer that came too early, or None."""
         try:
-            for start in range(0, len(content), _SLICE):
-                protocol.write(with_dots(content, start, min(start + _SLICE, len(content))))
-                await asyncio.wait_for(protocol._drain_helper(), BLOCK_SECONDS)
-                if listening.done():
-                    return _reply(listening.result())
-            # What has arrived by now was said before the final dot: it is no answer to the message.
-            for _ in range(2):
+            for start in range(0, len(content) - _SLICE, _SLICE):
+                self._dialog.write(with_dots(content, start, start + _SLICE))
+                await self._dialog.drain(BLOCK_SECONDS)
+                # The loop looks what has come in meanwhile.
                 await asyncio.sleep(0)
-            if listening.done():
-                return _reply(listening.result())
-            protocol.write(b".\r\n" if not content or content.endswith(b"\r\n") else b"\r\n.\r\n")
-        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+                if final.done():
+                    return final.result()
+            # The last slice and the dot in one: a packet less, and the other side wakes up once.
+            start = max(0, (len(content) - 1) // _SLICE * _SLICE)
+            end = b".\r\n" if not content or content.endswith(b"\r\n") else b"\r\n.\r\n"
+            self._dialog.write(with_dots(content, start, len(content)) + end)
+        except (OSError, TimeoutError):
             self.close()
-            if listening.done() and not listening.cancelled() and listening.exception() is None:
+            if final.done() and final.exception() is None:
                 # It refused and hung up: its own reply is what counts.
-                return _reply(listening.result())
-            raise _lost() from error
+                return final.result()
+            raise
         return None
 
-    async def _final(self, listening: "asyncio.Future[aiosmtplib.SMTPResponse]") -> Reply:
+    async def _final(self, final: "asyncio.Future[Reply]") -> Reply:
         try:
-            return _reply(await asyncio.wait_for(asyncio.shield(listening), FINAL_SECONDS))
-        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            (answer,) = await self._dialog.within(FINAL_SECONDS, final)
+        except OSError as error:
             self.close()
             silent = reply(451, "4.4.2 The mail server behind this relay did not confirm; it may have the message")
             raise OutcomeUnknown(silent) from error
+        return answer
+
+    # The end
 
     async def quit(self) -> None:
         """Say QUIT and close, without waiting long for an answer."""
-        if self.open_still:
-            with suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
-                await self._client.execute_command(b"QUIT", timeout=5.0)
+        self.rest()
+        if self.is_up and not self._dialog.is_waiting:
+            with suppress(Lost):
+                await self._say(b"QUIT\r\n", seconds=QUIT_SECONDS)
         self.close()
+
+    def settle(self, *, at_rest: bool) -> None:
+        """Say whether the connection is at rest between two messages: then whatever comes in ends it."""
+        self._dialog.expects_nothing = at_rest
+        self.has_rested = True
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        self.rest()
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        self._dialog.close()
 
 
-def _left_over(protocol: SMTPProtocol) -> Reply | None:
-    """Return an answer that came together with the one to DATA, before anything was sent; None where there is none."""
-    if not protocol._buffer:
-        return None
-    try:
-        answer = protocol._read_response_from_buffer()
-    except aiosmtplib.SMTPException:
-        answer = None
-    return (
-        _reply(answer) if answer is not None else reply(451, "4.5.0 The mail server behind this relay is out of step")
-    )
-
-
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]+")
-
-
-def _reply(answer: aiosmtplib.SMTPResponse) -> Reply:
-    """Return an answer as ours; a control character in it could end a line, and begin another, for the client."""
-    return Reply(answer.code, tuple(_CONTROLS.sub(" ", line) for line in answer.message.split("\n")))
+def _line(words: list[str], parameters: tuple[str, ...]) -> bytes:
+    """Return a command line. Raises ValueError for a control character, which could end it and begin another."""
+    line = " ".join((*words, *parameters)).encode("utf-8")
+    if _CONTROLS.search(line):
+        raise ValueError("a control character in a command")
+    return line + b"\r\n"
 
 
 def _unexpected(answer: Reply) -> Reply:
@@ -309,39 +354,7 @@ def _capabilities(client: aiosmtplib.SMTP) -> Capabilities:
         size=int(size) or None if size.isascii() and size.isdigit() else None,
         eight_bit=client.supports_extension("8bitmime"),
         smtputf8=client.supports_extension("smtputf8"),
+        enhanced_codes=client.supports_extension("enhancedstatuscodes"),
+        dsn=client.supports_extension("dsn"),
+        pipelining=client.supports_extension("pipelining"),
     )
-
-
-@dataclass(slots=True)
-class Upstreams:
-    """All routes, in order."""
-
-    routes: list[Route]
-
-    def route(self, sender: str) -> Route | None:
-        """Return the first route that serves a sender; the null sender's mail goes to the first of all."""
-        if not sender:
-            return self.routes[0]
-        return next((route for route in self.routes if route.serves(sender)), None)
-
-    @property
-    def common(self) -> Capabilities:
-        """What every route can do, as far as is known: what the client may be offered."""
-        known = [route.known or Capabilities() for route in self.routes]
-        sizes = [one.size for one in known if one.size is not None]
-        return Capabilities(
-            size=min(sizes) if sizes else None,
-            eight_bit=all(one.eight_bit for one in known),
-            smtputf8=all(one.smtputf8 for one in known),
-        )
-
-    async def learn(self) -> None:
-        """Ask every route once what it can do, so that the first client is offered it. Never raises."""
-        await asyncio.gather(*(self._learn(route) for route in self.routes))
-
-    @staticmethod
-    async def _learn(route: Route) -> None:
-        # An upstream that is away now is asked again by the first message to it; _refused has logged why.
-        with suppress(ReplyError, TimeoutError):
-            connection = await asyncio.wait_for(Connection.open(route), 3.0)
-            await connection.quit()

@@ -18,9 +18,10 @@ from policies.consent import Assurance
 from proxy.footer import Footer
 from proxy.links import link_rules
 from proxy.message import Reading
+from proxy.pool import Upstreams
 from proxy.relay import Conduct, Relay
-from proxy.server import Listener, Server
-from proxy.upstream import Upstreams, parse_route
+from proxy.route import LIMITS, Limits, parse_route
+from proxy.server import IDLE_SECONDS, Listener, Server
 
 PUBLIC_URL = "http://track.test:8080"
 PAPER = Act("admin", "paper", Assurance.ASSERTED, "recorded by an administrator", "form 12, signed")
@@ -71,12 +72,17 @@ async def running_relay(
     max_message_bytes: int = 10_000_000,
     tls: ssl.SSLContext | None = None,
     networks: tuple[str, ...] = ("127.0.0.0/8",),
+    other_hosts: tuple[str, ...] = (),
+    limits: Limits = LIMITS,
+    idle_seconds: float = IDLE_SECONDS,
 ) -> AsyncIterator[Running]:
-    """Run a relay in front of the upstream on a port."""
+    """Run a relay in front of the upstream on a port; other hosts, as URLs, are tried before it."""
     async with open_ledger(folder) as ledger:
         relay = Relay(settings or conduct(), ledger)
-        upstreams = Upstreams([parse_route(f"smtp://127.0.0.1:{upstream_port}", ["*"], "relay.test")])
-        server = Server(relay, upstreams, max_message_bytes, "relay.test")
+        upstreams = Upstreams(
+            [parse_route([*other_hosts, f"smtp://127.0.0.1:{upstream_port}"], ["*"], "relay.test", limits=limits)]
+        )
+        server = Server(relay, upstreams, max_message_bytes, "relay.test", idle_seconds)
         bound = socket.create_server(("127.0.0.1", 0))
         listener = Listener(tuple(ipaddress.ip_network(one) for one in networks), "starttls" if tls else "none", tls)
         await server.listen([(bound, listener)])

@@ -15,9 +15,16 @@ class FakeUpstream:
     messages: list[bytes] = field(default_factory=list)
     hang_up_on: str | None = None
     """The connection is cut without an answer when a command begins with this; "." is the final dot."""
+    hang_up_once_on: str | None = None
+    """The same, the first time only."""
     data_delay: float = 0.0
+    greeting: str = "220 upstream.test ESMTP"
+    mails_per_connection: int = 1_000
+    """The next MAIL on a connection gets 421."""
     connections: int = 0
     port: int = 0
+    writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    """The connections that are open."""
 
     async def __aenter__(self) -> "FakeUpstream":
         self._server = await asyncio.start_server(self._session, "127.0.0.1", 0, limit=1 << 20)
@@ -31,26 +38,48 @@ class FakeUpstream:
         """Take no more connections."""
         self._server.close()
 
+    def say(self, words: str) -> None:
+        """Say something that nobody asked for, on every connection."""
+        for writer in self.writers:
+            writer.write(words.encode() + b"\r\n")
+
+    def hang_up(self, words: str = "") -> None:
+        """Close every connection, out of nothing or after some words."""
+        if words:
+            self.say(words)
+        for writer in self.writers:
+            writer.close()
+
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.writers.add(writer)
         try:
             # A client that goes away in the middle is what some tests are about.
             with suppress(asyncio.IncompleteReadError, ConnectionError):
                 await self._talk(reader, writer)
         finally:
+            self.writers.discard(writer)
             writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._say(writer, "220 upstream.test ESMTP")
-        while True:
+        await self._say(writer, self.greeting)
+        mails = 0
+        while not self.greeting.startswith("4"):
             line = (await reader.readuntil(b"\r\n")).decode("utf-8").removesuffix("\r\n")
             self.heard.append(line)
+            mails += line.startswith("MAIL")
             if self.hang_up_on is not None and line.startswith(self.hang_up_on):
+                return
+            if self.hang_up_once_on is not None and line.startswith(self.hang_up_once_on):
+                self.hang_up_once_on = None
                 return
             if line.startswith("EHLO"):
                 lines = ["upstream.test", *self.extensions]
                 for at, text in enumerate(lines):
                     await self._say(writer, f"250{'-' if at < len(lines) - 1 else ' '}{text}")
+            elif line.startswith("MAIL") and mails > self.mails_per_connection:
+                await self._say(writer, "421 4.7.0 Too many messages on this connection")
+                return
             elif line == "DATA" and self._answer("DATA") is None:
                 if not await self._message(reader, writer):
                     return

@@ -8,8 +8,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
-from web.hits import link, pixel
+from web.hits import Ticks, link, pixel
 from web.mail import mail
 from web.pages import STATIC, SecurityHeaders
 from web.refusal import stop, you
@@ -68,9 +69,25 @@ ROUTES = [
 ]
 
 
+class Application(Starlette):
+    """Starlette with pixels and links in front of it: most requests are those, and need nothing of it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+            scope["app"] = self
+            path: str = scope["path"]
+            if path.startswith("/o/"):
+                await pixel(scope, receive, send)
+                return
+            if path.startswith("/l/") and await link.leads(scope, send):
+                return
+        await super().__call__(scope, receive, send)
+
+
 def build(site: Site) -> Starlette:
     """Return the application for a site."""
-    app = Starlette(
+    app = Application(
         routes=ROUTES,
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers={HTTPException: _not_there, Exception: _went_wrong},
@@ -78,6 +95,7 @@ def build(site: Site) -> Starlette:
     # Starlette would lead "/how/" to "/how" on whatever host the request names.
     app.router.redirect_slashes = False
     app.state.site = site
+    app.state.ticks = Ticks()
     return app
 
 

@@ -148,6 +148,11 @@ WRONG = [
     ("relay.upstream.0.url", "smtps://u:p@mail.example.org", "relay.upstream[0].url: must not hold a login"),
     ("relay.upstream.0.username", "u", "relay.upstream[0]: username and password_file belong together."),
     ("relay.upstream.0.url", "smtp://localhost:1587", "relay.upstream[0].url: is a listener of this relay"),
+    ("relay.upstream.0.url", [], "relay.upstream[0].url: must not be empty"),
+    ("relay.upstream.0.url", ["smtps://a", "smtp://b.example"], "relay.upstream[0].url: mail would travel in clear"),
+    ("relay.upstream.0.url", ["smtps://a", "imap://b"], 'relay.upstream[0].url: must be "smtp://HOST:PORT"'),
+    ("relay.upstream.0.url", ["smtps://a", "smtp://[::1]:1587"], "relay.upstream[0].url: is a listener of this relay"),
+    ("relay.upstream.0.connections", 0, "relay.upstream[0].connections: input should be greater than"),
     ("relay.max_message_bytes", "big", "relay.max_message_bytes: input should be a valid integer"),
     ("relay.max_message_bytes", 1, "relay.max_message_bytes: input should be greater than or equal to 65536"),
     ("web.public_url", "http://track.example.org", "web.public_url: must begin with https://"),
@@ -221,6 +226,23 @@ def test_every_error_is_named_at_once() -> None:
     assert ["organisation.name", "policy.open", "web.publik_url"] == sorted(
         one.partition(":")[0] for one in problems(content)
     )
+
+
+def test_several_hosts_of_one_upstream() -> None:
+    """An upstream's URL may be a list: its hosts in order, each with its port and TLS."""
+    config = parse(changed("relay.upstream.0.url", ["smtps://a.example", "smtp+starttls://b.example:25"]), Path("/etc"))
+    (route,) = compose.upstreams(config).routes
+    assert [("a.example", 465, "implicit"), ("b.example", 25, "starttls")] == [
+        (host.name, host.port, host.tls) for host in route.hosts
+    ]
+
+
+@pytest.mark.parametrize(("workers", "each"), [(1, 9), (2, 4), (20, 1)])
+def test_workers_share_the_connections(workers: int, each: int) -> None:
+    """The connections that an upstream allows are those of all workers together, and each has at least one."""
+    config = parse(changed("relay.upstream.0.connections", 9), Path("/etc"))
+    (route,) = compose.upstreams(config, workers).routes
+    assert each == route.limits.connections
 
 
 def test_passwords_are_not_repeated() -> None:

@@ -5,7 +5,7 @@
 
 import sys
 
-from tests.bench import hostile, messages, pages, rules, vendors
+from tests.bench import hostile, messages, pages, relay, rules, vendors
 
 TABLES = {
     "pages": pages.table,
@@ -13,6 +13,7 @@ TABLES = {
     "hostile": hostile.table,
     "rules": rules.table,
     "vendors": vendors.table,
+    "relay": relay.table,
 }
 
 if __name__ == "__main__":

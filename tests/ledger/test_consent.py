@@ -260,8 +260,7 @@ async def test_several_people_at_once(ledger: Ledger, database: Database, keyrin
     await ledger.grant(MAX, OPEN, ON_PAPER)
     await refuse(ledger, "eva@x.example")
     people = [Person.of(keyring, address) for address in (MAX, OTHER_SPELLING, "eva@x.example", "new@x.example")]
-    async with database.reading() as connection:
-        found = await consents_of(connection, people)
+    found = await database.batch(lambda batch: consents_of(batch, people), writes=False)
 
     assert [State.GRANTED, None, State.REFUSED, None] == [found[person].on(Purpose.OPEN).state for person in people]
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from ledger import hits
+from ledger.batch import WithinTransaction
 from ledger.consent import Person
 from ledger.database import Database
 from ledger.decisions import DecidedMessage
@@ -163,7 +165,9 @@ async def test_hit_under_way_does_not_survive_a_refusal(
 ) -> None:
     """A hit that another process is writing at the moment of the refusal is deleted with the others."""
     async with database.writing() as connection:
-        await hits.record(connection, keyring, [hit(message_id)], RECORDING)
+        await connection.run_sync(
+            lambda inside: hits.record(WithinTransaction(inside), keyring, [hit(message_id)], RECORDING)
+        )
         refusal = asyncio.create_task(ledger.refuse(Person.of(keyring, MAX), EVERYTHING, BY_FOOTER))
         await asyncio.sleep(0.3)
     await refusal
@@ -197,9 +201,8 @@ async def test_hit_after_a_minute_is_another_one(
     """A minute after the first hit a new row begins, whichever commits they come in."""
     at = now()
     for pile in piles:
-        async with database.writing() as connection:
-            found = [hit(message_id, at=at + timedelta(seconds=seconds)) for seconds in pile]
-            await hits.record(connection, keyring, found, RECORDING)
+        found = [hit(message_id, at=at + timedelta(seconds=seconds)) for seconds in pile]
+        await database.batch(partial(hits.record, keyring=keyring, hits=found, recording=RECORDING), writes=True)
 
     firsts = {one["first_at"] for one in await ledger.hits()}
     assert timedelta(seconds=60) == REPEAT
@@ -213,8 +216,8 @@ async def test_hits_of_many_messages_in_one_commit(ledger: Ledger, database: Dat
     for person in people:
         await ledger.grant(person, OPEN, ON_PAPER)
     ids = [await sent(ledger, decided(recipients=(person,))) for person in people]
-    async with database.writing() as connection:
-        await hits.record(connection, keyring, [hit(one) for one in ids * 400], RECORDING)
+    found = [hit(one) for one in ids * 400]
+    await database.batch(partial(hits.record, keyring=keyring, hits=found, recording=RECORDING), writes=True)
 
     assert [("open", None, 400)] * 5 == await shown(ledger)
 

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.batch import Batch, Statement
 from ledger.database import Database, Place, prepare, upgrade
 from ledger.errors import ConsentRefused, LedgerUnavailable
 from ledger.schema import meta
@@ -42,9 +43,12 @@ def note(name: str) -> Work[str]:
     return work
 
 
-async def note_all(connection: AsyncConnection, names: list[str]) -> None:
+NOTE = Statement(lambda _: insert(meta))
+
+
+def note_all(batch: Batch, names: list[str]) -> None:
     """Write a pile of rows."""
-    await connection.execute(insert(meta), [{"name": name, "value": str(len(names))} for name in names])
+    batch.execute(NOTE, [{"name": name, "value": str(len(names))} for name in names])
 
 
 def noted(url: str) -> dict[str, str]:
@@ -71,7 +75,7 @@ async def test_piles_are_written_in_one_order(writer: Writer) -> None:
     """Whichever kind arrives first, every process writes them in the same order, so that none waits for another."""
     order: list[str] = []
 
-    async def remember(connection: AsyncConnection, kinds: list[str]) -> None:
+    def remember(batch: Batch, kinds: list[str]) -> None:
         order.extend(kinds)
 
     for kinds in itertools.permutations(["decision", "hit", "outcome", "void"]):

@@ -7,7 +7,8 @@ import pytest
 
 from proxy import upstream as upstream_module
 from proxy.relay import Relay
-from tests.relaying import Running, running_relay
+from tests.proxy.sending import until
+from tests.relaying import running_relay
 from tests.upstream import FakeUpstream
 
 ENVELOPE = b"EHLO client.test\r\nMAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@customer.test>\r\n"
@@ -26,16 +27,6 @@ async def talk(port: int, content: bytes, replies: int) -> tuple[list[str], asyn
         if line[3:4] != "-":
             found.append(line)
     return found, writer
-
-
-async def until(condition: object, seconds: float = 5.0) -> None:
-    """Wait until a condition holds."""
-    assert callable(condition)
-    for _ in range(int(seconds / 0.02)):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not come to pass in time")
 
 
 async def test_client_gone_after_the_final_dot(tmp_path: Path) -> None:
@@ -107,9 +98,7 @@ async def test_stale_connection_is_replaced(tmp_path: Path) -> None:
             writer.write(ENVELOPE + b"DATA\r\n" + MESSAGE + b".\r\n")
             while b"queued" not in (line := await asyncio.wait_for(reader.readline(), 10)):
                 assert line[:1] in b"23", line
-            for session in running.server.sessions:
-                assert session._upstream is not None
-                session._upstream[1].close()
+            upstream.hang_up()
         writer.close()
     assert 2 == len(upstream.messages)
 
@@ -153,16 +142,9 @@ async def test_drain(tmp_path: Path) -> None:
 
 async def test_silence_ends_a_session(tmp_path: Path) -> None:
     """A client that says nothing for too long hears 421; one that sends slowly does not."""
-
-    def impatient(running: Running) -> None:
-        for session in running.server.sessions:
-            session._timeout_duration = 0.4
-            session._reset_timeout()
-
-    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, idle_seconds=0.4) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
         await reader.readline()
-        impatient(running)
         for piece in (ENVELOPE, b"DATA\r\n", *(b"line\r\n" for _ in range(8)), b".\r\n"):
             writer.write(piece)
             await asyncio.sleep(0.1)

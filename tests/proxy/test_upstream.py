@@ -77,9 +77,7 @@ async def test_answer_to_the_envelope(tmp_path: Path, command: str, answer: byte
     """An answer that does not belong to MAIL or RCPT is 451, and the connection is not used again."""
     async with upstream({command: answer}) as (port, messages), running_relay(tmp_path, port) as running:
         found = await replies(running.port, ENVELOPE, 4)
-        assert all(
-            session._upstream is None or not session._upstream[1].open_still for session in running.server.sessions
-        )
+        assert not any(pool._idle for pool in running.server.upstreams.pools)
     assert found[-1].startswith("451 4.5.0")
     assert [] == messages
 

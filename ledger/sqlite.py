@@ -1,0 +1,149 @@
+"""SQLite's own driver, in a thread of its own: a whole transaction is one call, and the event loop never waits."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+from ledger.batch import TOUCH, Batch, Parameters, Statement, json_lists
+
+BUSY_SECONDS = 5.0
+BUSY_LOOK_SECONDS = 0.0005
+PRAGMAS = (f"busy_timeout={BUSY_SECONDS * 1_000:.0f}", "journal_mode=WAL", "synchronous=FULL")
+"""WAL with FULL: a commit is on disk when it returns, and readers never wait for the writer."""
+
+Result = TypeVar("Result")
+_Call = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+
+
+class _Cursor:
+    """A batch on a cursor."""
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._cursor = cursor
+
+    def rows(self, statement: Statement, parameters: Parameters) -> list[Any]:
+        """Return the rows of a SELECT, with the columns' names."""
+        written = statement.sqlite
+        found = self._cursor.execute(written.text, {**written.fixed, **json_lists(parameters)})
+        return list(map(statement.row, found))
+
+    def execute(self, statement: Statement, parameters: Sequence[Parameters]) -> None:
+        """Carry a statement out once for each set of parameters; there is at least one."""
+        written = statement.sqlite
+        self._cursor.executemany(
+            written.text, [{**written.fixed, **one} for one in parameters] if written.fixed else parameters
+        )
+
+    def lock(self, numbers: Sequence[int]) -> None:
+        """Nothing to do: one transaction writes at a time."""
+
+    def touch(self) -> None:
+        """Have the commit wait for the disk, also where nothing was written: how long it takes tells nothing."""
+        self._cursor.execute(TOUCH)
+
+
+class SqliteThread:
+    """One connection and the thread that alone uses it; both begin with the first batch."""
+
+    def __init__(self, uri: str, begin: str) -> None:
+        self._uri = uri
+        self._begin = begin
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._thread: Thread | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    async def run(self, work: Callable[[Batch], Result]) -> Result:
+        """Return what ``work`` returned, once its transaction is committed. Raises sqlite3.Error."""
+        return await self._call(lambda: self._transact(work))
+
+    async def close(self) -> None:
+        """Close the connection and end the thread; both begin anew when they are needed."""
+        if self._thread is not None:
+            await self._call(self._disconnect)
+            self._calls.put(None)
+            self._thread = None
+
+    def _call(self, work: Callable[[], Result]) -> "asyncio.Future[Result]":
+        if self._thread is None:
+            self._calls = SimpleQueue()
+            loop = asyncio.get_running_loop()
+            self._thread = Thread(target=_serve, args=(self._calls, loop), name="ledger", daemon=True)
+            self._thread.start()
+        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._calls.put((work, done))
+        return done
+
+    # In the thread
+
+    def _transact(self, work: Callable[[Batch], Result]) -> Result:
+        if self._connection is None:
+            self._connection = self._connect()
+        try:
+            cursor = self._connection.cursor()
+            self._wait_for_turn(cursor)
+            result = work(_Cursor(cursor))
+            self._connection.commit()
+        except BaseException:
+            # Whatever state it is in: the next transaction gets a connection that knows nothing of this one.
+            self._disconnect()
+            raise
+        return result
+
+    def _connect(self) -> sqlite3.Connection:
+        # The connection is used by this thread alone, but may be collected in another one.
+        connection = sqlite3.connect(self._uri, uri=True, isolation_level=None, check_same_thread=False)
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+        # From here on _wait_for_turn waits.
+        connection.execute("PRAGMA busy_timeout=0")
+        return connection
+
+    def _wait_for_turn(self, cursor: sqlite3.Cursor) -> None:
+        """Begin. SQLite's own waiting looks only every 100 ms in the end, and could starve a process."""
+        until = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                cursor.execute(self._begin)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+            else:
+                return
+            time.sleep(BUSY_LOOK_SECONDS)
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # Closing takes an open transaction back.
+            with suppress(sqlite3.Error):
+                connection.close()
+
+
+def _serve(calls: "SimpleQueue[_Call | None]", loop: asyncio.AbstractEventLoop) -> None:
+    """Carry calls out, one after the other, until there is None."""
+    while (call := calls.get()) is not None:
+        work, done = call
+        result, problem = None, None
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001  # whoever waits hears of it, whatever it is
+            problem = error
+        with suppress(RuntimeError):
+            # The loop may be closed: then nobody waits.
+            loop.call_soon_threadsafe(_settle, done, result, problem)
+        # Nothing of a call is kept until the next one.
+        del call, work, done, result, problem
+
+
+def _settle(done: "asyncio.Future[Any]", result: Any, problem: Exception | None) -> None:
+    if done.done():
+        return
+    if problem is not None:
+        done.set_exception(problem)
+    else:
+        done.set_result(result)

@@ -1,0 +1,330 @@
+"""The running relay beside its peers: rates, added latency, memory, stalls. ``python -m tests.bench.relay``.
+
+The peers and the load are Postfix's: its before-queue filter, which rewrites nothing, smtp-source and smtp-sink. Runs
+as root, for Postfix; without it the comparison is left out.
+"""
+
+import asyncio
+import os
+import shutil
+import smtplib
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import trustme
+
+from tests.e2e.waiting import free_port, says_hello, until
+
+CONFIG = """
+[organisation]
+name = "Example GmbH"
+domains = ["example.org"]
+privacy_url = "https://example.org/privacy"
+contact = "privacy@example.org"
+[[relay.listener]]
+address = "127.0.0.1:{plain}"
+[[relay.listener]]
+address = "127.0.0.1:{tls}"
+tls = "starttls"
+certificate = "certificate.pem"
+key = "key.pem"
+[[relay.upstream]]
+url = "smtp://127.0.0.1:{sink}"
+[relay]
+[web]
+public_url = "http://127.0.0.1:8080"
+[policy]
+merge_window = "off"
+"""
+FILTER = """
+compatibility_level = 3.6
+queue_directory = {work}/spool
+data_directory = {work}/data
+mail_owner = postfix
+setgid_group = postdrop
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+myhostname = peer.test
+mydestination =
+alias_maps =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_client_connection_count_limit = 0
+smtp_dns_support_level = disabled
+maillog_file = {work}/mail.log
+maillog_file_prefixes = {work}
+"""
+FILTER_SERVICES = """
+127.0.0.1:{port} inet n - n - 100 smtpd -o smtpd_proxy_filter=127.0.0.1:{sink} -o smtpd_proxy_options=speed_adjust
+cleanup unix n - n - 0 cleanup
+rewrite unix - - n - - trivial-rewrite
+proxymap unix - - n - - proxymap
+anvil unix - - n - 1 anvil
+postlog unix-dgram n - n - 1 postlogd
+"""
+ROUNDS = 3
+WORDS = "team share the pricing " * 12
+PARAGRAPH = f"<p class=MsoNormal style='margin-bottom:12.0pt'><span lang=EN-US>{WORDS}</span></p>\n"
+LINK = '<p><a href="https://www.example.com/offer/{}?a=1&amp;b=2">our offer</a></p>\n'
+MEGABYTE = 1_000_000
+SIZES = (("5 kB", 5_000, 600), ("50 kB", 50_000, 400), ("1 MB", MEGABYTE, 60), ("25 MB", 25 * MEGABYTE, 4))
+
+
+def letter(size: int) -> str:
+    """Return a message of about so many bytes: HTML with a link per 2.5 kB, from 200 kB on mostly an attachment."""
+    head = "From: alice@example.org\nTo: reader@customer.test\nSubject: x\nMIME-Version: 1.0\n"
+    body = min(size, 50_000)
+    links = max(1, body // 2_500)
+    html = "".join(PARAGRAPH * (body // links // len(PARAGRAPH)) + LINK.format(at) for at in range(links))
+    part = f"Content-Type: text/html; charset=utf-8\n\n<html><body>{html}</body></html>\n"
+    if size < 200_000:
+        return head + part
+    line = "QUJD" * 19 + "\n"
+    return (
+        f"{head}Content-Type: multipart/mixed; boundary=b\n\n--b\n{part}--b\nContent-Type: application/pdf\n"
+        f"Content-Transfer-Encoding: base64\n\n{line * ((size - body) // len(line))}--b--\n"
+    )
+
+
+class Bench:
+    """A folder with a relay in it, and a sink behind it."""
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        self.folder = folder
+        self.plain, self.tls, self.sink = free_port(), free_port(), free_port()
+        self.authority = trustme.CA()
+        issued = self.authority.issue_cert("127.0.0.1")
+        issued.private_key_pem.write_to_path(folder / "key.pem")
+        issued.cert_chain_pems[0].write_to_path(folder / "certificate.pem")
+        (folder / "aboveboard.toml").write_text(CONFIG.format(plain=self.plain, tls=self.tls, sink=self.sink))
+        self.aboveboard = [sys.executable, "-m", "aboveboard"]
+        self.environment = {**os.environ, "ABOVEBOARD_CONFIG": str(folder / "aboveboard.toml")}
+        self.workers = workers
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run sink and relay, with a recipient who agreed."""
+        with ExitStack() as stack:
+            stack.enter_context(started(["smtp-sink", "-u", "nobody", f"127.0.0.1:{self.sink}", "500"], self.sink))
+            self.say("db", "upgrade")
+            evidence = ("--method", "paper", "--evidence", "bench")
+            self.say("consent", "grant", "reader@customer.test", "--purpose", "open", "--purpose", "click", *evidence)
+            command = [*self.aboveboard, "relay", "--workers", str(self.workers)]
+            self.parent = stack.enter_context(started(command, self.plain, self.environment))
+            yield
+
+    def say(self, *words: str) -> None:
+        """Run a command of ours."""
+        subprocess.run([*self.aboveboard, *words], env=self.environment, check=True, capture_output=True)
+
+    def processes(self) -> list[Path]:
+        """Return the workers' folders in /proc."""
+        children = Path(f"/proc/{self.parent}/task/{self.parent}/children").read_text().split()
+        return [Path("/proc") / child for child in children]
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU that the workers have used so far."""
+        ticks = [process.joinpath("stat").read_text().rpartition(")")[2].split() for process in self.processes()]
+        return sum(int(one[11]) + int(one[12]) for one in ticks) / os.sysconf("SC_CLK_TCK")
+
+    def peak(self) -> int:
+        """Return the most memory that one worker has had so far, in bytes."""
+        status = [process.joinpath("status").read_text() for process in self.processes()]
+        return max(int(one.partition("VmHWM:")[2].split()[0]) for one in status) * 1_024
+
+    def rate(self, port: int, message: Path, count: int, at_once: int = 20) -> float:
+        """Return how many messages a second go through a port, a new connection for each."""
+        ends = ["-f", "alice@example.org", "-t", "reader@customer.test", f"127.0.0.1:{port}"]
+        command = ["smtp-source", "-s", str(at_once), "-m", str(count), "-F", str(message), *ends]
+        start = time.monotonic()
+        subprocess.run(command, check=True, capture_output=True)
+        return count / (time.monotonic() - start)
+
+
+@contextmanager
+def started(command: list[str], port: int, environment: dict[str, str] | None = None) -> Iterator[int]:
+    """Run a program until the block ends; it greets on a port. Yields its process id."""
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        until(lambda: says_hello(port), f"{command[0]} greets")
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def postfix_filter(sink: int) -> Iterator[int]:
+    """Run a Postfix that passes everything on through its before-queue filter, in a folder of its own."""
+    work, port = Path(tempfile.mkdtemp(prefix="aboveboard-bench-")), free_port()
+    work.chmod(0o755)
+    for name in ("etc", "spool", "data"):
+        (work / name).mkdir()
+    shutil.chown(work / "data", "postfix")
+    (work / "etc/main.cf").write_text(FILTER.format(work=work))
+    (work / "etc/master.cf").write_text(FILTER_SERVICES.format(port=port, sink=sink))
+    for name in ("postfix-files", "dynamicmaps.cf"):
+        if Path("/etc/postfix", name).exists():
+            shutil.copy(Path("/etc/postfix", name), work / "etc")
+    command = ["postfix", "-c", str(work / "etc")]
+    subprocess.run([*command, "start"], check=True, capture_output=True)
+    try:
+        until(lambda: says_hello(port), "Postfix greets")
+        yield port
+    finally:
+        subprocess.run([*command, "stop"], check=False, capture_output=True)
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def beside_postfix(bench: Bench, message: Path) -> None:
+    """Print the rate of the relay beside that of Postfix's filter, in turn."""
+    with postfix_filter(bench.sink) as peer:
+        ratios = []
+        for _ in range(ROUNDS):
+            direct, theirs, ours = (bench.rate(port, message, 800) for port in (bench.sink, peer, bench.plain))
+            ratios.append(ours / theirs)
+            print(f"  direct {direct:7.0f}/s   Postfix's filter {theirs:6.0f}/s   relay {ours:6.0f}/s")
+    print(f"  relay / Postfix, median of {ROUNDS}: {statistics.median(ratios):.2f}")
+
+
+def sizes(bench: Bench) -> None:
+    """Print rate and CPU by size of message."""
+    for name, size, count in SIZES:
+        message = bench.folder / "sized.eml"
+        message.write_text(letter(size))
+        before = bench.cpu()
+        rate = bench.rate(bench.plain, message, count, at_once=min(20, count))
+        spent = bench.cpu() - before
+        print(f"  {name:>6}: {rate:7.1f} messages/s   {count / spent:7.1f} messages/s per core of the relay")
+
+
+def memory(bench: Bench) -> None:
+    """Print what one message of 25 MB takes."""
+    message = bench.folder / "sized.eml"
+    message.write_text(letter(25 * MEGABYTE))
+    before = bench.peak()
+    bench.rate(bench.plain, message, 1, at_once=1)
+    grown = bench.peak() - before
+    times = grown / message.stat().st_size
+    print(f"  one message of 25 MB: {grown / MEGABYTE:.0f} MB at its peak, {times:.1f} times its size")
+
+
+def latency(bench: Bench, message: Path) -> None:
+    """Print what the relay adds to the time of a message, one at a time on one connection."""
+    content = message.read_text()
+
+    def times(port: int) -> list[float]:
+        with smtplib.SMTP("127.0.0.1", port) as client:
+            found = []
+            for _ in range(200):
+                start = time.perf_counter()
+                client.sendmail("alice@example.org", ["reader@customer.test"], content)
+                found.append(time.perf_counter() - start)
+        return sorted(found)
+
+    direct, through = times(bench.sink), times(bench.plain)
+    p50, p99 = ((through[at] - direct[at]) * 1_000 for at in (100, 198))
+    print(f"  added to a message of 50 kB: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+
+
+async def reply(reader: asyncio.StreamReader) -> bytes:
+    """Return the last line of the next reply."""
+    while (line := await reader.readline())[3:4] == b"-":
+        pass
+    return line
+
+
+async def stall(bench: Bench) -> None:
+    """Print how long another session waits at most while a message of 25 MB goes through."""
+    message = bench.folder / "sized.eml"
+    message.write_text(letter(25 * MEGABYTE))
+    reader, writer = await asyncio.open_connection("127.0.0.1", bench.plain)
+    await reply(reader)
+    sending = asyncio.create_task(asyncio.to_thread(bench.rate, bench.plain, message, 3, 1))
+    waits = []
+    while not sending.done():
+        start = time.perf_counter()
+        writer.write(b"NOOP\r\n")
+        await reply(reader)
+        waits.append(time.perf_counter() - start)
+        await asyncio.sleep(0.001)
+    writer.close()
+    print(f"  longest wait of another session meanwhile: {max(waits) * 1_000:.0f} ms")
+
+
+async def tls_sessions(bench: Bench) -> None:
+    """Print how many sessions with STARTTLS can be had a second."""
+    context = ssl.create_default_context()
+    bench.authority.configure_trust(context)
+    count, at_once = 300, 10
+
+    async def some() -> None:
+        for _ in range(count // at_once):
+            reader, writer = await asyncio.open_connection("127.0.0.1", bench.tls)
+            await reply(reader)
+            for line in (b"EHLO bench.test\r\n", b"STARTTLS\r\n"):
+                writer.write(line)
+                await reply(reader)
+            await writer.start_tls(context, server_hostname="127.0.0.1")
+            writer.write(b"QUIT\r\n")
+            await reader.read()
+            writer.close()
+
+    start = time.perf_counter()
+    await asyncio.gather(*(some() for _ in range(at_once)))
+    print(f"  sessions with STARTTLS: {count / (time.perf_counter() - start):.0f}/s")
+
+
+def bench(workers: int, measure: Callable[[Bench], None]) -> None:
+    """Have something measured on a relay with so many workers."""
+    with tempfile.TemporaryDirectory(prefix="aboveboard-bench-") as folder:
+        made = Bench(Path(folder), workers)
+        with made.running():
+            measure(made)
+
+
+def two_workers(made: Bench) -> None:
+    """Print what depends on the whole machine."""
+    message = made.folder / "letter.eml"
+    message.write_text(letter(50_000))
+    if shutil.which("postfix") and os.geteuid() == 0:
+        beside_postfix(made, message)
+    else:
+        print("  Postfix is not installed, or this is not root: no comparison")
+    asyncio.run(tls_sessions(made))
+
+
+def one_worker(made: Bench) -> None:
+    """Print what depends on one process."""
+    message = made.folder / "letter.eml"
+    message.write_text(letter(50_000))
+    latency(made, message)
+    memory(made)
+    asyncio.run(stall(made))
+    sizes(made)
+
+
+def table() -> None:
+    """Print everything."""
+    if shutil.which("smtp-source") is None:
+        print("relay: smtp-source and smtp-sink (of Postfix) are not installed")
+        return
+    print("relay, two workers, ledger on disk, 20 messages of 50 kB at once, tracked")
+    bench(2, two_workers)
+    print("relay, one worker")
+    bench(1, one_worker)
+
+
+if __name__ == "__main__":
+    table()

@@ -1,0 +1,79 @@
+"""Batches: one transaction in one call, on either database, in the driver's own words."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import insert, select
+
+from ledger.batch import Batch, Statement
+from ledger.database import Database
+from ledger.errors import LedgerUnavailable
+from ledger.schema import meta
+from tests.ledger.samples import by_hand
+
+WRITE = Statement(lambda _: insert(meta))
+READ = Statement(
+    lambda words: (
+        select(meta.c.name, meta.c.value.label("said")).where(words.among(meta.c.name, "names")).order_by(meta.c.name)
+    )
+)
+
+
+def write(*names: str) -> Callable[[Batch], None]:
+    """Return a batch that writes rows."""
+    return lambda batch: batch.execute(WRITE, [{"name": name, "value": f"{name}!"} for name in names])
+
+
+def read(*names: str) -> Callable[[Batch], list[tuple[str, str]]]:
+    """Return a batch that reads rows by name."""
+    return lambda batch: [(row.name, row.said) for row in batch.rows(READ, {"names": list(names)})]
+
+
+async def test_what_is_written_is_read(database: Database, url: str) -> None:
+    """Rows come back with their columns' names, those that were asked for; lists may be long or empty."""
+    await database.batch(write("a", "b", "c"), writes=True)
+    assert [("a", "a!"), ("c", "c!")] == await database.batch(read("c", "a", "x"), writes=False)
+    assert [("b", "b!")] == await database.batch(read("b", *map(str, range(5_000))), writes=False)
+    assert [] == await database.batch(read(), writes=False)
+
+
+async def test_a_batch_that_fails_leaves_nothing(database: Database) -> None:
+    """Where a batch ends with an error, nothing of it is on disk, and the next one works."""
+
+    def broken(batch: Batch) -> None:
+        write("a")(batch)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await database.batch(broken, writes=True)
+    with pytest.raises(LedgerUnavailable):
+        await database.batch(write("b", "b"), writes=True)
+    await database.batch(write("c"), writes=True)
+    assert [("c", "c!")] == await database.batch(read("a", "b", "c"), writes=False)
+
+
+async def test_touching_changes_nothing(database: Database) -> None:
+    """A commit that only waits for the disk writes nothing that anybody reads."""
+    await database.batch(lambda batch: batch.touch(), writes=True)
+    await database.batch(write("a"), writes=True)
+    assert [("a", "a!")] == await database.batch(read("a"), writes=False)
+
+
+async def test_closing_is_not_the_end(database: Database) -> None:
+    """A database that was closed opens again when it is needed."""
+    await database.batch(write("a"), writes=True)
+    await database.close()
+    assert [("a", "a!")] == await database.batch(read("a"), writes=False)
+
+
+async def test_waiting_for_another_process(database: Database, url: str) -> None:
+    """While another process writes, a batch waits for its turn, and the event loop does not."""
+    with by_hand(url) as other:
+        other.execute(insert(meta).values(name="a", value="not yet"))
+        waiting = asyncio.create_task(database.batch(write("a"), writes=True))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        other.rollback()
+    await waiting
+    assert [("a", "a!")] == await database.batch(read("a"), writes=False)

@@ -1,0 +1,204 @@
+"""Connections to the upstream: kept, used again, replaced where they went stale, and no more than allowed."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from proxy.route import Limits
+from tests.proxy.sending import Sender, until
+from tests.relaying import running_relay
+from tests.upstream import FakeUpstream
+
+ASKED = 1
+"""The connection on which the relay asked, when it started, what the upstream can do."""
+
+
+def count(upstream: FakeUpstream, command: str) -> int:
+    """Return how often the upstream heard a command."""
+    return sum(line.startswith(command) for line in upstream.heard)
+
+
+async def test_one_connection_for_many_messages(tmp_path: Path) -> None:
+    """Messages of different clients, one after the other, go over one connection, without RSET between them."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        for _ in range(3):
+            async with Sender(running.port) as sender:
+                assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.message()
+    assert 3 == len(upstream.messages)
+    assert ASKED + 1 == upstream.connections
+    assert 0 == count(upstream, "RSET")
+
+
+@pytest.mark.parametrize(
+    "words", ["", "421 4.4.2 timeout exceeded", "250 what", "4"], ids=["EOF", "421", "250", "half"]
+)
+async def test_an_idle_connection_that_is_spoken_on_is_dropped(tmp_path: Path, words: str) -> None:
+    """A kept connection on which the upstream hangs up, or says anything, carries no message any more."""
+    async with (
+        FakeUpstream() as upstream,
+        running_relay(tmp_path, upstream.port) as running,
+        Sender(running.port) as sender,
+    ):
+        await sender.message()
+        (pool,) = running.server.upstreams.pools
+        await until(lambda: pool._idle)
+        upstream.say(words) if words else upstream.hang_up()
+        await until(lambda: not pool._idle)
+        assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.message()
+    assert 2 == len(upstream.messages)
+    assert ASKED + 2 == upstream.connections
+
+
+async def test_stale_connection_is_replaced(tmp_path: Path) -> None:
+    """A connection that the upstream closes in answer to MAIL, after it was kept, costs no message."""
+    async with (
+        FakeUpstream() as upstream,
+        running_relay(tmp_path, upstream.port) as running,
+        Sender(running.port) as one,
+    ):
+        await one.message()
+        upstream.hang_up_once_on = "MAIL"
+        assert "250 2.0.0 Ok: queued as 4XYZ" == await one.message()
+    assert 2 == len(upstream.messages)
+    assert 3 == count(upstream, "MAIL")
+
+
+async def test_too_many_messages_for_the_upstream(tmp_path: Path) -> None:
+    """421 to MAIL on a kept connection means a fresh one, and the client notices nothing."""
+    async with (
+        FakeUpstream(mails_per_connection=1) as upstream,
+        running_relay(tmp_path, upstream.port) as running,
+        Sender(running.port) as sender,
+    ):
+        for _ in range(3):
+            assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.message()
+    assert 3 == len(upstream.messages)
+    assert ASKED + 3 == upstream.connections
+
+
+async def test_421_on_a_fresh_connection(tmp_path: Path) -> None:
+    """421 to MAIL on a fresh connection is the client's answer, and nothing is tried again."""
+    async with (
+        FakeUpstream(mails_per_connection=0) as upstream,
+        running_relay(tmp_path, upstream.port) as running,
+        Sender(running.port) as sender,
+    ):
+        assert "421 4.7.0 Too many messages on this connection" == await sender.message()
+    assert 1 == count(upstream, "MAIL")
+
+
+async def test_messages_per_connection(tmp_path: Path) -> None:
+    """After so many messages a connection is ended with QUIT."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, limits=Limits(messages=2)) as running:
+        async with Sender(running.port) as sender:
+            for _ in range(3):
+                await sender.message()
+        assert ASKED + 2 == upstream.connections
+        await until(lambda: count(upstream, "QUIT") == ASKED + 1)
+
+
+@pytest.mark.parametrize("limits", [Limits(idle=0.05), Limits(age=0.0)], ids=["idle", "age"])
+async def test_old_connections_are_ended(tmp_path: Path, limits: Limits) -> None:
+    """A connection that rests too long, or is too old, is ended with QUIT."""
+    async with (
+        FakeUpstream() as upstream,
+        running_relay(tmp_path, upstream.port, limits=limits) as running,
+        Sender(running.port) as sender,
+    ):
+        await sender.message()
+        await until(lambda: count(upstream, "QUIT") == ASKED + 1)
+        await sender.message()
+    assert 2 == len(upstream.messages)
+    assert ASKED + 2 == upstream.connections
+
+
+async def test_connections_stay_under_the_limit(tmp_path: Path) -> None:
+    """A message that finds every connection in use waits for one."""
+    limits = Limits(connections=1)
+    async with (
+        FakeUpstream() as upstream,
+        running_relay(tmp_path, upstream.port, limits=limits) as running,
+        Sender(running.port) as first,
+        Sender(running.port) as second,
+    ):
+        await first.envelope()
+        waiting = asyncio.create_task(second.message())
+        await until(lambda: running.server.upstreams.pools[0]._slots._waiters)
+        assert 1 == len(upstream.writers)
+        await first.content()
+        assert "250 2.0.0 Ok: queued as 4XYZ" == await waiting
+    assert ASKED + 1 == upstream.connections
+
+
+async def test_no_connection_is_free_in_time(tmp_path: Path) -> None:
+    """A message that waits too long for a connection is put off, and the session goes on."""
+    limits = Limits(connections=1, patience=0.05)
+    async with (
+        FakeUpstream() as upstream,
+        running_relay(tmp_path, upstream.port, limits=limits) as running,
+        Sender(running.port) as first,
+        Sender(running.port) as second,
+    ):
+        await first.envelope()
+        assert (await second.message()).startswith("451 4.3.2 All connections")
+        await first.content()
+        await second.say("RSET")
+        assert "250 2.0.0 Ok: queued as 4XYZ" == await second.message()
+    assert 2 == len(upstream.messages)
+
+
+async def test_client_that_goes_away_gives_its_connection_back(tmp_path: Path) -> None:
+    """A client that hangs up in the middle leaves a connection that is reset and used again."""
+    limits = Limits(connections=1)
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, limits=limits) as running:
+        async with Sender(running.port) as sender:
+            await sender.envelope()
+        async with Sender(running.port) as sender:
+            assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.message()
+    assert 1 == count(upstream, "RSET")
+    assert ASKED + 1 == upstream.connections
+
+
+@pytest.mark.parametrize("greeting", ["421 4.3.2 not now", "450 4.3.2 not now"])
+async def test_next_host(tmp_path: Path, greeting: str) -> None:
+    """Where the first host lets nobody in, the next one gets the mail, and the first is left alone for a while."""
+    async with AsyncExitStack() as stack:
+        full = await stack.enter_async_context(FakeUpstream(greeting=greeting))
+        away = await stack.enter_async_context(FakeUpstream())
+        await away.stop()
+        others = tuple(f"smtp://127.0.0.1:{one.port}" for one in (full, away))
+        upstream = await stack.enter_async_context(FakeUpstream())
+        limits = Limits(messages=1)
+        relay = running_relay(tmp_path, upstream.port, other_hosts=others, limits=limits)
+        running = await stack.enter_async_context(relay)
+        sender = await stack.enter_async_context(Sender(running.port))
+        for _ in range(2):
+            assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.message()
+    assert 2 == len(upstream.messages)
+    assert 1 == full.connections
+
+
+async def test_every_host_away(tmp_path: Path) -> None:
+    """Where no host answers the client hears 451; as soon as one does, mail flows."""
+    async with FakeUpstream(greeting="421 no") as first, FakeUpstream(greeting="421 no") as second:
+        others = (f"smtp://127.0.0.1:{first.port}",)
+        async with running_relay(tmp_path, second.port, other_hosts=others) as running, Sender(running.port) as sender:
+            assert (await sender.message()).startswith("451 4.4.1")
+            first.greeting = "220 here again"
+            await sender.say("RSET")
+            assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.message()
+    assert 1 == len(first.messages)
+
+
+async def test_capabilities_are_learnt_anew(tmp_path: Path) -> None:
+    """What the upstream says on a new connection is what clients are offered from then on."""
+    upstream = FakeUpstream(extensions=())
+    async with upstream, running_relay(tmp_path, upstream.port, limits=Limits(messages=1)) as running:
+        async with Sender(running.port) as sender:
+            assert "8BITMIME" not in sender.offered
+            upstream.extensions = ("8BITMIME", "DSN", "SIZE 1000")
+            await sender.message()
+        async with Sender(running.port) as sender:
+            assert {"8BITMIME", "DSN", "SIZE 1000"} <= set(sender.offered)
