@@ -291,7 +291,7 @@ class Ledger:
 
     async def record_access(self, action: str) -> None:
         """Record that an administrator looked at what is recorded. Raises LedgerUnavailable."""
-        row = {"id": secrets.token_hex(16), "at": stamp(_now()), "actor": _login(), "action": action}
+        row = {"id": secrets.token_hex(16), "at": stamp(_now()), "actor": login(), "action": action}
 
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(insert(access), [row])
@@ -319,7 +319,8 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _login() -> str:
+def login() -> str:
+    """Return who runs this process, for what is recorded of administrators."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):
