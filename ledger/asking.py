@@ -5,19 +5,23 @@ before the next (CNIL 2026-042). That is no setting.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import chain
+from ledger import chain, links, outbox
 from ledger.consent import Act, Person, consent_of, event_row
+from ledger.errors import ConsentRefused
 from ledger.keys import Keyring
+from ledger.links import LinkKind
 from ledger.notice import Notice
-from ledger.schema import consent_event, question, stamp
+from ledger.outbox import Letter
+from ledger.schema import consent_event, mailbox_link, question, stamp
 from policies.consent import REFUSALS, Assurance, State
+from policies.footer import Language
 from policies.words import Purpose
 
 PAUSE = timedelta(days=183)
@@ -90,3 +94,41 @@ async def asked(
     act = Act("system", f"ask_{way}", Assurance.ASSERTED, "asked for agreement", request=question_id)
     rows = [event_row(keyring, person, purpose, State.REQUESTED, act, notice, now) for purpose in purposes]
     return Asked(question_id, await chain.append(connection, keyring, head, rows))
+
+
+async def ask_by_mail(
+    connection: AsyncConnection, keyring: Keyring, address: str, notice: Notice, public_url: str, now: datetime
+) -> Asked:
+    """Put one letter into the outbox that asks for agreement, with a link that proves the mailbox; on record as asked.
+
+    ``public_url`` is where links in mail lead. Raises ConsentRefused, saying why, where the person may not be asked.
+    """
+    await chain.lock(connection)
+    problem = await why_not(connection, keyring, address, now)
+    if problem is not None:
+        raise ConsentRefused(problem)
+    return await send_question(connection, keyring, Question("ask", "mail", address, {}), notice, public_url, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A letter that asks."""
+
+    letter: str
+    way: str
+    address: str
+    values: Mapping[str, str]
+    purposes: Sequence[Purpose] = tuple(Purpose)
+
+
+async def send_question(
+    connection: AsyncConnection, keyring: Keyring, said: Question, notice: Notice, public_url: str, now: datetime
+) -> Asked:
+    """Put a letter that asks into the outbox and have it on record, whatever was asked before."""
+    found = await asked(connection, keyring, said.address, said.way, notice, now, said.purposes)
+    content = {"purposes": [purpose.value for purpose in said.purposes], "request": found.id}
+    row, token = links.new_row(keyring, LinkKind.JOIN, said.address, now, content)
+    await connection.execute(insert(mailbox_link).values(row))
+    values = {**said.values, "url": links.url_of(public_url, LinkKind.JOIN, token)}
+    await outbox.put(connection, keyring, Letter(said.letter, said.address, Language(notice.language), values), now)
+    return found
