@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from aboveboard import logs
+from aboveboard.commands import imports as _imports  # noqa: F401  # adds its commands to `consent`
 from aboveboard.commands import records
 from aboveboard.commands.consent import consent
 from aboveboard.commands.notice import notice
