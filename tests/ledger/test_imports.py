@@ -43,7 +43,7 @@ async def bring(ledger: Ledger, found: list[Agreement], point: Point | None = FA
 
 async def granted(ledger: Ledger, address: str) -> list[str]:
     """Return what somebody is tracked for."""
-    found = await ledger.consent_of(address)
+    found = await ledger.standing(Person.of(ledger.keyring, address))
     assert found.available
     return [purpose.value for purpose in Purpose if found.granted(purpose, now())]
 

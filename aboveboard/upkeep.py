@@ -1,6 +1,7 @@
-"""What is done once a day while the ledger is open: removing what is over its time, asking for renewal, the anchor."""
+"""Upkeep: what is done by itself while the ledger is open. What is over its time goes; people are asked to renew."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -14,30 +15,43 @@ from ledger.errors import LedgerError
 from ledger.ledger import Ledger
 from ledger.renewal import Ending
 
-DAY_SECONDS = 86_400.0
+Task = Callable[[Config, Ledger], Awaitable[dict[str, int]]]
+
+HOUR_SECONDS = 3_600.0
+HOURS_A_DAY = 24
 
 log = structlog.get_logger()
 
 
-async def every_day(config: Config, ledger: Ledger) -> None:
-    """Do it now and every day. Ends when it is cancelled; what fails is logged, and tried again the next day.
+async def keep_up(config: Config, ledger: Ledger) -> None:
+    """Do it now, and again every hour or day. Ends when it is cancelled; what fails is logged, and tried again.
 
     Every process does it: of several, the first finds something to do.
     """
-    while True:
-        for name, task in _TASKS.items():
-            try:
-                done = await task(config, ledger)
-            except (LedgerError, OSError) as error:
-                log.warning(f"daily.{name}_failed", why=str(error))
-            else:
-                if any(done.values()):
-                    log.info(f"daily.{name}", **done)
-        await asyncio.sleep(DAY_SECONDS)
+    for hour in itertools.count():
+        await _run("purge", _purge, config, ledger)
+        if hour % HOURS_A_DAY == 0:
+            await _run("purge events", _purge_events, config, ledger)
+            await _run("renew", renew, config, ledger)
+        await asyncio.sleep(HOUR_SECONDS)
+
+
+async def _run(name: str, task: Task, config: Config, ledger: Ledger) -> None:
+    try:
+        done = await task(config, ledger)
+    except (LedgerError, OSError) as error:
+        log.warning("upkeep.failed", task=name, why=str(error))
+    else:
+        if any(done.values()):
+            log.info("upkeep.done", task=name, **done)
 
 
 async def _purge(config: Config, ledger: Ledger) -> dict[str, int]:
     return await ledger.purge()
+
+
+async def _purge_events(config: Config, ledger: Ledger) -> dict[str, int]:
+    return {"events": await ledger.purge_events()}
 
 
 async def renew(config: Config, ledger: Ledger) -> dict[str, int]:
@@ -61,6 +75,3 @@ async def _renew(config: Config, ledger: Ledger, one: Ending) -> bool:
         return asked.head if asked is not None else None
 
     return await ledger.append(work)
-
-
-_TASKS: dict[str, Callable[[Config, Ledger], Awaitable[dict[str, int]]]] = {"purge": _purge, "renew": renew}
