@@ -2,17 +2,22 @@
 
 import asyncio
 import itertools
+import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aboveboard import compose
+from aboveboard.collection import MAIL
 from aboveboard.config import Config
-from ledger import renewal
+from ledger import outbox, proof, renewal
 from ledger.errors import LedgerError
 from ledger.ledger import Ledger
+from ledger.outbox import Letter
+from ledger.proof import Anchor
 from ledger.renewal import Ending
 
 Task = Callable[[Config, Ledger], Awaitable[dict[str, int]]]
@@ -30,6 +35,7 @@ async def keep_up(config: Config, ledger: Ledger) -> None:
     """
     for hour in itertools.count():
         await _run("purge", _purge, config, ledger)
+        await _run("anchor", anchor, config, ledger)
         if hour % HOURS_A_DAY == 0:
             await _run("purge events", _purge_events, config, ledger)
             await _run("renew", renew, config, ledger)
@@ -75,3 +81,38 @@ async def _renew(config: Config, ledger: Ledger, one: Ending) -> bool:
         return asked.head if asked is not None else None
 
     return await ledger.append(work)
+
+
+async def anchor(config: Config, ledger: Ledger) -> dict[str, int]:
+    """Give the head of the chain away once a day, as ``consent.anchor`` says; return how often that was.
+
+    Raises LedgerUnavailable, and OSError where the file cannot be written.
+    """
+    place = config.consent.anchor
+    if place is None:
+        return {"anchors": 0}
+    head = await ledger.job(lambda connection: proof.anchor_of_the_day(connection, datetime.now(UTC)))
+    if head is None:
+        return {"anchors": 0}
+    await give_away(config, ledger, head, None if place == MAIL else Path(place))
+    return {"anchors": 1}
+
+
+async def give_away(config: Config, ledger: Ledger, head: Anchor, file: Path | None) -> None:
+    """Add the head of the chain to a file, or mail it to the organisation's contact.
+
+    Raises LedgerUnavailable, and OSError where the file cannot be written.
+    """
+    if file is not None:
+        await asyncio.to_thread(_add_line, file, str(head))
+        return
+    values = {"sequence": str(head.sequence), "link": head.link}
+    letter = Letter("anchor", config.organisation.contact, config.organisation.language, values)
+    await ledger.job(lambda connection: outbox.put(connection, ledger.keyring, letter, head.at))
+
+
+def _add_line(file: Path, line: str) -> None:
+    with file.open("a", encoding="ascii") as opened:
+        opened.write(line + "\n")
+        opened.flush()
+        os.fsync(opened.fileno())
