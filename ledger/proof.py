@@ -75,7 +75,7 @@ async def proof(connection: AsyncConnection, keyring: Keyring, person: Person, n
         "checkpoint": dict(checkpoint._mapping) if checkpoint is not None else None,
         "anchor": str(await anchor(connection, now)),
     }
-    return _signed(keyring, found)
+    return signed(keyring, found)
 
 
 async def _events(connection: AsyncConnection, person: Person) -> list[dict[str, Any]]:
@@ -104,7 +104,8 @@ def _signature(keyring: Keyring, content: bytes) -> str:
     return keyring.chained(b"proof\0" + content)
 
 
-def _signed(keyring: Keyring, found: dict[str, Any]) -> dict[str, Any]:
+def signed(keyring: Keyring, found: dict[str, Any]) -> dict[str, Any]:
+    """Return a proof's content with its SHA-256, and the signature of whoever holds the key file."""
     content = _content(found)
     return {**found, "sha256": hashlib.sha256(content).hexdigest(), "signature": _signature(keyring, content)}
 

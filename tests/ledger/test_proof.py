@@ -50,7 +50,7 @@ async def test_it_is_as_it_was_made(ledger: Ledger) -> None:
 
 
 def _resign(keyring: Keyring, found: dict[str, Any]) -> dict[str, Any]:
-    return proof._signed(keyring, {name: found[name] for name in found if name not in ("sha256", "signature")})
+    return proof.signed(keyring, {name: found[name] for name in found if name not in ("sha256", "signature")})
 
 
 ALTERED: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
