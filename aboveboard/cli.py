@@ -9,9 +9,12 @@ from pathlib import Path
 import click
 
 from aboveboard import logs
+from aboveboard.commands import imports as _imports  # noqa: F401  # adds its commands to `consent`
+from aboveboard.commands import proof as _proof  # noqa: F401  # and so does this
 from aboveboard.commands import records
 from aboveboard.commands.audit import audit
 from aboveboard.commands.consent import consent
+from aboveboard.commands.notice import notice
 from aboveboard.commands.shared import fail, load_config
 from aboveboard.config import ConfigError, json_schema, notes
 from aboveboard.explain import NoSuchListener, as_text, envelope_of, explain_message, rewrite_message
@@ -185,6 +188,7 @@ def rewrite(
 
 for command in (
     consent,
+    notice,
     audit,
     records.messages,
     records.hits,

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 
+from aboveboard.collection import MAIL, ConsentSection
 from aboveboard.mistakes import sentence
 from policies import checks, compile_policy
 from policies.address import canonical_domain
@@ -230,6 +231,9 @@ class RetentionSection(Section):
     foreign_days: int = Field(default=90, ge=0, le=395, description="Other people's trackers found in messages.")
     decisions_days: int = Field(default=365, ge=0, le=1_095, description="Decisions about tracked messages.")
     consent_days: int = Field(default=365, ge=1, le=730, description="A grant counts, from when it was given.")
+    consent_events_days: int = Field(
+        default=1_095, ge=0, le=2_190, description="Consent events, after a person's last one; refusals stay."
+    )
 
 
 class Config(Section):
@@ -241,6 +245,7 @@ class Config(Section):
     ledger: LedgerSection = LedgerSection()
     system_mail: SystemMailSection | None = None
     policy: PolicyModel = PolicyModel()
+    consent: ConsentSection = ConsentSection()
     retention: RetentionSection = RetentionSection()
 
 
@@ -288,7 +293,7 @@ def parse(content: dict[str, Any], base: Path) -> Config:
     return config
 
 
-_PATH_KEYS = frozenset({"certificate", "key", "password_file", "key_file", "head_file"})
+_PATH_KEYS = frozenset({"certificate", "key", "password_file", "key_file", "head_file", "anchor"})
 _SQLITE = "sqlite:///"
 
 
@@ -306,7 +311,7 @@ def _absolute(value: Any, base: Path, key: str = "") -> Any:
         return {name: _absolute(inner, base, name) for name, inner in value.items()}
     if isinstance(value, list):
         return [_absolute(inner, base, key) for inner in value]
-    if isinstance(value, str) and key in _PATH_KEYS:
+    if isinstance(value, str) and key in _PATH_KEYS and not (key == "anchor" and value in ("", MAIL)):
         return str(base / value)
     if isinstance(value, str) and key == "url" and value.startswith(_SQLITE) and len(value) > len(_SQLITE):
         return _SQLITE + str(base / value.removeprefix(_SQLITE))
@@ -356,7 +361,9 @@ def _cross_checks(config: Config) -> list[str]:
         problems += _loop_checks(f"relay.upstream[{at}]", upstream, config.relay.listener)
     if config.policy.vendor or config.policy.vendors_off:
         problems += (f"policy.{one}" for one in vendor_problems(config.policy.vendor, config.policy.vendors_off))
-    return problems
+    if config.consent.needs_mail() and config.system_mail is None:
+        problems.append('consent.anchor: "mail" needs [system_mail]; set that, or name a file.')
+    return [*problems, *config.consent.problems()]
 
 
 def _loop_checks(path: str, upstream: UpstreamSection, listeners: list[ListenerSection]) -> list[str]:

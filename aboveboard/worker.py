@@ -19,6 +19,7 @@ import uvicorn
 from aboveboard import compose
 from aboveboard.config import Config
 from aboveboard.reload import InForce, signature
+from aboveboard.upkeep import keep_up
 from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
 from ledger.ledger import PATIENCE, Ledger
@@ -31,7 +32,6 @@ DRAIN_SECONDS = 30.0
 
 log = structlog.get_logger()
 
-PURGE_SECONDS = 3_600.0
 LOOK_SECONDS = 0.5
 """Between two looks at what the parent has put in force."""
 AGAIN_SECONDS = 5.0
@@ -57,25 +57,13 @@ Part = Callable[[Task, Ready, asyncio.Event], Awaitable[None]]
 
 @asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[Ledger]:
-    """Open the ledger, and apply the retention periods now and every hour while it is open."""
+    """Open the ledger, and look after it while it is open."""
     async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
-        purging = asyncio.create_task(_purge_hourly(ledger))
+        upkeep = asyncio.create_task(keep_up(config, ledger))
         try:
             yield ledger
         finally:
-            purging.cancel()
-
-
-async def _purge_hourly(ledger: Ledger) -> None:
-    while True:
-        try:
-            removed = await ledger.purge()
-        except LedgerUnavailable as error:
-            log.warning("ledger.not_purged", why=str(error))
-        else:
-            if any(removed.values()):
-                log.info("ledger.purged", **removed)
-        await asyncio.sleep(PURGE_SECONDS)
+            upkeep.cancel()
 
 
 class _Follower:

@@ -110,6 +110,7 @@ def test_paths_are_relative_to_the_file() -> None:
     assert Path("/run/secrets/key") == absolute.ledger.key_file
 
 
+POINT = {"id": "fair", "title": "Fair", "where": "our stand", "wording": "Yes, you may", "proof": "folder 7"}
 VENDOR: dict[str, Any] = {
     "id": "acme",
     "name": "Acme",
@@ -206,6 +207,13 @@ WRONG = [
     ("policy.preset", ["strict"], "policy.preset: must be 'strict', 'report-only' or 'never-track', not ['strict']."),
     ("policy.rule.0.name", "two\nlines", "policy.rule[0].name: must be one line of text"),
     ("retention.hits_days", 400, "retention.hits_days: input should be less than or equal to 395"),
+    ("consent.point", [{"id": "Web form"}], 'consent.point[0].id: must be small letters, digits and hyphens'),
+    ("consent.point", [{**POINT, "wording": " "}], "consent.point[0].wording: must say something"),
+    ("consent.point", [{"id": "fair"}], "consent.point[0].proof: is missing."),
+    ("consent.point", [POINT, POINT], 'consent.point[1].id: "fair" names another point already.'),
+    ("consent.point", [{**POINT, "worded": "x"}], "consent.point[0].worded: is not a known key (did you mean"),
+    ("consent.anchor", "", "consent.anchor: string should have at least 1 character"),
+    ("retention.consent_events_days", 2_191, "retention.consent_events_days: input should be less than or equal"),
     ("relais", {}, 'relais: is not a known key (did you mean "relay"?).'),
 ]  # fmt: skip
 
@@ -216,6 +224,15 @@ def test_what_is_wrong_is_named(path: str, value: Any, sentence: str) -> None:
     found = problems(changed(path, value))
     assert any(one.startswith(sentence) for one in found), found
     assert all("\n" not in one and one.endswith(".") for one in found)
+
+
+def test_an_anchor_by_mail_needs_a_mail_server() -> None:
+    """What is to be mailed needs [system_mail]; a file needs nothing, and is relative to the configuration."""
+    content = changed("system_mail", None)
+    content["consent"] = {"anchor": "mail"}
+    assert ['consent.anchor: "mail" needs [system_mail]; set that, or name a file.'] == problems(content)
+    content["consent"] = {"anchor": "heads.txt"}
+    assert "/etc/heads.txt" == parse(content, Path("/etc")).consent.anchor
 
 
 def test_every_error_is_named_at_once() -> None:
