@@ -12,6 +12,7 @@ from aboveboard import logs
 from aboveboard.commands import records
 from aboveboard.commands.consent import consent
 from aboveboard.commands.shared import fail, load_config
+from aboveboard.commands.subject import subject
 from aboveboard.config import ConfigError, json_schema, without_effect
 from aboveboard.explain import as_text, explain_message, rewrite_message
 from aboveboard.parameters import (
@@ -178,6 +179,7 @@ def rewrite(
 
 for command in (
     consent,
+    subject,
     records.messages,
     records.hits,
     records.sender_link,
