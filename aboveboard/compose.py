@@ -12,6 +12,7 @@ from ledger.database import Place, prepare
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
 from ledger.notice import Teller
+from ledger.recall import Recalled
 from ledger.retention import Periods
 from ledger.tokens import OwnTokens
 from policies import compile_policy
@@ -91,6 +92,7 @@ def ledger(config: Config, keyring: Keyring) -> Ledger:
             head_file=head_file(config),
             teller=teller(config),
             periods=periods(config),
+            journal_file=journal_file(config),
         ),
         keyring,
     )
@@ -108,18 +110,30 @@ def periods(config: Config) -> Periods:
     )
 
 
-def make_ready(config: Config) -> None:
-    """Make the ledger ready for use. Raises LedgerError, and LedgerMissing where it must not be begun anew."""
+async def make_ready(config: Config) -> Recalled:
+    """Make the ledger ready for use: its tables, its keys, and what its journal knows better after a restore.
+
+    Raises LedgerError, and LedgerMissing where it must not be begun anew.
+    """
     head = HeadFile(head_file(config)).read()
     prepare(config.ledger.url, config.ledger.key_file, begun=head is not None and head[0] > 0)
+    async with ledger(config, Keyring.load(config.ledger.key_file)) as opened:
+        return await opened.recall()
 
 
 def head_file(config: Config) -> Path:
     """Return where the head of the consent chain is written: as configured, else beside ledger or key file."""
-    if config.ledger.head_file is not None:
-        return config.ledger.head_file
+    return config.ledger.head_file or _beside_the_ledger(config, ".head")
+
+
+def journal_file(config: Config) -> Path:
+    """Return where refusals and erasures are written once more: as configured, else beside ledger or key file."""
+    return config.ledger.journal_file or _beside_the_ledger(config, ".journal")
+
+
+def _beside_the_ledger(config: Config, ending: str) -> Path:
     beside = Place(config.ledger.url).sqlite or config.ledger.key_file
-    return beside.with_name(beside.name + ".head")
+    return beside.with_name(beside.name + ending)
 
 
 def upstreams(config: Config) -> Upstreams:

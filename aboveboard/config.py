@@ -182,6 +182,9 @@ class LedgerSection(Section):
     url: LedgerUrl = Field(default="sqlite:///aboveboard.db", description="sqlite:///FILE or postgresql://…")
     key_file: Path = Field(default=Path("aboveboard.key"), description="Token and look-up keys; back it up.")
     head_file: Path | None = Field(default=None, description="Head of the consent chain; by default beside the ledger.")
+    journal_file: Path | None = Field(
+        default=None, description="Refusals and erasures once more, for after a restore; by default beside the ledger."
+    )
 
 
 class SystemMailSection(Section):
@@ -250,7 +253,7 @@ def parse(content: dict[str, Any], base: Path) -> Config:
     return config
 
 
-_PATH_KEYS = frozenset({"certificate", "key", "password_file", "key_file", "head_file"})
+_PATH_KEYS = frozenset({"certificate", "key", "password_file", "key_file", "head_file", "journal_file"})
 _SQLITE = "sqlite:///"
 
 

@@ -1,5 +1,6 @@
 """The parent: makes the ledger ready, binds the sockets, keeps the workers running, and ends them in order."""
 
+import asyncio
 import itertools
 import os
 import select
@@ -101,7 +102,7 @@ class Parent:
 
     def _make_ledger_ready(self) -> None:
         try:
-            compose.make_ready(self._config)
+            asyncio.run(compose.make_ready(self._config))
         except LedgerMissing as missing:
             # Mail must flow and links must lead on; what is missing shows in /health, and as ledger_unavailable.
             log.error("serve.ledger_missing", why=str(missing))

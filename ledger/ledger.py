@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import json
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -16,17 +17,19 @@ from prometheus_client import Counter
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import chain, consent, decisions, hits, notices, requests, subject
+from ledger import chain, consent, decisions, hits, notices, recall, requests, subject
 from ledger.calendar import Calendar
 from ledger.chain import HeadFile, Verification
 from ledger.consent import Act, Person
 from ledger.database import Database
 from ledger.decisions import DecidedMessage
-from ledger.errors import LedgerUnavailable
+from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.hits import Hit
+from ledger.journal import Journal, JournalDamaged, head_entry
 from ledger.keys import Keyring
 from ledger.notice import Notice, Teller
 from ledger.reader import ConsentReader
+from ledger.recall import Recalled
 from ledger.requests import CaseKind
 from ledger.retention import Periods, purge
 from ledger.schema import access, stamp
@@ -54,6 +57,8 @@ class LedgerSettings:
     teller: Teller
     periods: Periods = field(default_factory=Periods)
     calendar: Calendar = field(default_factory=Calendar)
+    journal_file: Path | None = None
+    """Where refusals and erasures are written once more; None for nowhere."""
 
 
 class Ledger:
@@ -66,6 +71,7 @@ class Ledger:
         self._writer = Writer(self._database)
         self._reader = ConsentReader(self._database)
         self._head = HeadFile(settings.head_file)
+        self._journal = Journal(settings.journal_file, keyring) if settings.journal_file is not None else None
         self._head_lock = asyncio.Lock()
         self._head_reached = (0, "")
         self._head_written = 0
@@ -99,8 +105,88 @@ class Ledger:
         Raises LedgerUnavailable.
         """
         head = await self._writer.job(work)
+        if head is not None:
+            await self._keep_journal()
         await self._advance(head)
         return head is not None
+
+    async def _keep_journal(self) -> None:
+        """Write into the journal what the chain has and it has not."""
+        if self._journal is None:
+            return
+        try:
+            tail = await asyncio.to_thread(self._journal.tail)
+            if tail is None:
+                raise JournalDamaged(f"The journal {self._journal.path} is missing.")
+            entries = await self.read(lambda connection: recall.since(connection, tail.sequence, _now()))
+            if entries:
+                await asyncio.to_thread(self._journal.write, entries)
+        except (LedgerError, OSError) as error:
+            # The event itself is on disk and counts; what a restore would forget is only written later.
+            FAILURES.labels("journal").inc()
+            log.error("ledger.journal", why=str(error))
+
+    async def recall(self) -> Recalled:
+        """Say again what the journal knows and the ledger, restored from a backup, does not; begin one where none was.
+
+        Call it before anybody is served. Raises LedgerUnavailable.
+        """
+        journal = self._journal
+        if journal is None:
+            return Recalled()
+        found = Recalled()
+
+        async def work(connection: AsyncConnection) -> tuple[int, str] | None:
+            nonlocal found
+
+            async def said() -> Notice:
+                return await self._said(connection, Language.ENGLISH)
+
+            head, found = await recall.recall(connection, self.keyring, journal, said, _now())
+            return head
+
+        head = await self._writer.job(work)
+        if head is not None:
+            await asyncio.to_thread(journal.write_restored, head_entry(head, stamp(_now())))
+            await self._database.settle()
+            await self._advance(head)
+        elif found.problem is None and not journal.path.exists():
+            await self._begin_journal(journal)
+        if found.problem is not None:
+            log.error("ledger.grants_suspended", why=found.problem)
+        elif found.replayed:
+            log.warning("ledger.replayed", refusals=found.replayed)
+            await self._keep_journal()
+        return found
+
+    async def _begin_journal(self, journal: Journal) -> None:
+        entries = await self.read(lambda connection: recall.since(connection, 0, _now(), gap=0))
+        try:
+            await asyncio.to_thread(journal.begin, entries)
+        except OSError as error:
+            raise LedgerError(f"The journal {journal.path} cannot be written: {error.strerror}.") from error
+        # Only now: a ledger that says there was one has all grants rest where it is missing.
+        await self.job(lambda connection: recall.set_meta(connection, recall.BEGUN, stamp(_now())))
+
+    async def go_on_without_journal(self, reason: str) -> None:
+        """Have the grants count again although the journal is gone, on an administrator's word, and begin a new one.
+
+        Raises LedgerError.
+        """
+        decided = json.dumps({"at": stamp(_now()), "by": _login(), "reason": reason})
+
+        async def work(connection: AsyncConnection) -> None:
+            await recall.set_meta(connection, recall.DECIDED, decided)
+            await recall.set_meta(connection, consent.SUSPENDED_UP_TO, None)
+
+        if self._journal is not None:
+            await self._begin_journal(self._journal)
+        await self.job(work)
+
+    async def anchor_again(self) -> None:
+        """Have the head file name the chain's head as it is, whatever it named before: a restored chain is shorter."""
+        head = await self.read(chain.head)
+        await asyncio.to_thread(self._head.advance, *head, backwards=True)
 
     def _complain(self, doing: str, error: BaseException | None) -> None:
         """Count a failure, and log it, but no more than once a second: an outage under load must not fill a disk."""
