@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain, decisions, hits
@@ -19,7 +19,18 @@ from ledger.consent import Act, Person, consent_of, event_row, history
 from ledger.keys import Keyring
 from ledger.notice import Notice
 from ledger.requests import cases_of, close_erased
-from ledger.schema import consent_event, consent_personal, hit, mailbox_link, message, outbox, question
+from ledger.schema import (
+    consent_event,
+    consent_personal,
+    foreign_tracker,
+    hit,
+    look_alike,
+    mailbox_link,
+    message,
+    outbox,
+    question,
+    sender_setting,
+)
 from ledger.schema import notice as notice_table
 from policies.consent import State
 from policies.words import Purpose
@@ -44,6 +55,8 @@ async def copy_of(connection: AsyncConnection, keyring: Keyring, person: Person)
         "messages": to_them,
         "hits": await hits.hits(connection, keyring, message_ids=[one["message"] for one in to_them]),
         "sent": await _sent(connection, keyring, person),
+        "trackers_sent": await _trackers(connection, person),
+        "sender_settings": await _settings(connection, person),
         "links": await _rows(connection, person, "kind", "created_at", "expires_at", "used_at", table=mailbox_link),
         "questions": await _rows(connection, person, "asked_at", "way", table=question),
         "letters": await _rows(connection, person, "kind", "created_at", "state", "sent_at", table=outbox),
@@ -65,6 +78,21 @@ async def _sent(connection: AsyncConnection, keyring: Keyring, person: Person) -
     found = await decisions.messages(connection, keyring, sender_hash=person.folded_hash)
     shown = ("message", "decided_at", "class", "reason", "subject", "outcome")
     return [{name: one[name] for name in shown} for one in found]
+
+
+async def _trackers(connection: AsyncConnection, person: Person) -> list[dict[str, Any]]:
+    """Return which trackers of other people's tools were found in messages that the person sent."""
+    columns = [foreign_tracker.c[name] for name in ("at", "vendor", "surface", "host", "action", "count")]
+    statement = select(*columns).where(foreign_tracker.c.sender_hash == person.folded_hash)
+    found = await connection.execute(statement.order_by(foreign_tracker.c.at, foreign_tracker.c.id))
+    return [dict(row._mapping) for row in found]
+
+
+async def _settings(connection: AsyncConnection, person: Person) -> list[dict[str, Any]]:
+    """Return what the person saved for messages that they send."""
+    columns = (sender_setting.c.open, sender_setting.c.click, sender_setting.c.changed_at)
+    statement = select(*columns).where(sender_setting.c.sender_hash == person.folded_hash)
+    return [dict(row._mapping) for row in await connection.execute(statement)]
 
 
 async def _rows(connection: AsyncConnection, person: Person, *columns: str, table: Any) -> list[dict[str, Any]]:
@@ -143,6 +171,11 @@ async def remove(connection: AsyncConnection, folded_hash: str, now: datetime) -
         "sent": update(message)
         .where(message.c.sender_hash == folded_hash, message.c.sealed.is_not(None))
         .values(sealed=None),
+        "trackers_sent": delete(foreign_tracker).where(foreign_tracker.c.sender_hash == folded_hash),
+        "sender_settings": delete(sender_setting).where(sender_setting.c.sender_hash == folded_hash),
+        "fingerprints": delete(look_alike).where(
+            or_(look_alike.c.recipient_hash == folded_hash, look_alike.c.sender_hash == folded_hash)
+        ),
         "links": delete(mailbox_link).where(mailbox_link.c.folded_hash == folded_hash),
         "questions": delete(question).where(question.c.folded_hash == folded_hash),
         "letters": delete(outbox).where(outbox.c.folded_hash == folded_hash),

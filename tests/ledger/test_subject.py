@@ -13,7 +13,7 @@ import pytest
 import structlog
 from sqlalchemy import select
 
-from ledger import links, outbox, requests, subject
+from ledger import links, outbox, requests, senders, subject
 from ledger.calendar import Calendar
 from ledger.consent import Act, Person
 from ledger.ledger import Ledger
@@ -53,6 +53,7 @@ async def fill(ledger: Ledger, address: str = JANE) -> str:
     await ledger.record_hit(sample_hit(to_them.id, Purpose.CLICK, link=1, place=PLACE))
 
     async def work(connection: Any) -> None:
+        await senders.save(connection, person.folded_hash, frozenset(OPEN), now())
         await links.make(connection, keyring, LinkKind.YOU, address, now(), {"value": VALUE})
         await outbox.put(connection, keyring, Letter("ask", address, values={"url": VALUE}), now())
         number = await requests.open_case(
@@ -133,6 +134,9 @@ async def test_the_chain_stays_whole_and_says_no(ledger: Ledger) -> None:
     assert [] == (await ledger.verify()).flaws
     assert {State.SUPPRESSED} == {standing.on(purpose).state for purpose in Purpose}
     assert {"consent_texts": 4, "hits": 2, "messages": 1, "sent": 1, "links": 1, "questions": 0} | {
+        "trackers_sent": 0,
+        "sender_settings": 1,
+        "fingerprints": 0,
         "letters": 4,
         "requests": 2,
     } == summary["removed"]
@@ -197,6 +201,8 @@ async def test_a_copy_is_whole_and_of_one_person(ledger: Ledger) -> None:
         "messages": 1,
         "hits": 2,
         "sent": 1,
+        "trackers_sent": 0,
+        "sender_settings": 1,
         "links": 1,
         "questions": 0,
         "letters": 4,
