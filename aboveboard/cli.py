@@ -12,6 +12,7 @@ from aboveboard import logs
 from aboveboard.commands import records
 from aboveboard.commands.audit import audit
 from aboveboard.commands.consent import consent
+from aboveboard.commands.requests import requests
 from aboveboard.commands.shared import fail, load_config
 from aboveboard.commands.subject import subject
 from aboveboard.config import ConfigError, json_schema, notes
@@ -186,6 +187,7 @@ def rewrite(
 for command in (
     consent,
     subject,
+    requests,
     audit,
     records.messages,
     records.hits,

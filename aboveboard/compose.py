@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aboveboard.config import Config, ConfigError, ListenerSection, UpstreamSection
+from ledger.calendar import Calendar
 from ledger.chain import HeadFile
 from ledger.database import Place, prepare
 from ledger.keys import Keyring
@@ -115,6 +116,7 @@ def ledger(config: Config, keyring: Keyring) -> Ledger:
             head_file=head_file(config),
             teller=teller(config),
             periods=periods(config),
+            calendar=calendar(config),
             journal_file=journal_file(config),
         ),
         keyring,
@@ -130,7 +132,22 @@ def periods(config: Config) -> Periods:
         messages=timedelta(days=retention.messages_days),
         decisions=timedelta(days=retention.decisions_days),
         foreign=timedelta(days=retention.foreign_days),
+        cases=timedelta(days=retention.cases_days),
+        access=timedelta(days=retention.access_days),
         consent=timedelta(days=retention.consent_days),
+    )
+
+
+def calendar(config: Config) -> Calendar:
+    """Return until when requests must be answered."""
+    said = config.requests
+    return Calendar(
+        said.acknowledge_working_days,
+        said.complaint_days,
+        said.answer_days,
+        said.uk_acknowledge_days,
+        frozenset(said.holidays),
+        letters=config.system_mail is not None,
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 import uvicorn
 
-from aboveboard import compose
+from aboveboard import compose, reminding
 from aboveboard.config import Config
 from aboveboard.reload import InForce, signature
 from ledger.errors import LedgerUnavailable
@@ -54,24 +54,27 @@ Part = Callable[[Task, Ready, asyncio.Event], Awaitable[None]]
 
 @asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[Ledger]:
-    """Open the ledger, and apply the retention periods now and every hour while it is open."""
+    """Open the ledger, and while it is open apply the retention periods and write what is due, now and every hour."""
     async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
-        purging = asyncio.create_task(_purge_hourly(ledger))
+        purging = asyncio.create_task(_look_after(config, ledger))
         try:
             yield ledger
         finally:
             purging.cancel()
 
 
-async def _purge_hourly(ledger: Ledger) -> None:
+async def _look_after(config: Config, ledger: Ledger) -> None:
     while True:
         try:
             removed = await ledger.purge()
+            written = await reminding.remind(config, ledger)
         except LedgerUnavailable as error:
             log.warning("ledger.not_purged", why=str(error))
         else:
             if any(removed.values()):
                 log.info("ledger.purged", **removed)
+            if any(written.values()):
+                log.info("ledger.letters", **written)
         await asyncio.sleep(PURGE_SECONDS)
 
 

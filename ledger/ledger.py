@@ -425,6 +425,9 @@ class Ledger:
             return head
 
         await self.append(work)
+        # A message that was decided upon before, and is only now recorded, must not bring the address back.
+        await asyncio.sleep(2 * PATIENCE)
+        await self.job(lambda connection: subject.remove_late(connection, person.folded_hash))
         await self._database.settle()
         return summary
 

@@ -149,7 +149,7 @@ async def case(connection: AsyncConnection, keyring: Keyring, number: str) -> di
 
 
 async def _row(connection: AsyncConnection, number: str) -> Any:
-    statement = select(request_case).where(request_case.c.number == number.strip().upper()).with_for_update()
+    statement = select(request_case).where(request_case.c.number == number.strip().upper())
     row = (await connection.execute(statement)).first()
     if row is None:
         raise LedgerError(f"There is no request with the number {number}.")
@@ -157,6 +157,8 @@ async def _row(connection: AsyncConnection, number: str) -> Any:
 
 
 async def _open_row(connection: AsyncConnection, number: str) -> Any:
+    # Of two that answer at the same moment, one waits and finds it closed.
+    await connection.execute(select(request_case.c.number).where(request_case.c.number == number).with_for_update())
     row = await _row(connection, number)
     if row.state != CaseState.OPEN:
         raise LedgerError(f"The request {row.number} is closed already.")

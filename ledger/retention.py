@@ -7,7 +7,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import decisions, merge
-from ledger.schema import foreign_tracker, hit, message, stamp
+from ledger.schema import access, foreign_tracker, hit, message, request_case, stamp
 from policies.words import Reason
 
 UNTRACKED = timedelta(days=7)
@@ -27,6 +27,10 @@ class Periods:
     """The decision about a tracked message, without the above."""
     foreign: timedelta = timedelta(days=90)
     """What trackers of other people were found in a message."""
+    cases: timedelta = timedelta(days=1_095)
+    """Requests, after they are closed."""
+    access: timedelta = timedelta(days=730)
+    """Who looked at what is recorded."""
     consent: timedelta = timedelta(days=365)
     """For how long a grant counts."""
 
@@ -44,6 +48,9 @@ async def purge(connection: AsyncConnection, periods: Periods, now: datetime) ->
         .values(sealed=None),
         "trackers": delete(foreign_tracker).where(foreign_tracker.c.at < stamp(now - periods.foreign)),
         "decisions": delete(message).where(tracked, message.c.decided_at < stamp(now - periods.decisions)),
+        # An open case has no such time, and stays.
+        "cases": delete(request_case).where(request_case.c.answered_at < stamp(now - periods.cases)),
+        "accesses": delete(access).where(access.c.at < stamp(now - periods.access)),
     }
     # Not counted: fingerprints come and go by the hour.
     await connection.execute(merge.expired(now))

@@ -182,3 +182,13 @@ async def remove(connection: AsyncConnection, folded_hash: str, now: datetime) -
     }
     removed = {name: (await connection.execute(statement)).rowcount for name, statement in statements.items()}
     return {**removed, "requests": await close_erased(connection, folded_hash, now)}
+
+
+async def remove_late(connection: AsyncConnection, folded_hash: str) -> None:
+    """Delete messages that were decided upon before a person's erasure and recorded after it, with their hits."""
+    erased_at = select(func.max(consent_event.c.event_time)).where(
+        consent_event.c.folded_hash == folded_hash, consent_event.c.state == State.SUPPRESSED.value
+    )
+    late = (message.c.folded_hash == folded_hash, message.c.decided_at <= erased_at.scalar_subquery())
+    await connection.execute(delete(hit).where(hit.c.message_id.in_(select(message.c.id).where(*late))))
+    await connection.execute(delete(message).where(*late))

@@ -1,6 +1,7 @@
 """What the ledger holds, and looking after it: messages, hits, the sender's link, purging, keys, tables."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +61,27 @@ def sender_link(address: str, days: int, config_path: Path) -> None:
     click.echo(with_ledger(config, work))
 
 
+_PURGED = {
+    "hits": "hits",
+    "untracked": "decisions of untracked messages",
+    "names": "names and subjects",
+    "decisions": "decisions of tracked messages",
+    "trackers": "other people's trackers",
+    "cases": "requests",
+    "accesses": "notes of who looked",
+}
+
+
 @click.command()
+@json_option
 @config_option
-def purge(config_path: Path) -> None:
-    """Apply the retention periods now; `serve` does it every day."""
-    config = load_config(config_path)
-    removed = with_ledger(config, lambda ledger: ledger.purge())
-    click.echo(
-        f"Removed: {removed['hits']} hits, {removed['untracked']} decisions of untracked messages, {removed['names']} "
-        f"names and subjects, {removed['decisions']} decisions of tracked messages, "
-        f"{removed['trackers']} other people's trackers."
-    )
+def purge(as_json: bool, config_path: Path) -> None:
+    """Apply the retention periods now, and say what was removed; `serve` does it every hour."""
+    removed = with_ledger(load_config(config_path), lambda ledger: ledger.purge())
+    if as_json:
+        click.echo(json.dumps(removed, indent=2))
+        return
+    click.echo(f"Removed: {', '.join(f'{count} {_PURGED.get(what, what)}' for what, count in removed.items())}.")
 
 
 @click.group()

@@ -72,12 +72,12 @@ async def agree(ledger: Ledger, *addresses: str) -> None:
 
 async def states(ledger: Ledger, *addresses: str) -> list[State | None]:
     """Return where people stand on the pixel."""
-    return [(await ledger.consent_of(address)).on(Purpose.OPEN).state for address in addresses]
+    return [(await ledger.standing(Person.of(ledger.keyring, address))).on(Purpose.OPEN).state for address in addresses]
 
 
 async def granted(ledger: Ledger, address: str) -> bool:
     """Tell whether a grant counts."""
-    return (await ledger.consent_of(address)).granted(Purpose.OPEN, now())
+    return (await ledger.standing(Person.of(ledger.keyring, address))).granted(Purpose.OPEN, now())
 
 
 async def test_refusals_and_erasures_survive_a_restore(installation: Installation) -> None:

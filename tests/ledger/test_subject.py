@@ -13,7 +13,7 @@ import pytest
 import structlog
 from sqlalchemy import select
 
-from ledger import links, outbox, requests, senders, subject
+from ledger import decisions, links, outbox, requests, senders, subject
 from ledger.calendar import Calendar
 from ledger.consent import Act, Person
 from ledger.ledger import Ledger
@@ -39,6 +39,12 @@ CANARIES = (JANE, "jane.canary", "evidence-canary", "source-canary", "Subject-ca
 CANARIES += ("Question-canary", "Answer-canary", "value-canary")
 BY_LINK = Act("data_subject", "preference_page", Assurance.MAILBOX_PROVEN, "Erase everything")
 CALENDAR = Calendar(letters=True)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the ledger wait as long as a busy machine takes: a decision that comes too late is not recorded."""
+    monkeypatch.setattr("ledger.ledger.PATIENCE", 1.0)
 
 
 async def fill(ledger: Ledger, address: str = JANE) -> str:
@@ -129,7 +135,7 @@ async def test_the_chain_stays_whole_and_says_no(ledger: Ledger) -> None:
     """Row 78, A10: what stays is a keyed marker; it tracks nobody, and the chain shows no flaw."""
     await fill(ledger)
     summary = await ledger.erase(Person.of(ledger.keyring, JANE), BY_LINK)
-    standing = await ledger.consent_of(JANE.upper())
+    standing = await ledger.standing(Person.of(ledger.keyring, JANE.upper()))
 
     assert [] == (await ledger.verify()).flaws
     assert {State.SUPPRESSED} == {standing.on(purpose).state for purpose in Purpose}
@@ -152,6 +158,23 @@ async def test_late_hits_of_an_erased_person_are_dropped(ledger: Ledger) -> None
     assert [] == await ledger.hits()
 
 
+async def test_a_message_that_is_recorded_late_does_not_bring_the_address_back(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A11: a message decided upon before the erasure, and written down in another process after it, is removed too."""
+    late = decided(recipients=(JANE,))
+    settle = subject.remove_late
+
+    async def written_meanwhile(connection: Any, folded_hash: str) -> None:
+        await decisions.record(connection, [decisions.to_row(ledger.keyring, late)])
+        await settle(connection, folded_hash)
+
+    monkeypatch.setattr(subject, "remove_late", written_meanwhile)
+    await ledger.erase(Person.of(ledger.keyring, JANE), BY_LINK)
+
+    assert [] == await ledger.messages()
+
+
 async def test_erasing_again_adds_nothing(ledger: Ledger) -> None:
     """Erasing somebody of whom only the marker is left changes nothing."""
     await fill(ledger)
@@ -170,11 +193,11 @@ async def test_only_a_proven_mailbox_begins_anew(ledger: Ledger) -> None:
     person = Person.of(ledger.keyring, JANE)
     await ledger.erase(person, BY_LINK)
     await ledger.grant(JANE, OPEN, BY_MAILBOX)
-    agreed = (await ledger.consent_of(JANE)).granted(Purpose.OPEN, now())
+    agreed = (await ledger.standing(Person.of(ledger.keyring, JANE))).granted(Purpose.OPEN, now())
     await ledger.erase(person, BY_LINK)
 
     assert agreed
-    assert State.SUPPRESSED == (await ledger.consent_of(JANE)).on(Purpose.OPEN).state
+    assert State.SUPPRESSED == (await ledger.standing(Person.of(ledger.keyring, JANE))).on(Purpose.OPEN).state
     assert [] == (await ledger.verify()).flaws
 
 
