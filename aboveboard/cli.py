@@ -15,7 +15,9 @@ from aboveboard.commands import records
 from aboveboard.commands.audit import audit
 from aboveboard.commands.consent import consent
 from aboveboard.commands.notice import notice
+from aboveboard.commands.requests import requests
 from aboveboard.commands.shared import fail, load_config
+from aboveboard.commands.subject import subject
 from aboveboard.config import ConfigError, json_schema, notes
 from aboveboard.explain import NoSuchListener, as_text, envelope_of, explain_message, rewrite_message
 from aboveboard.parameters import (
@@ -189,6 +191,8 @@ def rewrite(
 for command in (
     consent,
     notice,
+    subject,
+    requests,
     audit,
     records.messages,
     records.hits,

@@ -7,11 +7,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aboveboard.config import Config, ConfigError, ListenerSection, UpstreamSection
+from ledger.calendar import Calendar
 from ledger.chain import HeadFile
 from ledger.database import Place, prepare
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
 from ledger.notice import Teller
+from ledger.recall import Recalled
 from ledger.retention import Periods
 from ledger.tokens import OwnTokens
 from policies import Policy, compile_policy
@@ -116,6 +118,8 @@ def ledger(config: Config, keyring: Keyring) -> Ledger:
             teller=teller(config),
             periods=periods(config),
             letters_url=config.web.public_url if config.system_mail is not None else None,
+            calendar=calendar(config),
+            journal_file=journal_file(config),
         ),
         keyring,
     )
@@ -130,23 +134,50 @@ def periods(config: Config) -> Periods:
         messages=timedelta(days=retention.messages_days),
         decisions=timedelta(days=retention.decisions_days),
         foreign=timedelta(days=retention.foreign_days),
+        cases=timedelta(days=retention.cases_days),
+        access=timedelta(days=retention.access_days),
         consent=timedelta(days=retention.consent_days),
         consent_events=timedelta(days=retention.consent_events_days),
     )
 
 
-def make_ready(config: Config) -> None:
-    """Make the ledger ready for use. Raises LedgerError, and LedgerMissing where it must not be begun anew."""
+def calendar(config: Config) -> Calendar:
+    """Return until when requests must be answered."""
+    said = config.requests
+    return Calendar(
+        said.acknowledge_working_days,
+        said.complaint_days,
+        said.answer_days,
+        said.uk_acknowledge_days,
+        frozenset(said.holidays),
+        letters=config.system_mail is not None,
+    )
+
+
+async def make_ready(config: Config) -> Recalled:
+    """Make the ledger ready for use: its tables, its keys, and what its journal knows better after a restore.
+
+    Raises LedgerError, and LedgerMissing where it must not be begun anew.
+    """
     head = HeadFile(head_file(config)).read()
     prepare(config.ledger.url, config.ledger.key_file, begun=head is not None and head[0] > 0)
+    async with ledger(config, Keyring.load(config.ledger.key_file)) as opened:
+        return await opened.recall()
 
 
 def head_file(config: Config) -> Path:
     """Return where the head of the consent chain is written: as configured, else beside ledger or key file."""
-    if config.ledger.head_file is not None:
-        return config.ledger.head_file
+    return config.ledger.head_file or _beside_the_ledger(config, ".head")
+
+
+def journal_file(config: Config) -> Path:
+    """Return where refusals and erasures are written once more: as configured, else beside ledger or key file."""
+    return config.ledger.journal_file or _beside_the_ledger(config, ".journal")
+
+
+def _beside_the_ledger(config: Config, ending: str) -> Path:
     beside = Place(config.ledger.url).sqlite or config.ledger.key_file
-    return beside.with_name(beside.name + ".head")
+    return beside.with_name(beside.name + ending)
 
 
 def upstreams(config: Config, workers: int = 1) -> Upstreams:

@@ -4,6 +4,7 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -209,6 +210,9 @@ class LedgerSection(Section):
     url: LedgerUrl = Field(default="sqlite:///aboveboard.db", description="sqlite:///FILE or postgresql://…")
     key_file: Path = Field(default=Path("aboveboard.key"), description="Token and look-up keys; back it up.")
     head_file: Path | None = Field(default=None, description="Head of the consent chain; by default beside the ledger.")
+    journal_file: Path | None = Field(
+        default=None, description="Refusals and erasures once more, for after a restore; by default beside the ledger."
+    )
 
 
 class SystemMailSection(Section):
@@ -230,10 +234,22 @@ class RetentionSection(Section):
     )
     foreign_days: int = Field(default=90, ge=0, le=395, description="Other people's trackers found in messages.")
     decisions_days: int = Field(default=365, ge=0, le=1_095, description="Decisions about tracked messages.")
+    cases_days: int = Field(default=1_095, ge=0, le=2_190, description="Requests, after they are closed.")
+    access_days: int = Field(default=730, ge=0, le=2_555, description="Who looked at what is recorded.")
     consent_days: int = Field(default=365, ge=1, le=730, description="A grant counts, from when it was given.")
     consent_events_days: int = Field(
         default=1_095, ge=0, le=2_190, description="Consent events, after a person's last one; refusals stay."
     )
+
+
+class RequestsSection(Section):
+    """Until when requests and complaints must be answered."""
+
+    acknowledge_working_days: int = Field(default=10, ge=1, le=20, description="Receipt is confirmed, working days.")
+    complaint_days: int = Field(default=40, ge=1, le=90, description="A complaint is answered.")
+    answer_days: int = Field(default=30, ge=1, le=31, description="Other requests are answered; a month at the latest.")
+    uk_acknowledge_days: int = Field(default=30, ge=1, le=30, description="A complaint is acknowledged, at the latest.")
+    holidays: list[date] = Field(default=[], description="Days that are no working days.")
 
 
 class Config(Section):
@@ -247,6 +263,7 @@ class Config(Section):
     policy: PolicyModel = PolicyModel()
     consent: ConsentSection = ConsentSection()
     retention: RetentionSection = RetentionSection()
+    requests: RequestsSection = RequestsSection()
 
 
 class ConfigError(Exception):
@@ -293,7 +310,7 @@ def parse(content: dict[str, Any], base: Path) -> Config:
     return config
 
 
-_PATH_KEYS = frozenset({"certificate", "key", "password_file", "key_file", "head_file", "anchor"})
+_PATH_KEYS = frozenset({"certificate", "key", "password_file", "key_file", "head_file", "journal_file", "anchor"})
 _SQLITE = "sqlite:///"
 
 

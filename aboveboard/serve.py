@@ -3,6 +3,7 @@
 It watches the configuration file too, and puts in force what may change while running.
 """
 
+import asyncio
 import itertools
 import os
 import select
@@ -126,7 +127,7 @@ class Parent:
 
     def _make_ledger_ready(self) -> None:
         try:
-            compose.make_ready(self._config)
+            asyncio.run(compose.make_ready(self._config))
         except LedgerMissing as missing:
             # Mail must flow and links must lead on; what is missing shows in /health, and as ledger_unavailable.
             log.error("serve.ledger_missing", why=str(missing))

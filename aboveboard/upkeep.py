@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aboveboard import compose
 from aboveboard.collection import MAIL
 from aboveboard.config import Config
+from aboveboard.reminding import remind
 from ledger import outbox, proof, renewal
 from ledger.errors import LedgerError
 from ledger.ledger import Ledger
@@ -36,6 +37,7 @@ async def keep_up(config: Config, ledger: Ledger) -> None:
     for hour in itertools.count():
         await _run("purge", _purge, config, ledger)
         await _run("anchor", anchor, config, ledger)
+        await _run("remind", remind, config, ledger)
         if hour % HOURS_A_DAY == 0:
             await _run("purge events", _purge_events, config, ledger)
             await _run("renew", renew, config, ledger)

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain
-from ledger.consent import CONTACT, Person, consents_of
+from ledger.consent import CONTACT, Person, standings_of
 from ledger.keys import Keyring
 from ledger.schema import chain_head, consent_event, consent_personal, import_batch, stamp
 from policies.consent import REFUSALS
@@ -68,7 +68,7 @@ async def _still(connection: AsyncConnection, people: Sequence[str], head: int) 
 
 async def _markers(connection: AsyncConnection, people: Sequence[str]) -> set[int]:
     """Return the events by which these people's refusals hold, and must go on to."""
-    standings = await consents_of(connection, [Person(one) for one in people])
+    standings = await standings_of(connection, [Person(one) for one in people])
     markers = {
         event.sequence
         for consent in standings.values()

@@ -57,6 +57,12 @@ async def lock(connection: AsyncConnection) -> tuple[int, str]:
     return sequence, link
 
 
+async def head(connection: AsyncConnection) -> tuple[int, str]:
+    """Return the head (sequence, row hash) as it is now."""
+    sequence, link = (await connection.execute(select(chain_head.c.sequence, chain_head.c.row_hash))).one()
+    return sequence, link
+
+
 async def append(
     connection: AsyncConnection, keyring: Keyring, head: tuple[int, str], rows: list[tuple[dict[str, Any], bytes]]
 ) -> tuple[int, str]:
@@ -88,13 +94,13 @@ class HeadFile:
 
     path: Path
 
-    def advance(self, sequence: int, link: str) -> None:
-        """Write the head unless the file already holds a later one. Safe between processes."""
+    def advance(self, sequence: int, link: str, *, backwards: bool = False) -> None:
+        """Write the head unless the file already holds a later one that it may not leave. Safe between processes."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             known = self._parse(file.read())
-            if known is not None and known[0] >= sequence:
+            if known is not None and known[0] >= sequence and not backwards:
                 return
             file.seek(0)
             file.write(f"{sequence} {link}\n".encode("ascii"))

@@ -118,6 +118,11 @@ def _weighed(rows: Sequence[Any], exact_hash: str | None) -> Consent:
     return weigh(events, do_not_write=last is not None and last.state in REFUSALS)
 
 
+async def standings_of(connection: AsyncConnection, people: Iterable[Person]) -> dict[Person, Consent]:
+    """Return where several people stand, as ``consents_of`` does, within a transaction of SQLAlchemy's."""
+    return await connection.run_sync(lambda inside: consents_of(WithinTransaction(inside), people))
+
+
 async def consent_of(connection: AsyncConnection, person: Person) -> Consent:
     """Return where a person stands on every purpose."""
     found = await connection.run_sync(lambda inside: consents_of(WithinTransaction(inside), [person]))

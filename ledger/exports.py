@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.cells import defused
-from ledger.consent import Person, consents_of, history
+from ledger.consent import Person, history, standings_of
 from ledger.keys import Keyring
 from ledger.schema import consent_event
 from policies.consent import GRANTS, Consent, State
@@ -49,7 +49,7 @@ async def _person(
     events = await history(connection, keyring, Person(folded_hash))
     spellings = {keyring.exact(event["address"]): event["address"] for event in events if event["address"]}
     people = [Person(folded_hash, exact, address) for exact, address in spellings.items()] or [Person(folded_hash)]
-    found = await consents_of(connection, people)
+    found = await standings_of(connection, people)
     return [
         line
         for person in people

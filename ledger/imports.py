@@ -16,7 +16,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain, outbox, receipt
-from ledger.consent import VALIDITY, Act, Person, consents_of, event_row
+from ledger.consent import VALIDITY, Act, Person, event_row, standings_of
 from ledger.keys import Keyring
 from ledger.notice import Notice
 from ledger.schema import consent_event, import_batch, stamp
@@ -157,7 +157,7 @@ async def _slices(
     work = _Work(keyring, manner, now, batch, done)
     for at in range(0, len(rows), _SLICE):
         people = [(row, Person.of(keyring, row.address)) for row in rows[at : at + _SLICE]]
-        standings = await consents_of(connection, {person for _, person in people})
+        standings = await standings_of(connection, {person for _, person in people})
         await work.know_unproven(connection, {person.folded_hash for _, person in people})
         some = _Slice()
         for row, person in people:

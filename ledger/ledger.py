@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import json
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -16,20 +17,39 @@ from prometheus_client import Counter
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import aging, audit, chain, consent, decisions, hits, notices, receipt, senders, trackers, versions
+from ledger import (
+    aging,
+    audit,
+    chain,
+    consent,
+    decisions,
+    hits,
+    notices,
+    recall,
+    receipt,
+    requests,
+    senders,
+    subject,
+    trackers,
+    versions,
+)
 from ledger.audit import Period
 from ledger.batch import Batch
+from ledger.calendar import Calendar
 from ledger.chain import HeadFile, Verification
 from ledger.consent import Act, Person
 from ledger.database import Database
 from ledger.decisions import DecidedMessage
-from ledger.errors import LedgerUnavailable
+from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.hits import Hit
+from ledger.journal import Journal, JournalDamaged, head_entry
 from ledger.keys import Keyring
 from ledger.merge import Arrival, Sighting, Window
 from ledger.notice import Notice, Teller
 from ledger.patience import Patience
 from ledger.reader import NOT_KNOWN, Known, Reader
+from ledger.recall import Recalled
+from ledger.requests import CaseKind
 from ledger.retention import Periods, purge
 from ledger.schema import access, stamp
 from ledger.senders import Saved, Setting
@@ -59,6 +79,9 @@ class LedgerSettings:
     periods: Periods = field(default_factory=Periods)
     letters_url: str | None = None
     """Where links in mail of our own lead; None where none is sent."""
+    calendar: Calendar = field(default_factory=Calendar)
+    journal_file: Path | None = None
+    """Where refusals and erasures are written once more; None for nowhere."""
 
 
 class Ledger:
@@ -73,6 +96,7 @@ class Ledger:
         self._window = Window(keyring)
         self._patience = Patience(PATIENCE)
         self._head = HeadFile(settings.head_file)
+        self._journal = Journal(settings.journal_file, keyring) if settings.journal_file is not None else None
         self._head_lock = asyncio.Lock()
         self._head_reached = (0, "")
         self._head_written = 0
@@ -110,8 +134,88 @@ class Ledger:
         Raises LedgerUnavailable.
         """
         head = await self._writer.job(work)
+        if head is not None:
+            await self._keep_journal()
         await self._advance(head)
         return head is not None
+
+    async def _keep_journal(self) -> None:
+        """Write into the journal what the chain has and it has not."""
+        if self._journal is None:
+            return
+        try:
+            tail = await asyncio.to_thread(self._journal.tail)
+            if tail is None:
+                raise JournalDamaged(f"The journal {self._journal.path} is missing.")
+            entries = await self.read(lambda connection: recall.since(connection, tail.sequence, _now()))
+            if entries:
+                await asyncio.to_thread(self._journal.write, entries)
+        except (LedgerError, OSError) as error:
+            # The event itself is on disk and counts; what a restore would forget is only written later.
+            FAILURES.labels("journal").inc()
+            log.error("ledger.journal", why=str(error))
+
+    async def recall(self) -> Recalled:
+        """Say again what the journal knows and the ledger, restored from a backup, does not; begin one where none was.
+
+        Call it before anybody is served. Raises LedgerUnavailable.
+        """
+        journal = self._journal
+        if journal is None:
+            return Recalled()
+        found = Recalled()
+
+        async def work(connection: AsyncConnection) -> tuple[int, str] | None:
+            nonlocal found
+
+            async def said() -> Notice:
+                return await self.said(connection, Language.ENGLISH)
+
+            head, found = await recall.recall(connection, self.keyring, journal, said, _now())
+            return head
+
+        head = await self._writer.job(work)
+        if head is not None:
+            await asyncio.to_thread(journal.write_restored, head_entry(head, stamp(_now())))
+            await self._database.settle()
+            await self._advance(head)
+        elif found.problem is None and not journal.path.exists():
+            await self._begin_journal(journal)
+        if found.problem is not None:
+            log.error("ledger.grants_suspended", why=found.problem)
+        elif found.replayed:
+            log.warning("ledger.replayed", refusals=found.replayed)
+            await self._keep_journal()
+        return found
+
+    async def _begin_journal(self, journal: Journal) -> None:
+        entries = await self.read(lambda connection: recall.since(connection, 0, _now(), gap=0))
+        try:
+            await asyncio.to_thread(journal.begin, entries)
+        except OSError as error:
+            raise LedgerError(f"The journal {journal.path} cannot be written: {error.strerror}.") from error
+        # Only now: a ledger that says there was one has all grants rest where it is missing.
+        await self.job(lambda connection: recall.set_meta(connection, recall.BEGUN, stamp(_now())))
+
+    async def go_on_without_journal(self, reason: str) -> None:
+        """Have the grants count again although the journal is gone, on an administrator's word, and begin a new one.
+
+        Raises LedgerError.
+        """
+        decided = json.dumps({"at": stamp(_now()), "by": login(), "reason": reason})
+
+        async def work(connection: AsyncConnection) -> None:
+            await recall.set_meta(connection, recall.DECIDED, decided)
+            await recall.set_meta(connection, consent.SUSPENDED_UP_TO, None)
+
+        if self._journal is not None:
+            await self._begin_journal(self._journal)
+        await self.job(work)
+
+    async def anchor_again(self) -> None:
+        """Have the head file name the chain's head as it is, whatever it named before: a restored chain is shorter."""
+        head = await self.read(chain.head)
+        await asyncio.to_thread(self._head.advance, *head, backwards=True)
 
     def _complain(self, doing: str, error: BaseException | None) -> None:
         """Count a failure, and log it, but no more than once a second: an outage under load must not fill a disk."""
@@ -315,6 +419,38 @@ class Ledger:
     async def holdings(self, person: Person) -> dict[str, int]:
         """Return how many messages and hits of a person are on record. Raises LedgerUnavailable."""
         return await self.read(lambda connection: hits.holdings(connection, person.folded_hash))
+
+    async def copy_of(self, person: Person) -> dict[str, Any]:
+        """Return everything on record about a person. Raises LedgerUnavailable."""
+        return await self.read(lambda connection: subject.copy_of(connection, self.keyring, person))
+
+    async def erase(self, person: Person, act: Act, language: Language = Language.ENGLISH) -> subject.Summary:
+        """Remove everything about a person, and return what went and what stays. Raises LedgerUnavailable."""
+        summary: subject.Summary = {}
+
+        async def work(connection: AsyncConnection) -> tuple[int, str] | None:
+            said = await self.said(connection, language)
+            head, done = await subject.erase(connection, self.keyring, person, act, said, _now())
+            summary.update(done)
+            return head
+
+        await self.append(work)
+        # A message that was decided upon before, and is only now recorded, must not bring the address back.
+        await asyncio.sleep(2 * PATIENCE)
+        await self.job(lambda connection: subject.remove_late(connection, person.folded_hash))
+        await self._database.settle()
+        return summary
+
+    async def open_case(self, kind: CaseKind, address: str, text: str, language: Language = Language.ENGLISH) -> str:
+        """Open a case for a person and return its number. Raises LedgerUnavailable."""
+        person, calendar = Person.of(self.keyring, address), self._settings.calendar
+
+        async def work(connection: AsyncConnection) -> str:
+            return await requests.open_case(
+                connection, self.keyring, kind, person, address, text, _now(), calendar, language=language
+            )
+
+        return await self.job(work)
 
     async def verify(self) -> Verification:
         """Walk the chain of consent events. Raises LedgerUnavailable."""

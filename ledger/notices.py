@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain
-from ledger.consent import NOTICE_IN_FORCE, Person, consents_of
+from ledger.consent import NOTICE_IN_FORCE, Person, standings_of
 from ledger.notice import Notice, Teller
 from ledger.schema import consent_event, meta, notice, stamp
 from policies.footer import Language
@@ -106,7 +106,7 @@ async def _standing(connection: AsyncConnection, now: datetime) -> int:
     people = [Person(row.folded_hash, row.exact_hash) for row in await connection.execute(candidates.distinct())]
     count = 0
     for at in range(0, len(people), _SLICE):
-        found = await consents_of(connection, people[at : at + _SLICE])
+        found = await standings_of(connection, people[at : at + _SLICE])
         count += sum(any(one.granted(purpose, now) for purpose in Purpose) for one in found.values())
     return count
 

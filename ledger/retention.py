@@ -9,7 +9,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger import decisions, merge
 from ledger.batch import Batch, WithinTransaction
 from ledger.outbox import LetterState
-from ledger.schema import foreign_tracker, hit, mailbox_link, message, outbox, question, stamp
+from ledger.schema import (
+    access,
+    foreign_tracker,
+    hit,
+    mailbox_link,
+    message,
+    outbox,
+    question,
+    request_case,
+    stamp,
+)
 from policies.words import Reason
 
 UNTRACKED = timedelta(days=7)
@@ -34,6 +44,10 @@ class Periods:
     """The decision about a tracked message, without the above."""
     foreign: timedelta = timedelta(days=90)
     """What trackers of other people were found in a message."""
+    cases: timedelta = timedelta(days=1_095)
+    """Requests, after they are closed."""
+    access: timedelta = timedelta(days=730)
+    """Who looked at what is recorded."""
     consent: timedelta = timedelta(days=365)
     """For how long a grant counts."""
     consent_events: timedelta = timedelta(days=1_095)
@@ -65,5 +79,8 @@ async def purge(connection: AsyncConnection, periods: Periods, now: datetime) ->
         "letters": delete(outbox).where(
             outbox.c.state != LetterState.QUEUED.value, outbox.c.created_at < stamp(now - LETTERS)
         ),
+        # An open case has no such time, and stays.
+        "cases": delete(request_case).where(request_case.c.answered_at < stamp(now - periods.cases)),
+        "accesses": delete(access).where(access.c.at < stamp(now - periods.access)),
     }
     return {name: (await connection.execute(statement)).rowcount for name, statement in removals.items()}

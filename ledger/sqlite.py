@@ -13,8 +13,15 @@ from ledger.batch import TOUCH, Batch, Parameters, Statement, json_lists
 
 BUSY_SECONDS = 5.0
 BUSY_LOOK_SECONDS = 0.0005
-PRAGMAS = (f"busy_timeout={BUSY_SECONDS * 1_000:.0f}", "journal_mode=WAL", "synchronous=FULL")
-"""WAL with FULL: a commit is on disk when it returns, and readers never wait for the writer."""
+PRAGMAS = (
+    f"busy_timeout={BUSY_SECONDS * 1_000:.0f}",
+    # WAL with FULL: a commit is on disk when it returns, and readers never wait for the writer.
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    # What is deleted is overwritten, so that nothing of an erased person is left in pages that are free.
+    "secure_delete=ON",
+)
+"""How every connection to an SQLite file is set up."""
 
 Result = TypeVar("Result")
 _Call = tuple[Callable[[], Any], "asyncio.Future[Any]"]

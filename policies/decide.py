@@ -39,6 +39,10 @@ _STATE_REASONS: dict[State | None, Reason] = {
 """Why a state does not allow; all others amount to knowing nothing."""
 
 
+NOT_WRITTEN_TO = "Not sent: this person has asked not to be written to"
+"""What a sender hears."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The answer for one message. ``reasons`` holds every purpose; the ones that are on say ``tracked``."""
@@ -118,7 +122,7 @@ def decide(
     overall = max(reasons[Purpose.OPEN], reasons[Purpose.CLICK], key=REASON_ORDER.__getitem__)
     if reasons[Purpose.DETAIL] is Reason.TRACKED and overall is not Reason.TRACKED:
         reasons[Purpose.DETAIL] = overall
-    refusal = rules.refusals[0] if rules.refusals and ours else None
+    refusal = _refusal(case)
     return Decision(
         message_class=message_class,
         reason=overall,
@@ -134,6 +138,21 @@ def decide(
         ask="never" if rules.ask_never else policy.model.ask,
         footer=rules.footer,
     )
+
+
+def _refusal(case: _Case) -> str | None:
+    """Return the sentence with which the message is not taken, or None."""
+    if not case.ours:
+        return None
+    if case.rules.refusals:
+        return case.rules.refusals[0]
+    return NOT_WRITTEN_TO if _unwanted(case) else None
+
+
+def _unwanted(case: _Case) -> bool:
+    """Tell whether the one recipient asked not to be written to, and policy heeds that."""
+    heeded = case.policy.model.do_not_write == "refuse" and case.consent.do_not_write
+    return heeded and len(case.envelope.recipients) == 1
 
 
 def _foreign_tracking(case: _Case) -> ForeignTracking:
@@ -236,6 +255,9 @@ def _by_body(case: _Case, purpose: Purpose) -> Reason | None:
 
 
 def _by_consent(case: _Case, purpose: Purpose) -> Reason | None:
+    if _unwanted(case):
+        # A message that is refused is tracked for nothing.
+        return Reason.REFUSED
     if case.consent.granted(purpose, case.now):
         return None
     return _STATE_REASONS.get(case.consent.on(purpose).state, Reason.NO_CONSENT)

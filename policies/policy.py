@@ -59,6 +59,9 @@ class PolicyModel(Section):
     internal: Ceiling = Field(default="never", description="Mail to colleagues.")
     sender_default: Literal["on", "off"] = Field(default="on", description="For a sender who has saved nothing.")
     ask: Literal["never", "footer"] = Field(default="never", description="Invite unknown recipients, once in 6 months.")
+    do_not_write: Literal["refuse", "ignore"] = Field(
+        default="refuse", description="Mail to one person who asked not to be written to."
+    )
     plain_text_links: bool = Field(default=False, description="Wrap the links of text-only messages.")
     visible_url_links: bool = Field(default=False, description="Wrap links whose text is itself an address.")
     never_wrap: list[Glob] = Field(default=[], description="URL globs of links that are never wrapped.")

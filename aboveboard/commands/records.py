@@ -1,16 +1,20 @@
 """What the ledger holds, and looking after it: messages, hits, the sender's link, purging, keys, tables."""
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from aboveboard import compose
 from aboveboard.commands.shared import fail, load_config, print_rows, with_ledger
-from aboveboard.parameters import ADDRESS, config_option, json_option, limit_option
+from aboveboard.parameters import ADDRESS, TEXT, config_option, json_option, limit_option
 from ledger.database import Place, match_keys, upgrade
 from ledger.errors import LedgerError
-from ledger.keys import KeyFile
+from ledger.keys import KeyFile, Keyring
 from ledger.ledger import Ledger
+from ledger.recall import Recalled
 from ledger.tokens import sender_url
 
 
@@ -57,22 +61,35 @@ def sender_link(address: str, days: int, config_path: Path) -> None:
     click.echo(with_ledger(config, work))
 
 
+_PURGED = {
+    "hits": "hits",
+    "untracked": "decisions of untracked messages",
+    "names": "names and subjects",
+    "decisions": "decisions of tracked messages",
+    "trackers": "other people's trackers",
+    "cases": "requests",
+    "accesses": "notes of who looked",
+    "events": "consent events",
+    "links": "mailed links",
+    "letters": "notes of mail that was sent",
+}
+
+
 @click.command()
+@json_option
 @config_option
-def purge(config_path: Path) -> None:
-    """Apply the retention periods now; `serve` does it every day."""
+def purge(as_json: bool, config_path: Path) -> None:
+    """Apply the retention periods now, and say what was removed; `serve` does it every hour."""
     config = load_config(config_path)
 
     async def work(ledger: Ledger) -> dict[str, int]:
         return {**await ledger.purge(), "events": await ledger.purge_events()}
 
     removed = with_ledger(config, work)
-    click.echo(
-        f"Removed: {removed['hits']} hits, {removed['untracked']} decisions of untracked messages, {removed['names']} "
-        f"names and subjects, {removed['decisions']} decisions of tracked messages, "
-        f"{removed['trackers']} other people's trackers, {removed['events']} consent events, {removed['questions']} "
-        f"questions, {removed['links']} mailed links, {removed['letters']} notes of mail that was sent."
-    )
+    if as_json:
+        click.echo(json.dumps(removed, indent=2))
+        return
+    click.echo(f"Removed: {', '.join(f'{count} {_PURGED.get(what, what)}' for what, count in removed.items())}.")
 
 
 @click.group()
@@ -117,3 +134,32 @@ def db_upgrade(config_path: Path) -> None:
     except LedgerError as error:
         fail(str(error))
     click.echo("The ledger's tables are of this version.")
+
+
+@db.command("restored")
+@click.option("--without-journal", is_flag=True, help="The journal is lost: have the grants count all the same.")
+@click.option("--reason", type=TEXT, help="Why; kept on record.")
+@config_option
+def db_restored(without_journal: bool, reason: str | None, config_path: Path) -> None:
+    """Say that the ledger was restored from a backup: refusals and erasures made since are said again."""
+    if without_journal != (reason is not None):
+        raise click.UsageError("--without-journal and --reason belong together.")
+    config = load_config(config_path)
+
+    async def work() -> Recalled:
+        found = await compose.make_ready(config)
+        async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
+            await ledger.record_access("db restored")
+            if reason is not None and found.problem is not None:
+                await ledger.go_on_without_journal(reason)
+            if reason is not None or found.problem is None:
+                await ledger.anchor_again()
+        return found
+
+    try:
+        found = asyncio.run(work())
+    except LedgerError as error:
+        fail(str(error))
+    if found.problem is not None and reason is None:
+        fail(f"{found.problem} Put it back, or say --without-journal --reason TEXT; until then no grant counts.")
+    click.echo(f"Said again from the journal: {found.replayed} refusals and erasures. The head file is in step.")

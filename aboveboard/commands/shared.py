@@ -35,7 +35,7 @@ def with_ledger(config: Config, work: Callable[[Ledger], Awaitable[Result]]) -> 
     """Open the ledger, have the work done, and close it. Ends the command with one sentence where it fails."""
 
     async def run() -> Result:
-        compose.make_ready(config)
+        await compose.make_ready(config)
         async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
             return await work(ledger)
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -361,3 +362,53 @@ def test_a_quoted_spelling_is_the_same_person(command: Command) -> None:
     command("consent", "withdraw", "q@customer.test")
     again = command("consent", "grant", '"q"@customer.test', "--purpose", "open", "--method", "paper", *EVIDENCE)
     assert 1 == again.exit_code
+
+
+def test_a_copy_and_an_erasure(command: Command, tmp_path: Path) -> None:
+    """Rows 75 and 78: subject export prints a person's data, erase needs --yes, and both are on record."""
+    command(*GRANT, *EVIDENCE)
+    copy = json.loads(command("subject", "export", "bob@customer.test").stdout)
+    table = command("subject", "export", "bob@customer.test", "--csv").stdout
+    asked = command("subject", "erase", "bob@customer.test")
+    erased = command("subject", "erase", "bob@customer.test", "--yes")
+    left = command("subject", "export", "bob@customer.test").stdout
+    with sqlite3.connect(tmp_path / "aboveboard.db") as connection:
+        actions = [row[0] for row in connection.execute("SELECT action FROM access ORDER BY at")]
+
+    assert ["form 12", "form 12"] == [event["evidence"] for event in copy["consent_events"]]
+    assert '"consent_events","1","evidence","form 12"' in table
+    assert (2, 0, 0) == (asked.exit_code, erased.exit_code, command("consent", "verify").exit_code)
+    assert "Removed: 2 addresses and evidence of consent events" in erased.stdout
+    assert ("bob@" not in left, "form 12" not in left) == (True, True)
+    assert ["subject export"] * 2 + ["subject erase", "subject export"] == actions
+
+
+def test_restoring(command: Command, tmp_path: Path) -> None:
+    """A11: after a restore `db restored` says what was refused since; without the journal it wants a decision."""
+    command(*GRANT, *EVIDENCE)
+    with closing(sqlite3.connect(tmp_path / "aboveboard.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    backup = (tmp_path / "aboveboard.db").read_bytes()
+    command("consent", "withdraw", "bob@customer.test")
+    for ending in ("-wal", "-shm"):
+        (tmp_path / f"aboveboard.db{ending}").unlink(missing_ok=True)
+    (tmp_path / "aboveboard.db").write_bytes(backup)
+    restored = command("db", "restored")
+    assert (0, "Said again from the journal: 3 refusals and erasures. The head file is in step.\n") == (
+        restored.exit_code,
+        restored.stdout,
+    )
+    assert 0 == command("consent", "verify").exit_code
+    assert (
+        "withdrawn" == json.loads(command("consent", "show", "bob@customer.test", "--json").stdout)["consent"]["open"]
+    )
+
+    (tmp_path / "aboveboard.db.journal").unlink()
+    asked = command("db", "restored")
+    assert (1, True) == (asked.exit_code, "--without-journal --reason TEXT" in asked.stderr)
+    assert 2 == command("db", "restored", "--without-journal").exit_code
+    assert 0 == command("db", "restored", "--without-journal", "--reason", "disk lost").exit_code
+    assert 0 == command("db", "restored").exit_code
+    with sqlite3.connect(tmp_path / "aboveboard.db") as connection:
+        (kept,) = connection.execute("SELECT value FROM meta WHERE name = 'restored_without_journal'").fetchone()
+    assert "disk lost" == json.loads(kept)["reason"]

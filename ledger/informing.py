@@ -1,0 +1,101 @@
+"""Informing: whoever is on record by somebody else's doing hears of it within 30 days (GDPR 14), and nobody else does.
+
+That is people whose agreement was asserted or imported; hits are only recorded of people with an agreement. Whoever
+answered on a page of ours, or got a receipt, knows already.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import and_, exists, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger import outbox
+from ledger.consent import CONTACT
+from ledger.keys import Keyring
+from ledger.outbox import Letter, LetterState
+from ledger.schema import consent_event, consent_personal, moment, stamp
+from ledger.schema import outbox as outbox_table
+from ledger.tokens import stop_url
+from policies.consent import GRANTS, Assurance, State
+from policies.footer import Language
+
+WITHIN = timedelta(days=30)
+INFORMED = "informed"
+_TELLING = (INFORMED, "receipt")
+"""Letters from which people know."""
+_BY_OTHERS = (*GRANTS, State.IMPORTED_UNPROVEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Uninformed:
+    """Somebody who does not know yet that something about them is on record."""
+
+    address: str
+    language: Language
+    purposes: tuple[str, ...]
+    source: str
+    since: datetime
+
+
+async def uninformed(
+    connection: AsyncConnection, keyring: Keyring, *, before: datetime | None = None, limit: int | None = None
+) -> list[Uninformed]:
+    """Return who is on record by others' doing and was not told, the longest first; ``before``: since then at least."""
+    event, other = consent_event.c, consent_event.alias()
+    knows = exists().where(
+        and_(
+            other.c.folded_hash == event.folded_hash,
+            (other.c.actor_kind == "data_subject") | (other.c.state == State.SUPPRESSED.value),
+        )
+    )
+    told = exists().where(
+        outbox_table.c.folded_hash == event.folded_hash,
+        outbox_table.c.kind.in_(_TELLING),
+        outbox_table.c.state != LetterState.FAILED.value,
+    )
+    statement = select(func.min(event.sequence), func.min(event.recorded_at)).where(
+        event.assurance == Assurance.ASSERTED.value,
+        event.state.in_([state.value for state in _BY_OTHERS]),
+        event.purpose != CONTACT,
+        ~knows,
+        ~told,
+    )
+    statement = statement.group_by(event.folded_hash).order_by(func.min(event.sequence)).limit(limit)
+    if before is not None:
+        statement = statement.having(func.min(event.recorded_at) < stamp(before))
+    found = (await connection.execute(statement)).all()
+    people = [await _person(connection, keyring, sequence, moment(since)) for sequence, since in found]
+    return [one for one in people if one is not None]
+
+
+async def _person(connection: AsyncConnection, keyring: Keyring, sequence: int, since: datetime) -> Uninformed | None:
+    """Return whom an event is about; None where there is no address to write to."""
+    joined = consent_event.join(consent_personal, consent_event.c.sequence == consent_personal.c.sequence)
+    statement = select(consent_event.c.folded_hash, consent_event.c.language, consent_personal.c.sealed)
+    row = (await connection.execute(statement.select_from(joined).where(consent_event.c.sequence == sequence))).first()
+    if row is None:
+        return None
+    personal = json.loads(keyring.open_column(row.sealed, f"consent_personal/{sequence}"))
+    if personal["address"] is None:
+        return None
+    purposes = select(consent_event.c.purpose).where(consent_event.c.folded_hash == row.folded_hash).distinct()
+    names = sorted((await connection.execute(purposes.where(consent_event.c.purpose != CONTACT))).scalars())
+    return Uninformed(personal["address"], Language(row.language), tuple(names), personal["source"], since)
+
+
+async def inform(connection: AsyncConnection, keyring: Keyring, one: Uninformed, public_url: str, now: datetime) -> str:
+    """Put the letter that tells a person into the outbox, and return its id."""
+    values = {
+        "what": ", ".join(one.purposes),
+        "source": one.source,
+        "url": stop_url(keyring, public_url, one.address),
+    }
+    return await outbox.put(connection, keyring, Letter(INFORMED, one.address, one.language, values), now)
+
+
+async def was_informed(connection: AsyncConnection, keyring: Keyring, address: str, now: datetime) -> None:
+    """Note that a person was told in some other way than by a letter of ours."""
+    letter = await outbox.put(connection, keyring, Letter(INFORMED, address), now)
+    await outbox.sent(connection, letter, now)
