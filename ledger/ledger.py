@@ -325,10 +325,9 @@ class Ledger:
 
         async def work(connection: AsyncConnection) -> tuple[int, str]:
             said, now = await self.said(connection, language), _now()
-            before, _ = await chain.lock(connection)
             head = await consent.grant(connection, self.keyring, person, purposes, act, said, now, validity)
             if url is not None:
-                await receipt.put(connection, self.keyring, url, address, before, now)
+                await receipt.put(connection, self.keyring, url, address, head[0] - len(purposes), now)
             return head
 
         await self.append(work)
