@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aboveboard.config import Config, ConfigError, ListenerSection, UpstreamSection
+from aboveboard.post import Sender
 from ledger.chain import HeadFile
 from ledger.database import Place, prepare
 from ledger.keys import Keyring
@@ -129,13 +130,18 @@ def upstreams(config: Config) -> Upstreams:
 
 
 def _route(at: int, section: UpstreamSection, name: str) -> Route:
-    password = None
-    if section.password_file is not None:
-        try:
-            password = section.password_file.read_text("utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError([f"relay.upstream[{at}].password_file: cannot be read."]) from error
+    password = _password(f"relay.upstream[{at}]", section.password_file)
     return parse_route(section.url, section.senders, name, section.username, password)
+
+
+def _password(path: str, file: Path | None) -> str | None:
+    """Return the password in a file, if there is one. Raises ConfigError where it cannot be read."""
+    if file is None:
+        return None
+    try:
+        return file.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}.password_file: cannot be read."]) from error
 
 
 def listener(at: int, section: ListenerSection) -> Listener:
@@ -170,4 +176,23 @@ def site(config: Config, opened: Ledger) -> Site:
         privacy_url=config.organisation.privacy_url,
         public_url=config.web.public_url,
         teller=teller(config),
+        language=config.organisation.language,
+        mails=config.system_mail is not None,
+        validity=periods(config).consent,
+    )
+
+
+def sender(config: Config) -> Sender | None:
+    """Return who writes mail of our own; None where none is to be sent. Raises ConfigError for a password file."""
+    section = config.system_mail
+    if section is None:
+        return None
+    password = _password("system_mail", section.password_file)
+    return Sender(
+        config.organisation.name,
+        config.organisation.contact,
+        config.organisation.privacy_url,
+        config.web.public_url,
+        section.sender,
+        parse_route(section.url, ["*"], hostname(config), section.username, password),
     )

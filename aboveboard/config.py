@@ -339,6 +339,8 @@ def _cross_checks(config: Config) -> list[str]:
     for at, upstream in enumerate(config.relay.upstream):
         problems += _upstream_checks(f"relay.upstream[{at}]", upstream)
         problems += _loop_checks(f"relay.upstream[{at}]", upstream, config.relay.listener)
+    if config.system_mail is not None:
+        problems += _server_checks("system_mail", config.system_mail)
     return problems
 
 
@@ -375,6 +377,19 @@ def _upstream_checks(path: str, upstream: UpstreamSection) -> list[str]:
         problems.append(
             f'{path}.url: mail would travel in clear; use "smtp+starttls://" or "smtps://", or set insecure = true.'
         )
+    return problems + _login_checks(path, upstream)
+
+
+def _server_checks(path: str, section: SystemMailSection) -> list[str]:
+    """Find what is wrong with the server for mail of our own; links that prove a mailbox never travel in clear."""
+    parts = urlsplit(section.url)
+    clear = parts.scheme == "smtp" and not is_loopback(parts.hostname or "")
+    problems = [f'{path}.url: mail would travel in clear; use "smtp+starttls://" or "smtps://".'] if clear else []
+    return problems + _login_checks(path, section)
+
+
+def _login_checks(path: str, upstream: UpstreamSection | SystemMailSection) -> list[str]:
+    problems = []
     if (upstream.username is None) != (upstream.password_file is None):
         problems.append(f"{path}: username and password_file belong together.")
     elif upstream.password_file is not None and not upstream.password_file.is_file():
@@ -387,7 +402,6 @@ def without_effect(config: Config) -> list[str]:
     waiting = {
         "web.trusted_proxies": bool(config.web.trusted_proxies),
         "relay.processed_header": config.relay.processed_header,
-        "system_mail": config.system_mail is not None,
         "policy.ask": config.policy.ask != "never",
         "policy.foreign_tracking": "foreign_tracking" in config.policy.model_fields_set,
         "policy.merge_window": "merge_window" in config.policy.model_fields_set,

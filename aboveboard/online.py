@@ -39,25 +39,31 @@ def local_problems(config: Config) -> list[str]:
 
 
 async def try_everything(config: Config) -> list[str]:
-    """Return one sentence for everything out there that does not work: upstreams, public_url."""
+    """Return one sentence for everything out there that does not work: upstreams, system mail, public_url."""
     problems: list[str] = []
     try:
         routes = compose.upstreams(config).routes
     except ConfigError as error:
         return [*problems, *error.problems]
     for at, route in enumerate(routes):
-        problems += await _try_upstream(at, route)
+        problems += await _try_server(f"relay.upstream[{at}]", route)
+    try:
+        sender = compose.sender(config)
+    except ConfigError as error:
+        problems += error.problems
+    else:
+        problems += await _try_server("system_mail", sender.route) if sender is not None else []
     return problems + await asyncio.to_thread(_try_public_url, config.web.public_url)
 
 
-async def _try_upstream(at: int, route: Route) -> list[str]:
+async def _try_server(path: str, route: Route) -> list[str]:
     try:
         connection = await asyncio.wait_for(Connection.open(route), _SECONDS)
     except TimeoutError:
-        return [f"relay.upstream[{at}].url: {route.host} port {route.port} does not answer."]
+        return [f"{path}.url: {route.host} port {route.port} does not answer."]
     except ReplyError as error:
         cause = error.__cause__
-        return [f"relay.upstream[{at}].url: {route.host} port {route.port}: {cause or error}."]
+        return [f"{path}.url: {route.host} port {route.port}: {cause or error}."]
     await connection.quit()
     return []
 

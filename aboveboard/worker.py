@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 import structlog
 import uvicorn
 
-from aboveboard import compose
+from aboveboard import compose, post
 from aboveboard.config import Config
 from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
@@ -90,12 +90,17 @@ async def _web(config: Config, sockets: Sequence[socket.socket], ready: Ready, s
         )
         server = _WebServer(settings)
         serving = asyncio.create_task(server.serve(sockets=list(sockets)))
+        sender = compose.sender(config)
+        posting = asyncio.create_task(post.deliver(ledger, sender)) if sender is not None else None
         ready()
         waiting = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
         waiting.cancel()
         await serving
+        if posting is not None:
+            # A letter under way is tried again by whoever looks next; it was claimed for ten minutes.
+            posting.cancel()
 
 
 PARTS: dict[str, Part] = {"relay": _relay, "web": _web}

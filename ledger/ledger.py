@@ -16,7 +16,7 @@ from prometheus_client import Counter
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import chain, consent, decisions, hits, notices
+from ledger import chain, consent, decisions, hits, notices, outbox
 from ledger.chain import HeadFile, Verification
 from ledger.consent import Act, Person
 from ledger.database import Database
@@ -25,6 +25,7 @@ from ledger.errors import LedgerUnavailable
 from ledger.hits import Hit
 from ledger.keys import Keyring
 from ledger.notice import Notice, Teller
+from ledger.outbox import Letter
 from ledger.reader import ConsentReader
 from ledger.retention import Periods, purge
 from ledger.schema import access, stamp
@@ -194,10 +195,12 @@ class Ledger:
         *,
         keep_hits: bool = False,
         language: Language = Language.ENGLISH,
+        told: Callable[[str], Letter] | None = None,
     ) -> bool:
         """Record a refusal, and delete these purposes' hits unless they are to be kept. Raises LedgerUnavailable.
 
-        Returns False where everything had been refused already.
+        Returns False where everything had been refused already. ``told`` makes the letter by which the person hears
+        of a refusal that was new, where their address is known.
         """
 
         async def work(connection: AsyncConnection) -> tuple[int, str] | None:
@@ -205,6 +208,9 @@ class Ledger:
             head = await consent.refuse(connection, self.keyring, person, purposes, act, said, _now())
             if not keep_hits:
                 await hits.forget(connection, person.folded_hash, purposes)
+            address = await self._known_address(connection, person) if head is not None and told is not None else None
+            if address is not None and told is not None:
+                await outbox.put(connection, self.keyring, told(address), _now())
             return head
 
         return await self.append(work)
@@ -261,13 +267,12 @@ class Ledger:
 
     async def known_address(self, person: Person) -> str | None:
         """Return the person's address where the ledger still has it. Raises LedgerUnavailable."""
+        return await self.read(lambda connection: self._known_address(connection, person))
 
-        async def work(connection: AsyncConnection) -> str | None:
-            events = await consent.history(connection, self.keyring, person)
-            known = [event["address"] for event in events if event["address"]]
-            return known[-1] if known else await decisions.recipient_of(connection, self.keyring, person.folded_hash)
-
-        return await self.read(work)
+    async def _known_address(self, connection: AsyncConnection, person: Person) -> str | None:
+        events = await consent.history(connection, self.keyring, person)
+        known = [event["address"] for event in events if event["address"]]
+        return known[-1] if known else await decisions.recipient_of(connection, self.keyring, person.folded_hash)
 
     async def holdings(self, person: Person) -> dict[str, int]:
         """Return how many messages and hits of a person are on record. Raises LedgerUnavailable."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.consent import Person
@@ -69,6 +69,18 @@ async def put(
     }
     await connection.execute(insert(outbox).values(values))
     return letter_id
+
+
+async def is_due(connection: AsyncConnection, now: datetime) -> bool:
+    """Tell whether a letter is to be sent now."""
+    due = select(outbox.c.id).where(outbox.c.state == LetterState.QUEUED.value, outbox.c.due_at <= stamp(now)).limit(1)
+    return (await connection.execute(due)).first() is not None
+
+
+async def waiting(connection: AsyncConnection) -> int:
+    """Return how many letters are not sent yet."""
+    queued = select(func.count()).select_from(outbox).where(outbox.c.state == LetterState.QUEUED.value)
+    return int((await connection.execute(queued)).scalar_one())
 
 
 async def claim(connection: AsyncConnection, keyring: Keyring, now: datetime) -> Claimed | None:

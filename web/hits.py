@@ -14,7 +14,7 @@ from starlette.responses import Response
 from ledger.hits import Hit
 from ledger.tokens import open_click, open_pixel
 from policies.words import Purpose
-from web.site import Site
+from web.site import Site, page
 from web.verdict import judge, not_recorded
 
 GIF = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
@@ -48,9 +48,9 @@ async def link(request: Request) -> Response:
     site: Site = request.app.state.site
     click = open_click(site.ledger.keyring, request.path_params["token"])
     if click is None:
-        return site.render("no_link.html", status=404)
+        return page(request, "no_link.html", 404)
     if not may_lead_to(click.target):
-        return site.render("no_link.html", status=400)
+        return page(request, "no_link.html", 400)
     if not not_recorded(request.method, request.headers):
         verdict = judge(Purpose.CLICK, request.headers)
         place = _place(click.target)

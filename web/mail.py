@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from ledger.errors import LedgerUnavailable
 from ledger.tokens import open_sender
+from policies.footer import Language
 from policies.words import Purpose, Reason
 from web.site import Site
 
@@ -43,17 +44,17 @@ async def mail(request: Request) -> Response:
     site: Site = request.app.state.site
     sender_hash = open_sender(site.ledger.keyring, request.path_params["token"])
     if sender_hash is None:
-        return site.render("no_sender.html", status=404)
+        return site.render("no_sender.html", Language.ENGLISH, 404)
     only = request.query_params.get("show", "")
     only = only if only in ("tracked", "untracked") else "all"
     try:
         messages = await site.ledger.messages(sender_hash=sender_hash, limit=SHOWN)
         hits = await site.ledger.hits(message_ids=[one["message"] for one in messages if one["reason"] == "tracked"])
     except LedgerUnavailable:
-        return site.render("try_again.html", status=503)
+        return site.render("try_again.html", Language.ENGLISH, 503)
     rows = [_row(one, [hit for hit in hits if hit["message"] == one["message"]]) for one in messages]
     shown = [row for row in rows if only == "all" or row["tracked"] == (only == "tracked")]
-    return site.render("mail.html", rows=shown, show=only, shown=SHOWN)
+    return site.render("mail.html", Language.ENGLISH, rows=shown, show=only, shown=SHOWN)
 
 
 def _row(message: dict[str, Any], hits: list[dict[str, Any]]) -> dict[str, Any]:

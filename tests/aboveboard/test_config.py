@@ -186,6 +186,6 @@ def test_a_file_that_is_none(tmp_path: Path, content: bytes | None, sentence: st
 
 def test_settings_without_effect_are_said() -> None:
     """A setting that this version does not act on is named, and no other is."""
-    assert ["policy.foreign_tracking", "policy.merge_window", "system_mail"] == sorted(
+    assert ["policy.foreign_tracking", "policy.merge_window"] == sorted(
         one.partition(":")[0] for one in without_effect(parse(BASE, Path("/etc")))
     )
