@@ -11,6 +11,7 @@ import click
 from aboveboard import logs
 from aboveboard.commands import records
 from aboveboard.commands.consent import consent
+from aboveboard.commands.notice import notice
 from aboveboard.commands.shared import fail, load_config
 from aboveboard.config import ConfigError, json_schema, without_effect
 from aboveboard.explain import as_text, explain_message, rewrite_message
@@ -178,6 +179,7 @@ def rewrite(
 
 for command in (
     consent,
+    notice,
     records.messages,
     records.hits,
     records.sender_link,

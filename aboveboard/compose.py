@@ -92,6 +92,7 @@ def ledger(config: Config, keyring: Keyring) -> Ledger:
             head_file=head_file(config),
             teller=teller(config),
             periods=periods(config),
+            letters_url=config.web.public_url if config.system_mail is not None else None,
         ),
         keyring,
     )
@@ -106,6 +107,7 @@ def periods(config: Config) -> Periods:
         messages=timedelta(days=retention.messages_days),
         decisions=timedelta(days=retention.decisions_days),
         consent=timedelta(days=retention.consent_days),
+        consent_events=timedelta(days=retention.consent_events_days),
     )
 
 

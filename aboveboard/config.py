@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from aboveboard.collection import MAIL, ConsentSection
 from policies.footer import Language
 from policies.policy import PolicyModel, Section
 from proxy.upstream import DEFAULT_PORTS
@@ -203,6 +204,9 @@ class RetentionSection(Section):
     )
     decisions_days: int = Field(default=365, ge=0, le=1_095, description="Decisions about tracked messages.")
     consent_days: int = Field(default=365, ge=1, le=730, description="A grant counts, from when it was given.")
+    consent_events_days: int = Field(
+        default=1_095, ge=0, le=2_190, description="Consent events, after a person's last one; refusals stay."
+    )
 
 
 class Config(Section):
@@ -214,6 +218,7 @@ class Config(Section):
     ledger: LedgerSection = LedgerSection()
     system_mail: SystemMailSection | None = None
     policy: PolicyModel = PolicyModel()
+    consent: ConsentSection = ConsentSection()
     retention: RetentionSection = RetentionSection()
 
 
@@ -250,7 +255,7 @@ def parse(content: dict[str, Any], base: Path) -> Config:
     return config
 
 
-_PATH_KEYS = frozenset({"certificate", "key", "password_file", "key_file", "head_file"})
+_PATH_KEYS = frozenset({"certificate", "key", "password_file", "key_file", "head_file", "anchor"})
 _SQLITE = "sqlite:///"
 
 
@@ -268,7 +273,7 @@ def _absolute(value: Any, base: Path, key: str = "") -> Any:
         return {name: _absolute(inner, base, name) for name, inner in value.items()}
     if isinstance(value, list):
         return [_absolute(inner, base, key) for inner in value]
-    if isinstance(value, str) and key in _PATH_KEYS:
+    if isinstance(value, str) and key in _PATH_KEYS and (key, value) != ("anchor", MAIL):
         return str(base / value)
     if isinstance(value, str) and key == "url" and value.startswith(_SQLITE) and len(value) > len(_SQLITE):
         return _SQLITE + str(base / value.removeprefix(_SQLITE))
@@ -341,7 +346,7 @@ def _cross_checks(config: Config) -> list[str]:
         problems += _loop_checks(f"relay.upstream[{at}]", upstream, config.relay.listener)
     if config.system_mail is not None:
         problems += _server_checks("system_mail", config.system_mail)
-    return problems
+    return [*problems, *config.consent.problems()]
 
 
 def _loop_checks(path: str, upstream: UpstreamSection, listeners: list[ListenerSection]) -> list[str]:

@@ -12,7 +12,7 @@ import uvicorn
 
 from aboveboard import compose, post
 from aboveboard.config import Config
-from ledger.errors import LedgerUnavailable
+from aboveboard.daily import every_day
 from ledger.keys import Keyring
 from ledger.ledger import Ledger
 from proxy.relay import Relay
@@ -23,33 +23,19 @@ DRAIN_SECONDS = 30.0
 
 log = structlog.get_logger()
 
-PURGE_SECONDS = 86_400.0
-
 Ready = Callable[[], None]
 Part = Callable[[Config, Sequence[socket.socket], Ready, asyncio.Event], Awaitable[None]]
 
 
 @asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[Ledger]:
-    """Open the ledger, and apply the retention periods now and every day while it is open."""
+    """Open the ledger, and do what is done every day while it is open."""
     async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
-        purging = asyncio.create_task(_purge_daily(ledger))
+        daily = asyncio.create_task(every_day(config, ledger))
         try:
             yield ledger
         finally:
-            purging.cancel()
-
-
-async def _purge_daily(ledger: Ledger) -> None:
-    while True:
-        try:
-            removed = await ledger.purge()
-        except LedgerUnavailable as error:
-            log.warning("ledger.not_purged", why=str(error))
-        else:
-            if any(removed.values()):
-                log.info("ledger.purged", **removed)
-        await asyncio.sleep(PURGE_SECONDS)
+            daily.cancel()
 
 
 async def _relay(config: Config, sockets: Sequence[socket.socket], ready: Ready, stop: asyncio.Event) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ScalarSelect, select
+from sqlalchemy import ScalarSelect, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain
@@ -22,6 +22,8 @@ from policies.words import Purpose
 VALIDITY = timedelta(days=365)
 CONTACT = "contact"
 """In the place of a purpose: being written to at all. Kept beside tracking and never mixed with it."""
+_CLAIMS = GRANTS | {State.IMPORTED_UNPROVEN}
+"""What says that somebody agreed, proven or not."""
 NOTICE_IN_FORCE = "grants_from_notice"
 """In ``meta``: the first version of the notice that asks for what is done now; grants under older ones rest."""
 SUSPENDED_UP_TO = "grants_suspended_up_to"
@@ -180,6 +182,47 @@ async def refuse(
             state = State.WITHDRAWN if GRANTS.intersection(before) else State.REFUSED
             rows.append(event_row(keyring, person, purpose, state, act, notice, now))
     return await chain.append(connection, keyring, head, rows) if rows else None
+
+
+async def invalidate(
+    connection: AsyncConnection, keyring: Keyring, person: Person, act: Act, notice: Notice, now: datetime
+) -> tuple[tuple[int, str] | None, str | None]:
+    """Record that a person never agreed: every grant on record, unproven ones too, is invalid from now on.
+
+    Where one came with an import, all grants of that import rest until an administrator decides. Returns the chain's
+    new head (None where nothing was there to invalidate) and the newest import that is in doubt now, if any.
+    """
+    head = await chain.lock(connection)
+    statement = select(consent_event.c.purpose, consent_event.c.state, consent_event.c.batch)
+    statement = statement.where(consent_event.c.folded_hash == person.folded_hash, consent_event.c.purpose != CONTACT)
+    last: dict[Purpose, State] = {}
+    batches: list[str] = []
+    for row in await connection.execute(statement.order_by(consent_event.c.sequence)):
+        state = State(row.state)
+        if state in _CLAIMS or state in REFUSALS:
+            last[Purpose(row.purpose)] = state
+        if state in _CLAIMS and row.batch is not None:
+            batches.append(row.batch)
+    rows = [
+        event_row(keyring, person, purpose, State.INVALIDATED, act, notice, now)
+        for purpose, state in last.items()
+        if state in _CLAIMS
+    ]
+    for batch in dict.fromkeys(batches):
+        await suspend(connection, batch, now)
+    return (await chain.append(connection, keyring, head, rows) if rows else None), (batches[-1] if batches else None)
+
+
+async def suspend(connection: AsyncConnection, batch: str, now: datetime) -> bool:
+    """Have the grants of an import rest from now on; tell whether they counted until now."""
+    resting = update(import_batch).where(import_batch.c.id == batch, import_batch.c.suspended_at.is_(None))
+    return bool((await connection.execute(resting.values(suspended_at=stamp(now)))).rowcount)
+
+
+async def resume(connection: AsyncConnection, batch: str) -> bool:
+    """Have the grants of an import count again; tell whether they rested. What was invalidated stays so."""
+    counting = update(import_batch).where(import_batch.c.id == batch, import_batch.c.suspended_at.is_not(None))
+    return bool((await connection.execute(counting.values(suspended_at=None))).rowcount)
 
 
 async def _said(connection: AsyncConnection, person: Person) -> dict[Purpose, list[State]]:

@@ -16,7 +16,7 @@ from prometheus_client import Counter
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import chain, consent, decisions, hits, notices, outbox
+from ledger import chain, consent, decisions, hits, notices, outbox, receipt
 from ledger.chain import HeadFile, Verification
 from ledger.consent import Act, Person
 from ledger.database import Database
@@ -52,6 +52,8 @@ class LedgerSettings:
     head_file: Path
     teller: Teller
     periods: Periods = field(default_factory=Periods)
+    letters_url: str | None = None
+    """Where links in mail of our own lead; None where none is sent."""
 
 
 class Ledger:
@@ -177,13 +179,17 @@ class Ledger:
     async def grant(
         self, address: str, purposes: Sequence[Purpose], act: Act, language: Language = Language.ENGLISH
     ) -> None:
-        """Record a grant under the notice in force. Raises ConsentRefused or LedgerUnavailable."""
+        """Record a grant under the notice in force, and mail a receipt. Raises ConsentRefused or LedgerUnavailable."""
         person = Person.of(self.keyring, address)
-        validity = self._settings.periods.consent
+        validity, url = self._settings.periods.consent, self._settings.letters_url
 
         async def work(connection: AsyncConnection) -> tuple[int, str]:
-            said = await self._said(connection, language)
-            return await consent.grant(connection, self.keyring, person, purposes, act, said, _now(), validity)
+            said, now = await self.said(connection, language), _now()
+            before, _ = await chain.lock(connection)
+            head = await consent.grant(connection, self.keyring, person, purposes, act, said, now, validity)
+            if url is not None:
+                await receipt.put(connection, self.keyring, url, address, before, now)
+            return head
 
         await self.append(work)
 
@@ -204,7 +210,7 @@ class Ledger:
         """
 
         async def work(connection: AsyncConnection) -> tuple[int, str] | None:
-            said = await self._said(connection, language)
+            said = await self.said(connection, language)
             head = await consent.refuse(connection, self.keyring, person, purposes, act, said, _now())
             if not keep_hits:
                 await hits.forget(connection, person.folded_hash, purposes)
@@ -215,8 +221,8 @@ class Ledger:
 
         return await self.append(work)
 
-    async def _said(self, connection: AsyncConnection, language: Language) -> Notice:
-        """Return the notice in force, which is on record from now on."""
+    async def said(self, connection: AsyncConnection, language: Language) -> Notice:
+        """Return the notice in force, which is on record from now on, within a transaction that writes."""
         said = await notices.in_force(connection, self._settings.teller, language)
         await notices.keep(connection, said, _now())
         return said
@@ -296,7 +302,7 @@ class Ledger:
 
     async def record_access(self, action: str) -> None:
         """Record that an administrator looked at what is recorded. Raises LedgerUnavailable."""
-        row = {"id": secrets.token_hex(16), "at": stamp(_now()), "actor": _login(), "action": action}
+        row = {"id": secrets.token_hex(16), "at": stamp(_now()), "actor": login(), "action": action}
 
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(insert(access), [row])
@@ -324,7 +330,8 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _login() -> str:
+def login() -> str:
+    """Return who runs this process, for what is recorded of administrators."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -10,10 +10,13 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain
-from ledger.consent import NOTICE_IN_FORCE
+from ledger.consent import NOTICE_IN_FORCE, Person, consents_of
 from ledger.notice import Notice, Teller
-from ledger.schema import meta, notice, stamp
+from ledger.schema import consent_event, meta, notice, stamp
 from policies.footer import Language
+from policies.words import Purpose
+
+_SLICE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,15 @@ class Added:
     notices: tuple[Notice, ...]
     ends_grants: bool
     """It asks for something else than the one before: whoever agreed to that one must be asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a new notice would do to the agreements before it."""
+
+    ends_grants: bool
+    standing: int
+    """Of how many people, by the spelling of their address, a grant stands now."""
 
 
 async def in_force(connection: AsyncConnection, teller: Teller, language: Language) -> Notice:
@@ -61,16 +73,42 @@ async def add(connection: AsyncConnection, teller: Teller, content: str, by: str
     """
     # One after the other: a version is one notice.
     await chain.lock(connection)
-    version = await _newest_version(connection) + 1
-    told = teller.parse(content, version)
-    before = {language: await in_force(connection, teller, language) for language in told}
-    same = all(before[language].asks_for_the_same(said) for language, said in told.items())
+    version, told, same = await _compared(connection, teller, content)
     for said in told.values():
         await keep(connection, said, now, by)
     if not same:
         await connection.execute(delete(meta).where(meta.c.name == NOTICE_IN_FORCE))
         await connection.execute(insert(meta).values(name=NOTICE_IN_FORCE, value=str(version)))
     return Added(version, tuple(told.values()), not same)
+
+
+async def change(connection: AsyncConnection, teller: Teller, content: str, now: datetime) -> Change:
+    """Return what adding a notice would do. Raises LedgerError for a notice that does not say enough."""
+    _, _, same = await _compared(connection, teller, content)
+    return Change(not same, await _standing(connection, now))
+
+
+async def _compared(
+    connection: AsyncConnection, teller: Teller, content: str
+) -> tuple[int, dict[Language, Notice], bool]:
+    """Return a new notice's version and texts, and whether it asks for the same as the one in force."""
+    version = await _newest_version(connection) + 1
+    told = teller.parse(content, version)
+    before = {language: await in_force(connection, teller, language) for language in told}
+    return version, told, all(before[language].asks_for_the_same(said) for language, said in told.items())
+
+
+async def _standing(connection: AsyncConnection, now: datetime) -> int:
+    """Return how many people have a grant that stands."""
+    candidates = select(consent_event.c.exact_hash, consent_event.c.folded_hash).where(
+        consent_event.c.valid_until > stamp(now)
+    )
+    people = [Person(row.folded_hash, row.exact_hash) for row in await connection.execute(candidates.distinct())]
+    count = 0
+    for at in range(0, len(people), _SLICE):
+        found = await consents_of(connection, people[at : at + _SLICE])
+        count += sum(any(one.granted(purpose, now) for purpose in Purpose) for one in found.values())
+    return count
 
 
 async def listed(connection: AsyncConnection) -> list[dict[str, Any]]:

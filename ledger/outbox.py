@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -55,9 +56,16 @@ async def put(
     connection: AsyncConnection, keyring: Keyring, letter: Letter, now: datetime, due: datetime | None = None
 ) -> str:
     """Put a letter into the outbox, due now or later; return its id."""
+    values = new_row(keyring, letter, now, due)
+    await connection.execute(insert(outbox).values(values))
+    return str(values["id"])
+
+
+def new_row(keyring: Keyring, letter: Letter, now: datetime, due: datetime | None = None) -> dict[str, Any]:
+    """Return a letter as its row in the outbox: for many at once."""
     letter_id = secrets.token_hex(16)
     content = {"address": letter.address, "language": letter.language.value, "values": dict(letter.values)}
-    values = {
+    return {
         "id": letter_id,
         "kind": letter.kind,
         "folded_hash": Person.of(keyring, letter.address).folded_hash,
@@ -67,8 +75,6 @@ async def put(
         "state": LetterState.QUEUED.value,
         "sealed": keyring.seal_column(json.dumps(content).encode("ascii"), f"outbox/{letter_id}"),
     }
-    await connection.execute(insert(outbox).values(values))
-    return letter_id
 
 
 async def is_due(connection: AsyncConnection, now: datetime) -> bool:

@@ -26,6 +26,8 @@ class Periods:
     """The decision about a tracked message, without the above."""
     consent: timedelta = timedelta(days=365)
     """For how long a grant counts."""
+    consent_events: timedelta = timedelta(days=1_095)
+    """After a person's last event, their consent events; of a refusal the keyed hash stays."""
 
 
 async def purge(connection: AsyncConnection, periods: Periods, now: datetime) -> dict[str, int]:

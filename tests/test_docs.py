@@ -34,7 +34,7 @@ def settings(schema: dict[str, Any], here: dict[str, Any], path: str = "") -> It
             yield from settings(schema, inner, f"{path}{name}.")
 
 
-SECTIONS = {"organisation", "relay", "web", "ledger", "policy", "retention"}
+SECTIONS = {"consent", "organisation", "relay", "web", "ledger", "policy", "retention"}
 
 
 @pytest.mark.parametrize("setting", sorted(set(settings(json_schema(), json_schema())) - SECTIONS))

@@ -1,13 +1,16 @@
 """`aboveboard consent`: recording and looking up what people agreed to."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aboveboard.commands.shared import fail, load_config, with_ledger
 from aboveboard.parameters import ADDRESS, PURPOSE, TEXT, config_option, json_option
+from ledger import asking
 from ledger.consent import VALIDITY, Act, Person
 from ledger.ledger import Ledger
 from policies.consent import Assurance
@@ -82,6 +85,27 @@ def show(address: str, as_json: bool, config_path: Path) -> None:
         until = f", until {event['valid_until'][:10]}" if event["valid_until"] else ""
         how = f"by {event['actor']} ({event['method']}){until}{proof}"
         click.echo(f"  {event['time']} {event['purpose']} {event['state']} {how}")
+
+
+@consent.command()
+@click.argument("address", type=ADDRESS)
+@config_option
+def ask(address: str, config_path: Path) -> None:
+    """Ask a person for their agreement by one mail, no more often than every six months."""
+    config = load_config(config_path)
+    if config.system_mail is None:
+        fail("There is no [system_mail] in the configuration, so nobody can be asked by mail.")
+
+    async def work(ledger: Ledger) -> None:
+        async def ask_in(connection: AsyncConnection) -> tuple[int, str]:
+            said, url = await ledger.said(connection, config.organisation.language), config.web.public_url
+            asked = await asking.ask_by_mail(connection, ledger.keyring, address, said, url, datetime.now(UTC))
+            return asked.head
+
+        await ledger.append(ask_in)
+
+    with_ledger(config, work)
+    click.echo(f"The question to {address} is in the outbox; `serve` sends it. The answer comes by their own mailbox.")
 
 
 @consent.command()

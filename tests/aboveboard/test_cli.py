@@ -3,47 +3,11 @@
 import json
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import structlog
-from click.testing import CliRunner, Result
 
-from aboveboard.cli import main
-
-CONFIG = """
-[organisation]
-name = "Example GmbH"
-domains = ["example.org"]
-privacy_url = "https://example.org/privacy"
-contact = "privacy@example.org"
-[[relay.listener]]
-address = "127.0.0.1:1587"
-[[relay.upstream]]
-url = "smtp://127.0.0.1:25"
-[web]
-public_url = "http://127.0.0.1:8080"
-"""
-EML = (
-    b"From: Alice <alice@example.org>\nTo: bob@customer.test\nSubject: [track open] Offer\nMIME-Version: 1.0\n"
-    b"Content-Type: text/html; charset=utf-8\n\n"
-    b'<p>Dear Bob, <a href="https://shop.example/a">our offer</a></p>\n'
-)
-
-Command = Callable[..., Result]
-
-
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
-    """Run the command in a folder with a configuration file and a message."""
-    (tmp_path / "aboveboard.toml").write_text(CONFIG)
-    (tmp_path / "m.eml").write_bytes(EML)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("aboveboard.logs.set_up", lambda **_: None)
-    with structlog.testing.capture_logs():
-        yield lambda *words: CliRunner().invoke(main, words)
-
+from tests.aboveboard.calling import CONFIG, EML, Command
 
 MESSAGE = ("m.eml", "--mail-from", "alice@example.org", "--rcpt", "bob@customer.test")
 GRANT = ("consent", "grant", "bob@customer.test", "--purpose", "open", "--purpose", "click", "--method", "paper")

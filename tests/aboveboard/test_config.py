@@ -110,6 +110,7 @@ def test_paths_are_relative_to_the_file() -> None:
     assert Path("/run/secrets/key") == absolute.ledger.key_file
 
 
+POINT = {"id": "fair", "title": "Fair", "where": "our stand", "wording": "Yes, you may", "proof": "folder 7"}
 WRONG = [
     ("organisation.name", None, "organisation.name: is missing."),
     ("organisation.nmae", "x", 'organisation.nmae: is not a known key (did you mean "name"?).'),
@@ -143,6 +144,12 @@ WRONG = [
     ("policy.rule.0.when", {"recipent": ["*"]}, "policy.rule[0].when.recipent: is not a known key (did you mean"),
     ("policy.rule.0.name", None, "policy.rule[0].name: is missing."),
     ("retention.hits_days", 400, "retention.hits_days: input should be less than or equal to 395"),
+    ("consent.point", [{"id": "Web form"}], 'consent.point[0].id: must be small letters, digits and hyphens'),
+    ("consent.point", [{**POINT, "wording": " "}], "consent.point[0].wording: must say something"),
+    ("consent.point", [{"id": "fair"}], "consent.point[0].proof: is missing."),
+    ("consent.point", [POINT, POINT], 'consent.point[1].id: "fair" names another point already.'),
+    ("consent.point", [{**POINT, "worded": "x"}], "consent.point[0].worded: is not a known key (did you mean"),
+    ("retention.consent_events_days", 2_191, "retention.consent_events_days: input should be less than or equal"),
     ("relais", {}, 'relais: is not a known key (did you mean "relay"?).'),
 ]  # fmt: skip
 
