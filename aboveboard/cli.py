@@ -13,6 +13,7 @@ from aboveboard.commands import records
 from aboveboard.commands.consent import consent
 from aboveboard.commands.notice import notice
 from aboveboard.commands.shared import fail, load_config
+from aboveboard.commands.subject import subject
 from aboveboard.config import ConfigError, json_schema, without_effect
 from aboveboard.explain import as_text, explain_message, rewrite_message
 from aboveboard.parameters import (
@@ -180,6 +181,7 @@ def rewrite(
 for command in (
     consent,
     notice,
+    subject,
     records.messages,
     records.hits,
     records.sender_link,

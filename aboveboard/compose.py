@@ -23,7 +23,7 @@ from proxy.message import Reading
 from proxy.relay import Conduct
 from proxy.server import Listener
 from proxy.upstream import Route, Upstreams, parse_route
-from web.app import Site
+from web.site import Point, Site
 
 
 def hostname(config: Config) -> str:
@@ -180,6 +180,7 @@ def site(config: Config, opened: Ledger) -> Site:
         teller=teller(config),
         language=config.organisation.language,
         mails=config.system_mail is not None,
+        points={point.id: Point(point.title, point.wording) for point in config.consent.point if point.public},
         validity=periods(config).consent,
     )
 

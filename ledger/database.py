@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,9 @@ def _set_up_sqlite(engine: Engine, begin: str, *, patient: bool = True) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         # WAL with FULL: a commit is on disk when it returns, and readers never wait for the writer.
-        for pragma in (f"busy_timeout={_BUSY_SECONDS * 1_000:.0f}", "journal_mode=WAL", "synchronous=FULL"):
+        # What is deleted is overwritten, so that nothing of an erased person is left in pages that are free.
+        settings = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON")
+        for pragma in (f"busy_timeout={_BUSY_SECONDS * 1_000:.0f}", *settings):
             cursor.execute(f"PRAGMA {pragma}")
         if not patient:
             cursor.execute("PRAGMA busy_timeout=0")
@@ -195,6 +197,18 @@ async def _begin(connection: AsyncConnection) -> None:
         await asyncio.sleep(_BUSY_LOOK_SECONDS)
 
 
+def _checkpoint(path: Path) -> bool:
+    """Write everything in the write-ahead log to its place and cut the log to nothing; tell whether it was done."""
+    try:
+        # Never made anew: a file that is missing is to be missed.
+        file = f"file:{quote(str(path.absolute()))}?mode=rw"
+        with closing(sqlite3.connect(file, uri=True, timeout=_BUSY_SECONDS)) as connection:
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError:
+        return False
+    return not busy
+
+
 class Database:
     """Connections for one event loop. Every failure is LedgerUnavailable, and a later try may work again."""
 
@@ -263,6 +277,15 @@ class Database:
             contended = getattr(getattr(error, "orig", None), "sqlstate", None) in _CONTENDED
             kind = LedgerContended if contended else LedgerUnavailable
             raise kind(f"The ledger does not answer: {cause}.") from error
+
+    async def settle(self) -> bool:
+        """Empty SQLite's write-ahead log, which still holds what was deleted; tell whether nobody was in the way.
+
+        Others may be in the middle of reading: it waits for them for a while, and the log is emptied later otherwise.
+        """
+        if self._place.sqlite is None:
+            return True
+        return await asyncio.to_thread(_checkpoint, self._place.sqlite)
 
     async def close(self) -> None:
         """Close every connection; new ones are opened when needed."""

@@ -166,3 +166,10 @@ async def messages(
         statement = statement.where(message.c.sender_hash == sender_hash)
     found = await connection.execute(statement.limit(limit))
     return [to_public(keyring, row) for row in found]
+
+
+async def messages_to(connection: AsyncConnection, keyring: Keyring, folded_hash: str) -> list[dict[str, Any]]:
+    """Return the messages on record to one person alone, newest first."""
+    statement = select(message).where(message.c.folded_hash == folded_hash)
+    found = await connection.execute(statement.order_by(message.c.decided_at.desc(), message.c.id))
+    return [to_public(keyring, row) for row in found]

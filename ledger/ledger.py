@@ -16,7 +16,8 @@ from prometheus_client import Counter
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import chain, consent, decisions, hits, notices, outbox, receipt
+from ledger import chain, consent, decisions, hits, notices, outbox, receipt, requests, subject
+from ledger.calendar import Calendar
 from ledger.chain import HeadFile, Verification
 from ledger.consent import Act, Person
 from ledger.database import Database
@@ -27,6 +28,7 @@ from ledger.keys import Keyring
 from ledger.notice import Notice, Teller
 from ledger.outbox import Letter
 from ledger.reader import ConsentReader
+from ledger.requests import CaseKind
 from ledger.retention import Periods, purge
 from ledger.schema import access, stamp
 from ledger.writer import Writer
@@ -54,6 +56,7 @@ class LedgerSettings:
     periods: Periods = field(default_factory=Periods)
     letters_url: str | None = None
     """Where links in mail of our own lead; None where none is sent."""
+    calendar: Calendar = field(default_factory=Calendar)
 
 
 class Ledger:
@@ -283,6 +286,55 @@ class Ledger:
     async def holdings(self, person: Person) -> dict[str, int]:
         """Return how many messages and hits of a person are on record. Raises LedgerUnavailable."""
         return await self.read(lambda connection: hits.holdings(connection, person.folded_hash))
+
+    async def copy_of(self, person: Person) -> dict[str, Any]:
+        """Return everything on record about a person. Raises LedgerUnavailable."""
+        return await self.read(lambda connection: subject.copy_of(connection, self.keyring, person))
+
+    async def erase(self, person: Person, act: Act, language: Language = Language.ENGLISH) -> subject.Summary:
+        """Remove everything about a person, and return what went and what stays. Raises LedgerUnavailable."""
+        summary: subject.Summary = {}
+
+        async def work(connection: AsyncConnection) -> tuple[int, str] | None:
+            said = await self.said(connection, language)
+            head, done = await subject.erase(connection, self.keyring, person, act, said, _now())
+            summary.update(done)
+            return head
+
+        await self.append(work)
+        await self._database.settle()
+        return summary
+
+    async def open_case(self, kind: CaseKind, address: str, text: str, language: Language = Language.ENGLISH) -> str:
+        """Open a case for a person and return its number. Raises LedgerUnavailable."""
+        person, calendar = Person.of(self.keyring, address), self._settings.calendar
+
+        async def work(connection: AsyncConnection) -> str:
+            return await requests.open_case(
+                connection, self.keyring, kind, person, address, text, _now(), calendar, language=language
+            )
+
+        return await self.job(work)
+
+    async def never_agreed(self, address: str, act: Act, language: Language = Language.ENGLISH) -> str:
+        """Record that a person never agreed, and return the number of the case about it. Raises LedgerUnavailable.
+
+        Every grant of theirs is invalid from now on, and where one came with an import, all of that import rest.
+        """
+        person, numbers = Person.of(self.keyring, address), list[str]()
+
+        async def work(connection: AsyncConnection) -> tuple[int, str] | None:
+            said, now = await self.said(connection, language), _now()
+            head, batch = await consent.invalidate(connection, self.keyring, person, act, said, now)
+            kind, calendar = CaseKind.INVALID_GRANT, self._settings.calendar
+            opened = await requests.open_case(
+                connection, self.keyring, kind, person, address, act.expression, now, calendar, batch, language
+            )
+            numbers.append(opened)
+            return head
+
+        await self.append(work)
+        return numbers[-1]
 
     async def verify(self) -> Verification:
         """Walk the chain of consent events. Raises LedgerUnavailable."""

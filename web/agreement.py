@@ -1,11 +1,12 @@
 """Agreeing with a proven mailbox: what may be agreed to, and recording it with exactly what was shown."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import consent, notices
+from ledger import chain, consent, receipt
 from ledger.consent import Act, Person
 from ledger.notice import Notice
 from policies.consent import Assurance
@@ -26,18 +27,34 @@ async def agree(
     address: str,
     purposes: Sequence[Purpose],
     language: Language,
-    method: str,
+    how: Act,
     button: str,
-    point: str | None = None,
 ) -> tuple[int, str] | None:
-    """Record a grant per purpose, by the mailbox's owner, under the notice in force; return the chain's new head."""
+    """Record a grant per purpose, by the mailbox's owner, under the notice in force, and mail a receipt.
+
+    Returns the chain's new head.
+    """
     keyring, person, now = site.ledger.keyring, Person.of(site.ledger.keyring, address), datetime.now(UTC)
-    notice = await notices.in_force(connection, site.teller, language)
-    await notices.keep(connection, notice, now)
+    notice = await site.ledger.said(connection, language)
+    before, _ = await chain.lock(connection)
     head = None
     for purpose in purposes:
         # The box and its state as it was shown, then the button.
         label = f"☐ {notice.what[purpose.value]} · {said(button, language)}"
-        act = Act("data_subject", method, Assurance.MAILBOX_PROVEN, label, collection_point=point)
+        act = replace(how, expression=label)
         head = await consent.grant(connection, keyring, person, [purpose], act, notice, now, site.validity)
+    if site.mails:
+        await receipt.put(connection, keyring, site.public_url, address, before, now)
     return head
+
+
+def by_owner(method: str, expression: str = "", point: str | None = None, request: str | None = None) -> Act:
+    """Return how something was said by somebody whose mailbox is proven."""
+    return Act(
+        "data_subject",
+        method,
+        Assurance.MAILBOX_PROVEN,
+        expression,
+        collection_point=point,
+        request=request,
+    )

@@ -13,6 +13,7 @@ from ledger import outbox
 from ledger.errors import LedgerUnavailable
 from web.forms import FormTooLarge
 from web.hits import link, pixel
+from web.join import join
 from web.mail import mail
 from web.pages import STATIC, SecurityHeaders
 from web.refusal import stop, stop_anybody
@@ -69,6 +70,7 @@ ROUTES = [
     Route("/stop", stop_anybody, methods=["GET", "POST"]),
     Route("/stop/{token}", stop, methods=["GET", "POST"]),
     Route("/you/{token}", you, methods=["GET", "POST"]),
+    Route("/join/{point}", join, methods=["GET", "POST"]),
     Route("/mail/{token}", mail, methods=["GET"]),
     Route("/how", how, methods=["GET"]),
     Route("/health", health, methods=["GET"]),

@@ -1,14 +1,13 @@
 """The site: what every page needs to know of the organisation and of the ledger."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ledger import notices
 from ledger.consent import VALIDITY
 from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
@@ -16,6 +15,14 @@ from ledger.notice import Notice, Teller
 from policies.footer import Language
 from web.language import negotiated
 from web.pages import Renderer, renderer
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A collection point that has a form of its own: what it is called, and the organisation's words on it."""
+
+    title: str
+    wording: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,8 @@ class Site:
     """Spoken to visitors who ask for none of ours."""
     mails: bool = False
     """Can mail of our own be sent?"""
+    points: Mapping[str, Point] = field(default_factory=dict)
+    """Where people agree by a form of ours, by the id in its address."""
     validity: timedelta = VALIDITY
     """For how long a grant counts."""
     render: Renderer = field(init=False)
@@ -46,10 +55,6 @@ class Site:
             return await self.ledger.notice(language)
         except LedgerUnavailable:
             return self.teller.built_in(language)
-
-    async def keep(self, connection: AsyncConnection, said: Notice) -> None:
-        """Have a notice that was shown on record."""
-        await notices.keep(connection, said, datetime.now(UTC))
 
 
 def site_of(request: Request) -> Site:

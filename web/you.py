@@ -6,6 +6,7 @@ renewed by each step (``web.visit``).
 
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
@@ -14,14 +15,17 @@ from starlette.responses import Response
 from ledger import links
 from ledger.consent import Person
 from ledger.links import LinkKind, MailedLink
+from ledger.tokens import stop_url
 from policies.consent import GRANTS, REFUSALS, Consent
 from policies.words import Purpose
+from web.agreement import by_owner
 from web.forms import Form, first, read_form
 from web.language import listed, said
 from web.refusal import mail_link, other_page, person_of, refuse, shown_address
 from web.site import Site, language_of, page, site_of
 from web.visit import Visit, step, welcome
 
+UNDO_LABEL = listed("I take it back")
 CHOOSE_LABEL = listed("Stop the ones I ticked")
 _OPENED_BY = (LinkKind.YOU, LinkKind.UNDO)
 
@@ -67,19 +71,22 @@ async def _ask_for_link(request: Request, site: Site, person: Person) -> Respons
 
 
 async def _mailed(request: Request, site: Site) -> Response:
-    """Show the button of a mailed link, or on POST open a visit or go on with one."""
+    """Show the button of a mailed link, or on POST do what it is for, or go on with a visit."""
     token = request.path_params["token"]
-    if request.method != "POST":
-        link = await site.ledger.read(lambda connection: _looked_at(connection, site, token))
-        return page(request, "continue.html") if link is not None else page(request, "over.html", 410)
-    form = await read_form(request)
+    form: Form = await read_form(request) if request.method == "POST" else {}
     if "visit" in form:
         address = links.visitor(site.ledger.keyring, first(form, "visit"), datetime.now(UTC))
-        if address is None:
-            return page(request, "over.html", 410)
-        return await step(Visit(request, site, address), form)
-    used = await site.ledger.job(lambda connection: _used(connection, site, token))
-    return page(request, "over.html", 410) if used is None else await welcome(Visit(request, site, used.address))
+        return page(request, "over.html", 410) if address is None else await step(Visit(request, site, address), form)
+    link = await site.ledger.read(lambda connection: _looked_at(connection, site, token))
+    if link is not None and link.kind is LinkKind.UNDO:
+        return await _undo(request, site, token, link)
+    if link is not None and request.method == "POST":
+        link = await site.ledger.job(lambda connection: _used(connection, site, token))
+    if link is None:
+        return page(request, "over.html", 410)
+    if request.method != "POST":
+        return page(request, "continue.html")
+    return await welcome(Visit(request, site, link.address))
 
 
 async def _looked_at(connection: AsyncConnection, site: Site, token: str) -> MailedLink | None:
@@ -88,10 +95,22 @@ async def _looked_at(connection: AsyncConnection, site: Site, token: str) -> Mai
 
 
 async def _used(connection: AsyncConnection, site: Site, token: str) -> MailedLink | None:
-    """Use a link up, if it leads here."""
-    if await _looked_at(connection, site, token) is None:
-        return None
     return await links.use(connection, site.ledger.keyring, token, datetime.now(UTC))
+
+
+async def _undo(request: Request, site: Site, token: str, link: MailedLink) -> Response:
+    """Show what somebody else recorded, or on POST take it back. Such a link opens no visit: it is good for 90 days."""
+    purposes = [purpose for purpose in Purpose if purpose.value in link.content.get("purposes", list(Purpose))]
+    language = language_of(request)
+    label = said(UNDO_LABEL, language)
+    if request.method != "POST":
+        return page(request, "undo.html", address=link.address, purposes=purposes, label=label)
+    person = Person.of(site.ledger.keyring, link.address)
+    await site.ledger.refuse(person, purposes, by_owner("undo_link", label), language=language)
+    # Used up last: where the ledger went away in between, the link is still good.
+    await site.ledger.job(lambda connection: _used(connection, site, token))
+    you = urlsplit(stop_url(site.ledger.keyring, "", link.address)).path.replace("/stop/", "/you/")
+    return page(request, "stopped.html", address=link.address, purposes=purposes, kept=False, you=you)
 
 
 def _choices(consent: Consent, history: list[dict[str, Any]]) -> list[dict[str, Any]]:

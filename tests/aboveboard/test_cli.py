@@ -255,3 +255,22 @@ def test_a_quoted_spelling_is_the_same_person(command: Command) -> None:
     command("consent", "withdraw", "q@customer.test")
     again = command("consent", "grant", '"q"@customer.test', "--purpose", "open", "--method", "paper", *EVIDENCE)
     assert 1 == again.exit_code
+
+
+def test_a_copy_and_an_erasure(command: Command, tmp_path: Path) -> None:
+    """Rows 75 and 78: subject export prints a person's data, erase needs --yes, and both are on record."""
+    command(*GRANT, *EVIDENCE)
+    copy = json.loads(command("subject", "export", "bob@customer.test").stdout)
+    table = command("subject", "export", "bob@customer.test", "--csv").stdout
+    asked = command("subject", "erase", "bob@customer.test")
+    erased = command("subject", "erase", "bob@customer.test", "--yes")
+    left = command("subject", "export", "bob@customer.test").stdout
+    with sqlite3.connect(tmp_path / "aboveboard.db") as connection:
+        actions = [row[0] for row in connection.execute("SELECT action FROM access ORDER BY at")]
+
+    assert ["form 12", "form 12"] == [event["evidence"] for event in copy["consent_events"]]
+    assert '"consent_events","1","evidence","form 12"' in table
+    assert (2, 0, 0) == (asked.exit_code, erased.exit_code, command("consent", "verify").exit_code)
+    assert "Removed: 2 addresses and evidence of consent events" in erased.stdout
+    assert ("bob@" not in left, "form 12" not in left) == (True, True)
+    assert ["subject export"] * 2 + ["subject erase", "subject export"] == actions
