@@ -84,11 +84,11 @@ def write(sender: Sender, letter: Letter, stop: str, now: datetime) -> bytes:
     message["Message-ID"] = make_msgid(domain=domain_of(sender.address))
     # RFC 3834 §5: nobody's holiday answers it.
     message["Auto-Submitted"] = "auto-generated"
-    message["Content-Language"] = letter.language.value
     message.set_content(_folded(body), cte="quoted-printable")
     if "json" in letter.values:
         receipt = letter.values["json"].encode("utf-8")
         message.add_attachment(receipt, maintype="application", subtype="json", filename="receipt.json")
+    message["Content-Language"] = letter.language.value
     return message.as_bytes()
 
 
