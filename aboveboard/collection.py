@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from policies.policy import Section
+from policies.setting import Section
 
 MAIL = "mail"
 """Instead of a file, for ``consent.anchor``."""

@@ -1,4 +1,4 @@
-"""What is done once a day while the ledger is open: removing what is over its time, asking for renewal, the anchor."""
+"""What is done every hour while the ledger is open: removing what is over its time, asking for renewal, the anchor."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,13 +14,13 @@ from ledger.errors import LedgerError
 from ledger.ledger import Ledger
 from ledger.renewal import Ending
 
-DAY_SECONDS = 86_400.0
+HOUR_SECONDS = 3_600.0
 
 log = structlog.get_logger()
 
 
-async def every_day(config: Config, ledger: Ledger) -> None:
-    """Do it now and every day. Ends when it is cancelled; what fails is logged, and tried again the next day.
+async def every_hour(config: Config, ledger: Ledger) -> None:
+    """Do it now and every hour. Ends when it is cancelled; what fails is logged, and tried again the next hour.
 
     Every process does it: of several, the first finds something to do.
     """
@@ -33,7 +33,7 @@ async def every_day(config: Config, ledger: Ledger) -> None:
             else:
                 if any(done.values()):
                     log.info(f"daily.{name}", **done)
-        await asyncio.sleep(DAY_SECONDS)
+        await asyncio.sleep(HOUR_SECONDS)
 
 
 async def _purge(config: Config, ledger: Ledger) -> dict[str, int]:

@@ -5,21 +5,23 @@ The row of an untracked message holds no subject and no address, only keyed hash
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger import merge
 from ledger.keys import Keyring
-from ledger.schema import decision_count, message, stamp
+from ledger.schema import decision_count, hit, message, stamp
 from policies.decide import Decision
 from policies.envelope import Envelope
+from policies.tracker import FoundTracker
 from policies.words import Outcome, Purpose, Reason
 
 
@@ -33,6 +35,8 @@ class DecidedMessage:
     subject: str
     decided_at: datetime
     outcome: Outcome = Outcome.PENDING
+    found: tuple[FoundTracker, ...] = ()
+    """The trackers in it, and what was done about them."""
 
 
 def to_row(keyring: Keyring, decided: DecidedMessage) -> dict[str, Any]:
@@ -65,9 +69,15 @@ def to_row(keyring: Keyring, decided: DecidedMessage) -> dict[str, Any]:
 
 
 async def record(connection: AsyncConnection, rows: list[dict[str, Any]]) -> None:
-    """Write the rows of several messages, and count them."""
+    """Write the rows of several messages, and count them.
+
+    One whose run has become bulk since it was decided upon is taken back at once: it is already on its way.
+    """
+    tracked = [row["id"] for row in rows if row["reason"] == Reason.TRACKED]
+    too_many = await merge.taken_back(connection, tracked) if tracked else []
     await connection.execute(insert(message), rows)
     await _count(connection, rows)
+    await void(connection, [(one, Reason.BULK) for one in too_many])
 
 
 async def _count(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
@@ -100,26 +110,37 @@ async def record_outcomes(connection: AsyncConnection, outcomes: list[tuple[str,
     await connection.execute(statement, values)
 
 
-async def void(connection: AsyncConnection, ids: list[tuple[str, Reason]]) -> None:
-    """Mark messages whose decision was recorded but that went out untracked after all, and count them as such."""
+async def void(connection: AsyncConnection, ids: Iterable[tuple[str, Reason]]) -> None:
+    """Take back that messages are tracked: say why not, name nobody any more, delete their hits, and count anew.
+
+    For what went out untracked after all, and for what turned out to be bulk. An untracked message stays as it is.
+    """
     reasons = dict(ids)
-    columns = (message.c.id, message.c.decided_at, message.c["class"], message.c.reason)
-    counts: Counter[tuple[str, str, str]] = Counter()
-    for row in await connection.execute(select(*columns).where(message.c.id.in_(reasons)).with_for_update()):
-        day, message_class = row.decided_at[:10], row._mapping["class"]
-        counts[day, message_class, row.reason] -= 1
-        counts[day, message_class, reasons[row.id].value] += 1
-    await _add(connection, counts)
+    if not reasons:
+        return
+    columns = (message.c.id, message.c.decided_at, message.c["class"])
+    wanted = select(*columns).where(message.c.id.in_(reasons), message.c.reason == Reason.TRACKED.value)
+    # Whoever records a hit waits for this transaction, or this one for the hit, which is then deleted. In one order
+    # everywhere, so that two writers never wait for each other's rows.
+    rows = (await connection.execute(wanted.order_by(message.c.id).with_for_update())).all()
+    if not rows:
+        return
+    await connection.execute(delete(hit).where(hit.c.message_id.in_([row.id for row in rows])))
     statement = (
         update(message)
         .where(message.c.id == bindparam("message"))
         .values(reason=bindparam("why"), reasons=bindparam("whys"), sealed=None)
     )
-    values = [
-        {"message": found, "why": why.value, "whys": json.dumps({purpose.value: why.value for purpose in Purpose})}
-        for found, why in sorted(ids, key=itemgetter(0))
-    ]
+    counts: Counter[tuple[str, str, str]] = Counter()
+    values = []
+    for row in rows:
+        day, message_class, why = row.decided_at[:10], row._mapping["class"], reasons[row.id].value
+        counts[day, message_class, Reason.TRACKED.value] -= 1
+        counts[day, message_class, why] += 1
+        whys = json.dumps({purpose.value: why for purpose in Purpose})
+        values.append({"message": row.id, "why": why, "whys": whys})
     await connection.execute(statement, values)
+    await _add(connection, counts)
 
 
 def to_public(keyring: Keyring, row: Any) -> dict[str, Any]:

@@ -29,12 +29,16 @@ async def how(request: Request) -> Response:
 
 
 async def health(request: Request) -> Response:
-    """Say whether the process and its ledger answer. The process is well without a ledger: links work, mail flows."""
+    """Say whether process and ledger answer, and which policy is in force.
+
+    The process is well without a ledger: links work, mail flows.
+    """
     site = site_of(request)
     answers = await site.ledger.answers()
-    health: dict[str, str | int] = {
+    health: dict[str, object] = {
         "status": "ok" if answers else "degraded",
         "ledger": "ok" if answers else "unavailable",
+        "policy": {"version": site.policy.version, "stale": site.stale},
     }
     if answers and site.mails:
         health["letters_waiting"] = await site.ledger.read(outbox.waiting)
@@ -71,7 +75,7 @@ ROUTES = [
     Route("/stop/{token}", stop, methods=["GET", "POST"]),
     Route("/you/{token}", you, methods=["GET", "POST"]),
     Route("/join/{point}", join, methods=["GET", "POST"]),
-    Route("/mail/{token}", mail, methods=["GET"]),
+    Route("/mail/{token}", mail, methods=["GET", "POST"]),
     Route("/how", how, methods=["GET"]),
     Route("/health", health, methods=["GET"]),
     Mount("/static", StaticFiles(directory=STATIC)),

@@ -1,7 +1,7 @@
-"""Forms: what a POST brought, within limits."""
+"""Forms: what a POST says, within limits, and whether a page of ours sent it."""
 
 import re
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import Request
 
@@ -9,6 +9,7 @@ from policies.address import split
 
 MAX_FORM = 8_192
 """Bytes of a form; more is 413."""
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_ADDRESS = 254
 """Octets of an address that mail can be sent to (RFC 5321 §4.5.3.1.3, less the angle brackets)."""
 _ADDRESS = re.compile(
@@ -51,4 +52,26 @@ def address_in(form: Form) -> str | None:
     return typed if typed.isprintable() and len(split(typed)[0]) <= 64 else None
 
 
-__all__ = ["MAX_FORM", "Form", "FormTooLarge", "address_in", "first", "read_form"]
+def from_elsewhere(request: Request, public_url: str) -> bool:
+    """Tell whether the browser says that somebody else's page made the request.
+
+    By Sec-Fetch-Site (W3C Fetch Metadata), in browsers without it by Origin (RFC 6454 §7). What sends neither is no
+    browser, so nobody's page can have made it.
+    """
+    fetched_by = request.headers.get("sec-fetch-site")
+    if fetched_by is not None:
+        return fetched_by not in ("same-origin", "none")
+    origin = request.headers.get("origin")
+    return origin is not None and origin != _origin(public_url)
+
+
+def _origin(url: str) -> str:
+    """Return the origin of a URL as browsers write it: the port only where it is not the scheme's own."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    name = f"[{host}]" if ":" in host else host
+    port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
+    return f"{parts.scheme}://{name}{port}"
+
+
+__all__ = ["MAX_FORM", "Form", "FormTooLarge", "address_in", "first", "from_elsewhere", "read_form"]

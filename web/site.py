@@ -13,6 +13,7 @@ from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.notice import Notice, Teller
 from policies.footer import Language
+from policies.policy import Policy
 from web.language import negotiated
 from web.pages import Renderer, renderer
 
@@ -27,7 +28,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The ledger, and the organisation as its pages name it."""
+    """The ledger, the policy, and the organisation as its pages name it."""
 
     ledger: Ledger
     organisation: str
@@ -35,6 +36,10 @@ class Site:
     privacy_url: str
     public_url: str
     teller: Teller
+    policy: Policy
+    """In force here."""
+    stale: bool = False
+    """The configuration file has changed since and is not right, so what was in force before still is."""
     language: Language = Language.ENGLISH
     """Spoken to visitors who ask for none of ours."""
     mails: bool = False

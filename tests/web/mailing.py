@@ -19,7 +19,7 @@ from ledger.links import LinkKind
 from ledger.notice import Teller
 from ledger.outbox import Letter
 from ledger.tokens import Marks, new_message_id
-from policies import Decision, Envelope, MessageClass, Purpose, Reason
+from policies import Decision, Envelope, MessageClass, PolicyModel, Purpose, Reason, compile_policy
 from tests.relaying import PAPER, open_ledger
 from web.app import build
 from web.site import Site
@@ -100,6 +100,7 @@ async def mailing_site(folder: Path, **settings: Any) -> AsyncIterator[Mailing]:
             "https://example.org/privacy",
             PUBLIC,
             teller,
+            compile_policy(PolicyModel(), ["example.org"]),
             **{"mails": True, **settings},
         )
         transport = httpx2.ASGITransport(app=build(site), raise_app_exceptions=False)
