@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 
 from aboveboard import logs
+from aboveboard.commands import imports as _imports  # noqa: F401  # adds its commands to `consent`
+from aboveboard.commands import proof as _proof  # noqa: F401  # and so does this
 from aboveboard.commands import records
 from aboveboard.commands.audit import audit
 from aboveboard.commands.consent import consent

@@ -56,6 +56,10 @@ class ConsentSection(Section):
                 yield f'consent.point[{at}].id: "{point.id}" names another point already.'
             seen.add(point.id)
 
+    def needs_mail(self) -> bool:
+        """Tell whether mail of our own must be sent for what is set here."""
+        return self.anchor == MAIL
+
     def find(self, point_id: str) -> CollectionPoint | None:
         """Return the collection point with an id; None where there is none."""
         return next((point for point in self.point if point.id == point_id), None)

@@ -289,7 +289,7 @@ def _absolute(value: Any, base: Path, key: str = "") -> Any:
         return {name: _absolute(inner, base, name) for name, inner in value.items()}
     if isinstance(value, list):
         return [_absolute(inner, base, key) for inner in value]
-    if isinstance(value, str) and key in _PATH_KEYS and (key, value) != ("anchor", MAIL):
+    if isinstance(value, str) and key in _PATH_KEYS and not (key == "anchor" and value in ("", MAIL)):
         return str(base / value)
     if isinstance(value, str) and key == "url" and value.startswith(_SQLITE) and len(value) > len(_SQLITE):
         return _SQLITE + str(base / value.removeprefix(_SQLITE))
@@ -341,6 +341,8 @@ def _cross_checks(config: Config) -> list[str]:
         problems += (f"policy.{one}" for one in vendor_problems(config.policy.vendor, config.policy.vendors_off))
     if config.system_mail is not None:
         problems += _server_checks("system_mail", config.system_mail)
+    if config.consent.needs_mail() and config.system_mail is None:
+        problems.append('consent.anchor: "mail" needs [system_mail]; set that, or name a file.')
     return [*problems, *config.consent.problems()]
 
 

@@ -17,8 +17,8 @@ import uvicorn
 
 from aboveboard import compose, post
 from aboveboard.config import Config
-from aboveboard.daily import every_hour
 from aboveboard.reload import InForce, signature
+from aboveboard.upkeep import keep_up
 from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
 from ledger.ledger import PATIENCE, Ledger
@@ -54,13 +54,13 @@ Part = Callable[[Task, Ready, asyncio.Event], Awaitable[None]]
 
 @asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[Ledger]:
-    """Open the ledger, and do what is done every day while it is open."""
+    """Open the ledger, and look after it while it is open."""
     async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
-        daily = asyncio.create_task(every_hour(config, ledger))
+        upkeep = asyncio.create_task(keep_up(config, ledger))
         try:
             yield ledger
         finally:
-            daily.cancel()
+            upkeep.cancel()
 
 
 class _Follower:

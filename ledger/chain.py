@@ -21,7 +21,7 @@ from ledger.database import GENESIS
 from ledger.keys import Keyring
 from ledger.notice import notice_id_of
 from ledger.schema import chain_checkpoint, chain_head, consent_event, consent_personal, notice, stamp
-from policies.consent import State
+from policies.consent import REFUSALS, State
 
 SCHEMA_VERSION = "27560-2023/2"
 _FIRST_VERSION = "27560-2023/1"
@@ -240,7 +240,9 @@ class _Walk:
         if _link_of(self.keyring, row) != row["row_hash"] or (first_version and any(row[name] for name in _ADDED)):
             flaws.append(f"Event {sequence} was altered.")
         if sealed is None:
-            if sequence > self.erased.get(row["folded_hash"], 0):
+            # A purge leaves of a refusal what makes it hold: not in whose words it was said.
+            marker = sequence <= self.checkpoint.sequence and row["state"] in REFUSALS
+            if not marker and sequence > self.erased.get(row["folded_hash"], 0):
                 flaws.append(f"The personal part of event {sequence} is missing without an erasure.")
         elif not isinstance(sealed, bytes) or personal_hash(sealed) != row["personal_hash"]:
             flaws.append(f"The personal part of event {sequence} was altered.")

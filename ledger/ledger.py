@@ -17,6 +17,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import (
+    aging,
     audit,
     chain,
     consent,
@@ -433,6 +434,14 @@ class Ledger:
     async def purge(self) -> dict[str, int]:
         """Remove what is over its time, and return how much of each kind. Raises LedgerUnavailable."""
         return await self._writer.job(lambda connection: purge(connection, self._settings.periods, _now()))
+
+    async def purge_events(self) -> int:
+        """Remove consent events that are over their time, and return how many. Raises LedgerUnavailable."""
+        period, now = self._settings.periods.consent_events, _now()
+        found = await self.read(lambda connection: aging.over(connection, period, now))
+        if not found.people:
+            return 0
+        return await self.job(lambda connection: aging.purge(connection, self.keyring, found, period, now))
 
     async def answers(self) -> bool:
         """Tell whether the ledger answers within its patience."""

@@ -9,6 +9,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from ledger.errors import LedgerError
@@ -26,7 +27,7 @@ def notice_id_of(body: str) -> str:
     return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Notice:
     """A notice in one language: what is recorded, why, what for, how long, by whom, and what people can do."""
 
@@ -50,12 +51,12 @@ class Notice:
     version: int = field(default=0)
     """Counts the organisation's own notices; 0 is built in. All languages of a version belong together."""
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Names exactly this wording: the first 16 hex digits of its SHA-256."""
         return notice_id_of(self.body)
 
-    @property
+    @cached_property
     def body(self) -> str:
         """The notice as it is stored, JSON with sorted keys."""
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)

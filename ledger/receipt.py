@@ -95,7 +95,7 @@ def new_letter(
         "notice": notice.id,
         "until": min(row["valid_until"] for row in rows)[:10],
         "undo_url": undo_url,
-        "json": json.dumps(content(address, rows, notice), ensure_ascii=False, indent=2),
+        "json": json.dumps(content(address, rows, notice), ensure_ascii=False),
     }
     return Letter("receipt", address, Language(notice.language), values), link
 

@@ -7,11 +7,17 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import decisions, merge
-from ledger.schema import foreign_tracker, hit, message, stamp
+from ledger.outbox import LetterState
+from ledger.schema import foreign_tracker, hit, mailbox_link, message, outbox, question, stamp
 from policies.words import Reason
 
 UNTRACKED = timedelta(days=7)
 """How long the decision of an untracked message is kept (DESIGN.md §1, promise 8)."""
+
+QUESTIONS = timedelta(days=730)
+"""How long it is known that somebody was asked: longer than they must not be asked again."""
+LETTERS = timedelta(days=1_095)
+"""How long it is known that a mail of our own was sent: it is proof that somebody was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,12 @@ async def purge(connection: AsyncConnection, periods: Periods, now: datetime) ->
         .values(sealed=None),
         "trackers": delete(foreign_tracker).where(foreign_tracker.c.at < stamp(now - periods.foreign)),
         "decisions": delete(message).where(tracked, message.c.decided_at < stamp(now - periods.decisions)),
+        # A day later than it is over: how many were mailed in a day is counted.
+        "links": delete(mailbox_link).where(mailbox_link.c.expires_at < stamp(now - timedelta(days=1))),
+        "questions": delete(question).where(question.c.asked_at < stamp(now - QUESTIONS)),
+        "letters": delete(outbox).where(
+            outbox.c.state != LetterState.QUEUED.value, outbox.c.created_at < stamp(now - LETTERS)
+        ),
     }
     # Not counted: fingerprints come and go by the hour.
     await connection.execute(merge.expired(now))

@@ -62,11 +62,16 @@ def sender_link(address: str, days: int, config_path: Path) -> None:
 def purge(config_path: Path) -> None:
     """Apply the retention periods now; `serve` does it every day."""
     config = load_config(config_path)
-    removed = with_ledger(config, lambda ledger: ledger.purge())
+
+    async def work(ledger: Ledger) -> dict[str, int]:
+        return {**await ledger.purge(), "events": await ledger.purge_events()}
+
+    removed = with_ledger(config, work)
     click.echo(
         f"Removed: {removed['hits']} hits, {removed['untracked']} decisions of untracked messages, {removed['names']} "
         f"names and subjects, {removed['decisions']} decisions of tracked messages, "
-        f"{removed['trackers']} other people's trackers."
+        f"{removed['trackers']} other people's trackers, {removed['events']} consent events, {removed['questions']} "
+        f"questions, {removed['links']} mailed links, {removed['letters']} notes of mail that was sent."
     )
 
 

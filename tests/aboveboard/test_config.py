@@ -207,6 +207,7 @@ WRONG = [
     ("consent.point", [{"id": "fair"}], "consent.point[0].proof: is missing."),
     ("consent.point", [POINT, POINT], 'consent.point[1].id: "fair" names another point already.'),
     ("consent.point", [{**POINT, "worded": "x"}], "consent.point[0].worded: is not a known key (did you mean"),
+    ("consent.anchor", "", "consent.anchor: string should have at least 1 character"),
     ("retention.consent_events_days", 2_191, "retention.consent_events_days: input should be less than or equal"),
     ("relais", {}, 'relais: is not a known key (did you mean "relay"?).'),
 ]  # fmt: skip
@@ -218,6 +219,15 @@ def test_what_is_wrong_is_named(path: str, value: Any, sentence: str) -> None:
     found = problems(changed(path, value))
     assert any(one.startswith(sentence) for one in found), found
     assert all("\n" not in one and one.endswith(".") for one in found)
+
+
+def test_an_anchor_by_mail_needs_a_mail_server() -> None:
+    """What is to be mailed needs [system_mail]; a file needs nothing, and is relative to the configuration."""
+    content = changed("system_mail", None)
+    content["consent"] = {"anchor": "mail"}
+    assert ['consent.anchor: "mail" needs [system_mail]; set that, or name a file.'] == problems(content)
+    content["consent"] = {"anchor": "heads.txt"}
+    assert "/etc/heads.txt" == parse(content, Path("/etc")).consent.anchor
 
 
 def test_every_error_is_named_at_once() -> None:

@@ -45,7 +45,7 @@ async def test_47_somebody_new_may_be_asked(ledger: Ledger) -> None:
     assert ("open", "requested", "ask_mail") == (found["purpose"], found["state"], found["method"])
     assert 1 == asked.head[0]
     assert [] == (await ledger.verify()).flaws
-    assert not (await ledger.consent_of(MAX)).granted(OPEN[0], now())
+    assert not (await ledger.standing(Person.of(ledger.keyring, MAX))).granted(OPEN[0], now())
 
 
 @pytest.mark.parametrize("address", [MAX, OTHER_SPELLING], ids=["same spelling", "other spelling"])

@@ -1,4 +1,4 @@
-"""`aboveboard consent ask`, and what is done every day."""
+"""`aboveboard consent ask`, and renewal."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aboveboard import compose, daily
+from aboveboard import compose, upkeep
 from aboveboard.config import Config, load
 from ledger import outbox
 from ledger.keys import Keyring
@@ -95,4 +95,4 @@ def test_renewal_is_a_question(command: Command, mailing: Path, ask: str, expect
     mailing.write_text(f'{CONFIG}{MAIL}[policy]\nask = "{ask}"\n[retention]\nconsent_days = 20\n')
     command(*GRANT)
 
-    assert {"letters": expected} == with_ledger(mailing, daily.renew)
+    assert {"letters": expected} == with_ledger(mailing, upkeep.renew)

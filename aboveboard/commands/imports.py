@@ -1,0 +1,153 @@
+"""`aboveboard consent import` and the imports on record: `batches`, `suspend`, `resume`."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aboveboard import agreements, compose
+from aboveboard.agreements import AgreementsError
+from aboveboard.commands.consent import consent
+from aboveboard.commands.shared import fail, load_config, print_rows, with_ledger
+from aboveboard.config import Config
+from aboveboard.parameters import config_option, json_option
+from ledger import consent as consent_record
+from ledger import imports
+from ledger.imports import Agreement, Imported, Landing, Manner, Point, Progress
+from ledger.ledger import Ledger, login
+from ledger.notice import Notice
+from policies.footer import Language
+
+_SHOWN = 20
+"""Errors that are named; of more, how many."""
+_MEANING = {
+    Landing.GRANTED: "count from now on",
+    Landing.EXPIRED: "are on record, and over by their date",
+    Landing.UNPROVEN: "are on record as unproven, and track nobody",
+    Landing.REFUSED: "stay refused: the person said no",
+    Landing.STANDING: "were on record already",
+}
+
+
+@consent.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--point", "point_id", default=None, help="The collection point; without one nobody is tracked.")
+@click.option("--dry-run", is_flag=True, help="Say what would come of it, and write nothing.")
+@config_option
+def import_(file: Path, point_id: str | None, dry_run: bool, config_path: Path) -> None:
+    """Take in agreements from a CSV file: address, purposes, date; optional: evidence, source, language.
+
+    Everything is taken in, or nothing.
+    """
+    config = load_config(config_path)
+    point = _point(config, point_id)
+    try:
+        rows = agreements.read(file, datetime.now(UTC))
+    except AgreementsError as error:
+        more = [f"… and {len(error.problems) - _SHOWN} more."] if len(error.problems) > _SHOWN else []
+        fail(*error.problems[:_SHOWN], *more, "Nothing was imported.")
+    # Where it goes must not be where the report goes.
+    with click.progressbar(length=len(rows), label="Agreements", file=sys.stderr) as bar:
+        done = with_ledger(config, lambda ledger: _run(config, ledger, rows, point, bar.update, dry_run=dry_run))
+    for line in _report(done, len(rows), dry_run=dry_run):
+        click.echo(line)
+
+
+def _point(config: Config, point_id: str | None) -> Point | None:
+    if point_id is None:
+        return None
+    found = config.consent.find(point_id)
+    if found is None:
+        known = ", ".join(point.id for point in config.consent.point) or "none"
+        fail(f"There is no [[consent.point]] with the id {point_id!r}; there are: {known}.")
+    return Point(found.id, found.where, found.wording, found.proof)
+
+
+async def _run(
+    config: Config, ledger: Ledger, rows: list[Agreement], point: Point | None, progress: Progress, *, dry_run: bool
+) -> Imported:
+    result: list[Imported] = []
+    now = datetime.now(UTC)
+    languages = {row.language or config.organisation.language for row in rows}
+
+    def manner(notices: dict[Language, Notice]) -> Manner:
+        url = config.web.public_url if config.system_mail is not None else None
+        validity = compose.periods(config).consent
+        return Manner(login(), notices, config.organisation.language, point, validity, url)
+
+    async def work(connection: AsyncConnection) -> tuple[int, str] | None:
+        # A transaction that the database took back is done once more.
+        result.clear()
+        said = {language: await ledger.said(connection, language) for language in languages}
+        result.append(await imports.import_rows(connection, ledger.keyring, rows, manner(said), now, progress))
+        return result[0].head
+
+    async def trial(connection: AsyncConnection) -> Imported:
+        said = {language: compose.teller(config).built_in(language) for language in languages}
+        return await imports.try_rows(connection, ledger.keyring, rows, manner(said), now, progress)
+
+    if dry_run:
+        return await ledger.read(trial)
+    await ledger.append(work)
+    return result[0]
+
+
+def _report(done: Imported, rows: int, *, dry_run: bool) -> list[str]:
+    trial = " (nothing was written)" if dry_run else ""
+    lines = [f"{rows} rows, {sum(done.landed.values())} agreements{trial}:"]
+    lines += [
+        f"  {done.landed[landing]} {landing}: {_MEANING[landing]}." for landing in Landing if done.landed[landing]
+    ]
+    if done.letters:
+        lines.append(
+            f"{done.letters} receipts {'would go' if dry_run else 'go'} out by mail, each with a link to undo."
+        )
+    if done.batch is not None:
+        lines.append(f"This import is {done.batch}; `aboveboard consent suspend` has it rest.")
+    return lines
+
+
+@consent.command()
+@json_option
+@config_option
+def batches(as_json: bool, config_path: Path) -> None:
+    """List imports, newest first, and which of them rest because somebody says they never agreed."""
+
+    def line(one: dict[str, str]) -> str:
+        rests = f", rests since {one['suspended_at']}" if one["suspended_at"] else ""
+        point = one["collection_point"] or "without a collection point"
+        return f"{one['batch']} {one['imported_at']} by {one['imported_by']}: {point}, {one['rows']} rows{rests}"
+
+    print_rows(config_path, "consent batches", as_json, lambda ledger: ledger.read(imports.batches), line)
+
+
+@consent.command()
+@click.argument("batch")
+@config_option
+def suspend(batch: str, config_path: Path) -> None:
+    """Have the grants of an import rest, within a second everywhere."""
+
+    async def work(ledger: Ledger) -> bool:
+        await ledger.record_access("consent suspend")
+        return await ledger.job(lambda connection: consent_record.suspend(connection, batch, datetime.now(UTC)))
+
+    if not with_ledger(load_config(config_path), work):
+        fail(f"There is no import {batch}, or it rests already; `aboveboard consent batches` lists them.")
+    click.echo("The grants of this import do not count from now on.")
+
+
+@consent.command()
+@click.argument("batch")
+@config_option
+def resume(batch: str, config_path: Path) -> None:
+    """Have the grants of an import count again. Who said that they never agreed stays out of it."""
+
+    async def work(ledger: Ledger) -> bool:
+        await ledger.record_access("consent resume")
+        return await ledger.job(lambda connection: consent_record.resume(connection, batch))
+
+    if not with_ledger(load_config(config_path), work):
+        fail(f"There is no import {batch} that rests; `aboveboard consent batches` lists them.")
+    click.echo("The grants of this import count again.")

@@ -1,0 +1,104 @@
+"""Exports: who agreed, who did not, and who was only asked; one line per person and purpose."""
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.cells import defused
+from ledger.consent import Person, consents_of, history
+from ledger.keys import Keyring
+from ledger.schema import consent_event
+from policies.consent import GRANTS, Consent, State
+from policies.words import Purpose
+
+COLUMNS = (
+    "address", "purpose", "state", "since", "until", "method", "assurance", "collection_point", "batch", "notice",
+    "source", "evidence",
+)  # fmt: skip
+_SLICE = 200
+
+
+async def standings(connection: AsyncConnection, keyring: Keyring, now: datetime) -> AsyncIterator[dict[str, Any]]:
+    """Yield where everybody on record stands, by person, spelling and purpose.
+
+    ``state`` is one of granted, expired, suspended, refused, withdrawn, invalidated, suppressed, imported_unproven and
+    requested; who was erased, or refused by a link in a mail that nobody remembers, has no address.
+    """
+    last = ""
+    while True:
+        statement = select(consent_event.c.folded_hash).where(consent_event.c.folded_hash > last).distinct()
+        statement = statement.order_by(consent_event.c.folded_hash).limit(_SLICE)
+        hashes = [row.folded_hash for row in await connection.execute(statement)]
+        if not hashes:
+            return
+        last = hashes[-1]
+        for folded_hash in hashes:
+            for line in await _person(connection, keyring, folded_hash, now):
+                yield line
+
+
+async def _person(
+    connection: AsyncConnection, keyring: Keyring, folded_hash: str, now: datetime
+) -> list[dict[str, Any]]:
+    events = await history(connection, keyring, Person(folded_hash))
+    spellings = {keyring.exact(event["address"]): event["address"] for event in events if event["address"]}
+    people = [Person(folded_hash, exact, address) for exact, address in spellings.items()] or [Person(folded_hash)]
+    found = await consents_of(connection, people)
+    return [
+        line
+        for person in people
+        for purpose in Purpose
+        if (line := _line(keyring, person, purpose, found[person], events, now)) is not None
+    ]
+
+
+def _line(
+    keyring: Keyring,
+    person: Person,
+    purpose: Purpose,
+    consent: Consent,
+    events: Sequence[dict[str, Any]],
+    now: datetime,
+) -> dict[str, Any] | None:
+    """Return a line about one purpose; None where the person was never asked about it and never spoke of it."""
+    ruling = consent.on(purpose).event
+    about = [event for event in events if event["purpose"] == purpose]
+    theirs = [one for one in about if one["address"] is None or keyring.exact(one["address"]) == person.exact_hash]
+    event = next((one for one in about if ruling is not None and one["id"] == ruling.id), None)
+    event = event or (theirs[-1] if theirs else None)
+    if event is None:
+        return None
+    state = _state(consent, purpose, event, now)
+    line = {name: event.get(name) or "" for name in COLUMNS}
+    until = event["valid_until"] or ""
+    own = {"address": person.address or "", "purpose": purpose.value, "state": state}
+    return {**line, **own, "since": event["time"], "until": until}
+
+
+def _state(consent: Consent, purpose: Purpose, event: dict[str, Any], now: datetime) -> str:
+    ruling = consent.on(purpose)
+    if ruling.state is None:
+        # Nothing that counts: a grant that is on record rests.
+        state = State(event["state"])
+        return "suspended" if state in GRANTS else state.value
+    if ruling.state in GRANTS:
+        return "granted" if ruling.granted(now) else "expired"
+    return ruling.state.value
+
+
+def as_json(line: dict[str, Any]) -> str:
+    """Return a line of JSON."""
+    return json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def as_csv(cells: Sequence[str]) -> str:
+    """Return a line of CSV that a spreadsheet does not calculate."""
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\r\n").writerow([defused(cell) for cell in cells])
+    return written.getvalue()

@@ -1,0 +1,185 @@
+"""Imports: agreements collected elsewhere, and what is done where one of them is in doubt."""
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger import consent, imports, notices
+from ledger.consent import Act, Person
+from ledger.imports import Agreement, Imported, Landing, Manner, Point
+from ledger.ledger import Ledger
+from policies.consent import Assurance
+from policies.footer import Language
+from policies.words import Purpose
+from tests.ledger.samples import BY_FOOTER, EVERYTHING, MAX, NOTICE, OPEN, by_hand, now
+
+ANNE, BEN = "anne@customer.test", "ben@customer.test"
+BOTH = (Purpose.OPEN, Purpose.CLICK)
+FAIR = Point("fair", "our stand", "Yes, you may", "folder 7")
+YEAR = timedelta(days=365)
+NEVER = Act("data_subject", "preference_page", Assurance.MAILBOX_PROVEN, "I never agreed")
+
+
+def rows(*addresses: str, ago: timedelta = timedelta(days=10)) -> list[Agreement]:
+    """Return a file in which these people agreed to be told of opens and clicks."""
+    return [Agreement(line, address, BOTH, now() - ago, "form") for line, address in enumerate(addresses, 2)]
+
+
+async def bring(ledger: Ledger, found: list[Agreement], point: Point | None = FAIR, url: str | None = None) -> Imported:
+    """Import a file."""
+    results: list[Imported] = []
+
+    async def work(connection: AsyncConnection) -> tuple[int, str] | None:
+        await notices.keep(connection, NOTICE, now())
+        manner = Manner("root", {Language.ENGLISH: NOTICE}, Language.ENGLISH, point, letters_url=url)
+        results.append(await imports.import_rows(connection, ledger.keyring, found, manner, now()))
+        return results[0].head
+
+    await ledger.append(work)
+    return results[0]
+
+
+async def granted(ledger: Ledger, address: str) -> list[str]:
+    """Return what somebody is tracked for."""
+    found = await ledger.standing(Person.of(ledger.keyring, address))
+    assert found.available
+    return [purpose.value for purpose in Purpose if found.granted(purpose, now())]
+
+
+async def never_agreed(ledger: Ledger, address: str) -> str | None:
+    """Have somebody say that they never agreed, and return the import that is in doubt."""
+    batches: list[str | None] = []
+
+    async def work(connection: AsyncConnection) -> tuple[int, str] | None:
+        person = Person.of(ledger.keyring, address)
+        head, batch = await consent.invalidate(connection, ledger.keyring, person, NEVER, NOTICE, now())
+        batches.append(batch)
+        return head
+
+    await ledger.append(work)
+    return batches[0]
+
+
+async def test_58_with_a_collection_point_they_are_grants(ledger: Ledger) -> None:
+    """Row 58: the point's words and proof go into every event, with the row of the file; it counts from its date."""
+    done = await bring(ledger, rows(ANNE))
+    event = (await ledger.history(Person.of(ledger.keyring, ANNE)))[0]
+
+    assert ["open", "click"] == await granted(ledger, ANNE)
+    assert Counter({Landing.GRANTED: 2}) == done.landed
+    assert ("asserted", "Yes, you may", "form; folder 7; row 2 of the file", "our stand", "fair", done.batch) == tuple(
+        event[key] for key in ("assurance", "expression", "evidence", "source", "collection_point", "batch")
+    )
+    assert (now() - timedelta(days=10) + YEAR).date().isoformat() == event["valid_until"][:10]
+    assert [] == (await ledger.verify()).flaws
+
+
+async def test_62_without_one_they_track_nobody(ledger: Ledger) -> None:
+    """Row 62: what nobody can prove is on record and counts for nothing, and a second time adds nothing."""
+    done = await bring(ledger, rows(ANNE), None)
+    again = await bring(ledger, rows(ANNE), None)
+
+    assert [] == await granted(ledger, ANNE)
+    assert (Counter({Landing.UNPROVEN: 2}), Counter({Landing.STANDING: 2})) == (done.landed, again.landed)
+    assert again.batch is None
+
+
+async def test_who_refused_stays_refused(ledger: Ledger) -> None:
+    """A refusal holds against any import, purpose by purpose and for every spelling."""
+    await ledger.refuse(Person(ledger.keyring.folded(ANNE)), OPEN, BY_FOOTER)
+    done = await bring(ledger, rows(ANNE.upper(), BEN))
+
+    assert Counter({Landing.GRANTED: 3, Landing.REFUSED: 1}) == done.landed
+    assert ["click"] == await granted(ledger, ANNE.upper())
+
+
+async def test_the_same_file_again_changes_nothing(ledger: Ledger) -> None:
+    """What is on record already, or twice in the file, is not recorded again; a later date renews."""
+    found = rows(ANNE)
+    await bring(ledger, found * 2)
+    again = await bring(ledger, found)
+    later = await bring(ledger, rows(ANNE, ago=timedelta(days=1)))
+
+    assert Counter({Landing.STANDING: 2}) == again.landed
+    assert Counter({Landing.GRANTED: 2}) == later.landed
+    states = [event["state"] for event in await ledger.history(Person.of(ledger.keyring, ANNE))]
+    assert ["granted", "granted", "renewed", "renewed"] == states
+
+
+async def test_what_is_over_is_over(ledger: Ledger) -> None:
+    """An agreement that is older than a grant may be is on record, and tracks nobody."""
+    done = await bring(ledger, rows(ANNE, ago=YEAR + timedelta(days=1)), url="https://track.example.org")
+
+    assert (Counter({Landing.EXPIRED: 2}), 0) == (done.landed, done.letters)
+    assert [] == await granted(ledger, ANNE)
+
+
+async def test_every_grant_has_a_receipt(ledger: Ledger, url: str) -> None:
+    """With a mail server, everybody whose grant was brought along hears of it, with a link that takes it back."""
+    done = await bring(ledger, rows(ANNE, BEN), url="https://track.example.org")
+
+    with by_hand(url) as connection:
+        letters = connection.exec_driver_sql("SELECT COUNT(*) FROM outbox").scalar_one()
+        links = connection.exec_driver_sql("SELECT COUNT(*) FROM mailbox_link WHERE kind = 'undo'").scalar_one()
+    assert (2, 2, 2) == (done.letters, letters, links)
+
+
+async def test_a_dry_run_writes_nothing(ledger: Ledger) -> None:
+    """Trying tells what importing would do, and leaves no trace."""
+    manner = Manner("root", {Language.ENGLISH: NOTICE}, Language.ENGLISH, FAIR)
+    done = await ledger.read(lambda c: imports.try_rows(c, ledger.keyring, rows(ANNE, BEN), manner, now()))
+
+    assert Counter({Landing.GRANTED: 4}) == done.landed
+    assert [] == await ledger.read(imports.batches)
+    assert [] == await ledger.history(Person.of(ledger.keyring, ANNE))
+
+
+async def test_more_than_a_slice(ledger: Ledger) -> None:
+    """However many rows there are, they are one import, and the chain is whole."""
+    done = await bring(ledger, rows(*(f"person{at}@customer.test" for at in range(1_001))))
+
+    assert Counter({Landing.GRANTED: 2_002}) == done.landed
+    assert [(1_001, 2_002)] == [(one["rows"], one["events"]) for one in await ledger.read(imports.batches)]
+    assert [] == (await ledger.verify()).flaws
+
+
+async def test_i_never_agreed(ledger: Ledger) -> None:
+    """One person who never agreed puts the whole import in doubt: nobody in it is tracked until that is decided."""
+    batch = (await bring(ledger, rows(ANNE, BEN))).batch
+    assert batch is not None
+    assert batch == await never_agreed(ledger, ANNE)
+    assert ([], []) == (await granted(ledger, ANNE), await granted(ledger, BEN))
+
+    assert await ledger.job(lambda connection: consent.resume(connection, batch))
+    assert ([], ["open", "click"]) == (await granted(ledger, ANNE), await granted(ledger, BEN))
+    assert [] == (await ledger.verify()).flaws
+
+
+async def test_i_never_agreed_to_what_is_unproven(ledger: Ledger) -> None:
+    """It can be said of an import that counts for nothing, too; a second time adds nothing."""
+    batch = (await bring(ledger, rows(ANNE), None)).batch
+    for _ in range(2):
+        assert batch == await never_agreed(ledger, ANNE)
+
+    states = [event["state"] for event in await ledger.history(Person.of(ledger.keyring, ANNE))]
+    assert ["imported_unproven"] * 2 + ["invalidated"] * 2 == states
+
+
+async def test_i_never_agreed_to_nothing(ledger: Ledger) -> None:
+    """Of somebody who is not known, or has refused, there is nothing to invalidate."""
+    await ledger.refuse(Person(ledger.keyring.folded(MAX)), EVERYTHING, BY_FOOTER)
+
+    assert [None, None] == [await never_agreed(ledger, address) for address in (MAX, BEN)]
+
+
+@pytest.mark.parametrize("address", [ANNE, BEN])
+async def test_suspending_twice(ledger: Ledger, address: str) -> None:
+    """An import that rests is not put to rest again, and only one that rests counts again."""
+    batch = (await bring(ledger, rows(address))).batch
+    assert batch is not None
+    found = [await ledger.job(lambda c: consent.suspend(c, batch, now())) for _ in range(2)]
+    found += [await ledger.job(lambda c: consent.resume(c, batch)) for _ in range(2)]
+
+    assert [True, False, True, False] == found
