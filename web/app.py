@@ -1,5 +1,7 @@
 """The application: its routes, and the pages for what is not there."""
 
+from contextlib import suppress
+
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -41,7 +43,8 @@ async def health(request: Request) -> Response:
         "policy": {"version": site.policy.version, "stale": site.stale},
     }
     if answers and site.mails:
-        health["letters_waiting"] = await site.ledger.read(outbox.waiting)
+        with suppress(LedgerUnavailable):
+            health["letters_waiting"] = await site.ledger.read(outbox.waiting)
     return JSONResponse(health)
 
 
