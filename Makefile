@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench fuzz schema clean
+.PHONY: demo test check bench fuzz schema messages clean
 
 demo: .venv/run                ## everything on loopback, with sample messages; prints what to open
 	@$(BIN)/aboveboard demo
@@ -24,6 +24,11 @@ fuzz: .venv/test               ## a million mutated messages through the engine;
 
 schema: .venv/run              ## the JSON Schema of the configuration file, from the models
 	$(BIN)/aboveboard schema > docs/aboveboard.schema.json
+
+messages: .venv/test           ## brings the catalogues of what recipients read up to date with templates and letters
+	$(BIN)/pybabel extract -F web/locale/babel.cfg -k listed --no-location -o web/locale/messages.pot .
+	$(BIN)/pybabel update --no-fuzzy-matching --ignore-obsolete -w 120 -D messages -i web/locale/messages.pot -d web/locale
+	rm web/locale/messages.pot
 
 clean:                         ## removes what make made
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

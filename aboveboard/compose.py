@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aboveboard.config import Config, ConfigError, ListenerSection, UpstreamSection
+from aboveboard.post import Sender
 from ledger.calendar import Calendar
 from ledger.chain import HeadFile
 from ledger.database import Place, prepare
@@ -29,7 +30,7 @@ from proxy.route import Limits, Route, parse_route
 from proxy.server import Listener
 from proxy.trackers import Watch
 from proxy.vendors import load_rules
-from web.app import Site
+from web.site import Point, Site
 
 
 def hostname(config: Config) -> str:
@@ -190,15 +191,20 @@ def upstreams(config: Config, workers: int = 1) -> Upstreams:
 
 
 def _route(at: int, section: UpstreamSection, name: str, workers: int) -> Route:
-    password = None
-    if section.password_file is not None:
-        try:
-            password = section.password_file.read_text("utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError([f"relay.upstream[{at}].password_file: cannot be read."]) from error
+    password = _password(f"relay.upstream[{at}]", section.password_file)
     # The upstream counts the connections of all workers together.
     limits = Limits(max(1, section.connections // workers), section.messages_per_connection)
     return parse_route(section.url, section.senders, name, section.username, password, limits)
+
+
+def _password(path: str, file: Path | None) -> str | None:
+    """Return the password in a file, if there is one. Raises ConfigError where it cannot be read."""
+    if file is None:
+        return None
+    try:
+        return file.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}.password_file: cannot be read."]) from error
 
 
 def listener(at: int, section: ListenerSection) -> Listener:
@@ -235,4 +241,24 @@ def site(config: Config, opened: Ledger, *, stale: bool = False) -> Site:
         teller=teller(config),
         policy=policy(config),
         stale=stale,
+        language=config.organisation.language,
+        mails=config.system_mail is not None,
+        points={point.id: Point(point.title, point.wording) for point in config.consent.point if point.public},
+        validity=periods(config).consent,
+    )
+
+
+def sender(config: Config) -> Sender | None:
+    """Return who writes mail of our own; None where none is to be sent. Raises ConfigError for a password file."""
+    section = config.system_mail
+    if section is None:
+        return None
+    password = _password("system_mail", section.password_file)
+    return Sender(
+        config.organisation.name,
+        config.organisation.contact,
+        config.organisation.privacy_url,
+        config.web.public_url,
+        section.sender,
+        parse_route(section.url, ["*"], hostname(config), section.username, password),
     )

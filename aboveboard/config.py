@@ -378,6 +378,8 @@ def _cross_checks(config: Config) -> list[str]:
         problems += _loop_checks(f"relay.upstream[{at}]", upstream, config.relay.listener)
     if config.policy.vendor or config.policy.vendors_off:
         problems += (f"policy.{one}" for one in vendor_problems(config.policy.vendor, config.policy.vendors_off))
+    if config.system_mail is not None:
+        problems += _server_checks("system_mail", config.system_mail)
     if config.consent.needs_mail() and config.system_mail is None:
         problems.append('consent.anchor: "mail" needs [system_mail]; set that, or name a file.')
     return [*problems, *config.consent.problems()]
@@ -414,6 +416,19 @@ def _upstream_checks(path: str, upstream: UpstreamSection) -> list[str]:
         problems.append(
             f'{path}.url: mail would travel in clear; use "smtp+starttls://" or "smtps://", or set insecure = true.'
         )
+    return problems + _login_checks(path, upstream)
+
+
+def _server_checks(path: str, section: SystemMailSection) -> list[str]:
+    """Find what is wrong with the server for mail of our own; links that prove a mailbox never travel in clear."""
+    parts = urlsplit(section.url)
+    clear = parts.scheme == "smtp" and not is_loopback(parts.hostname or "")
+    problems = [f'{path}.url: mail would travel in clear; use "smtp+starttls://" or "smtps://".'] if clear else []
+    return problems + _login_checks(path, section)
+
+
+def _login_checks(path: str, upstream: UpstreamSection | SystemMailSection) -> list[str]:
+    problems = []
     if (upstream.username is None) != (upstream.password_file is None):
         problems.append(f"{path}: username and password_file belong together.")
     elif upstream.password_file is not None and not upstream.password_file.is_file():
@@ -426,7 +441,6 @@ def without_effect(config: Config) -> list[str]:
     waiting = {
         "web.trusted_proxies": bool(config.web.trusted_proxies),
         "relay.processed_header": config.relay.processed_header,
-        "system_mail": config.system_mail is not None,
         "policy.ask": config.policy.ask != "never",
     }
     return [f"{path}: this version does not act on it yet." for path, present in waiting.items() if present]

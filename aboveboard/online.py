@@ -40,7 +40,7 @@ def local_problems(config: Config) -> list[str]:
 
 
 async def try_everything(config: Config) -> list[str]:
-    """Return one sentence for everything out there that does not work: upstreams, public_url."""
+    """Return one sentence for everything out there that does not work: upstreams, system mail, public_url."""
     problems: list[str] = []
     try:
         routes = compose.upstreams(config).routes
@@ -48,18 +48,25 @@ async def try_everything(config: Config) -> list[str]:
         return [*problems, *error.problems]
     for at, route in enumerate(routes):
         for host in route.hosts:
-            problems += await _try_upstream(at, route, host)
+            problems += await _try_server(f"relay.upstream[{at}]", route, host)
+    try:
+        sender = compose.sender(config)
+    except ConfigError as error:
+        problems += error.problems
+    else:
+        if sender is not None:
+            problems += await _try_server("system_mail", sender.route, sender.route.hosts[0])
     return problems + await asyncio.to_thread(_try_public_url, config.web.public_url)
 
 
-async def _try_upstream(at: int, route: Route, host: Host) -> list[str]:
+async def _try_server(path: str, route: Route, host: Host) -> list[str]:
     try:
         connection = await asyncio.wait_for(Connection.reach(route, host), _SECONDS)
     except TimeoutError:
-        return [f"relay.upstream[{at}].url: {host.name} port {host.port} does not answer."]
+        return [f"{path}.url: {host.name} port {host.port} does not answer."]
     except ReplyError as error:
         cause = error.__cause__
-        return [f"relay.upstream[{at}].url: {host.name} port {host.port}: {cause or error}."]
+        return [f"{path}.url: {host.name} port {host.port}: {cause or error}."]
     await connection.quit()
     return []
 

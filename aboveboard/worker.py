@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 import uvicorn
 
-from aboveboard import compose
+from aboveboard import compose, post
 from aboveboard.config import Config
 from aboveboard.reload import InForce, signature
 from aboveboard.upkeep import keep_up
@@ -184,14 +184,19 @@ async def _web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
             timeout_graceful_shutdown=10,
         )
         server = _WebServer(settings)
+        sender = compose.sender(in_force.config)
         async with _Follower(task.place, ledger, adopt).following(in_force):
             serving = asyncio.create_task(server.serve(sockets=list(task.sockets)))
+            posting = asyncio.create_task(post.deliver(ledger, sender)) if sender is not None else None
             ready()
             waiting = asyncio.create_task(stop.wait())
             await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
             server.should_exit = True
             waiting.cancel()
             await serving
+            if posting is not None:
+                # A letter under way is tried again by whoever looks next; it was claimed for ten minutes.
+                posting.cancel()
 
 
 PARTS: dict[str, Part] = {"relay": _relay, "web": _web}

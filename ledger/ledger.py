@@ -25,6 +25,7 @@ from ledger import (
     decisions,
     hits,
     notices,
+    outbox,
     recall,
     receipt,
     requests,
@@ -46,6 +47,7 @@ from ledger.journal import Journal, JournalDamaged, head_entry
 from ledger.keys import Keyring
 from ledger.merge import Arrival, Sighting, Window
 from ledger.notice import Notice, Teller
+from ledger.outbox import Letter
 from ledger.patience import Patience
 from ledger.reader import NOT_KNOWN, Known, Reader
 from ledger.recall import Recalled
@@ -340,10 +342,12 @@ class Ledger:
         *,
         keep_hits: bool = False,
         language: Language = Language.ENGLISH,
+        told: Callable[[str], Letter] | None = None,
     ) -> bool:
         """Record a refusal, and delete these purposes' hits unless they are to be kept. Raises LedgerUnavailable.
 
-        Returns False where everything had been refused already.
+        Returns False where everything had been refused already. ``told`` makes the letter by which the person hears
+        of a refusal that was new, where their address is known.
         """
 
         async def work(connection: AsyncConnection) -> tuple[int, str] | None:
@@ -351,6 +355,9 @@ class Ledger:
             head = await consent.refuse(connection, self.keyring, person, purposes, act, said, _now())
             if not keep_hits:
                 await hits.forget(connection, person.folded_hash, purposes)
+            address = await self._known_address(connection, person) if head is not None and told is not None else None
+            if address is not None and told is not None:
+                await outbox.put(connection, self.keyring, told(address), _now())
             return head
 
         return await self.append(work)
@@ -407,13 +414,12 @@ class Ledger:
 
     async def known_address(self, person: Person) -> str | None:
         """Return the person's address where the ledger still has it. Raises LedgerUnavailable."""
+        return await self.read(lambda connection: self._known_address(connection, person))
 
-        async def work(connection: AsyncConnection) -> str | None:
-            events = await consent.history(connection, self.keyring, person)
-            known = [event["address"] for event in events if event["address"]]
-            return known[-1] if known else await decisions.recipient_of(connection, self.keyring, person.folded_hash)
-
-        return await self.read(work)
+    async def _known_address(self, connection: AsyncConnection, person: Person) -> str | None:
+        events = await consent.history(connection, self.keyring, person)
+        known = [event["address"] for event in events if event["address"]]
+        return known[-1] if known else await decisions.recipient_of(connection, self.keyring, person.folded_hash)
 
     async def holdings(self, person: Person) -> dict[str, int]:
         """Return how many messages and hits of a person are on record. Raises LedgerUnavailable."""
@@ -450,6 +456,26 @@ class Ledger:
             )
 
         return await self.job(work)
+
+    async def never_agreed(self, address: str, act: Act, language: Language = Language.ENGLISH) -> str:
+        """Record that a person never agreed, and return the number of the case about it. Raises LedgerUnavailable.
+
+        Every grant of theirs is invalid from now on, and where one came with an import, all of that import rest.
+        """
+        person, numbers = Person.of(self.keyring, address), list[str]()
+
+        async def work(connection: AsyncConnection) -> tuple[int, str] | None:
+            said, now = await self.said(connection, language), _now()
+            head, batch = await consent.invalidate(connection, self.keyring, person, act, said, now)
+            kind, calendar = CaseKind.INVALID_GRANT, self._settings.calendar
+            opened = await requests.open_case(
+                connection, self.keyring, kind, person, address, act.expression, now, calendar, batch, language
+            )
+            numbers.append(opened)
+            return head
+
+        await self.append(work)
+        return numbers[-1]
 
     async def verify(self) -> Verification:
         """Walk the chain of consent events. Raises LedgerUnavailable."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.consent import Person
@@ -75,6 +75,18 @@ def new_row(keyring: Keyring, letter: Letter, now: datetime, due: datetime | Non
         "state": LetterState.QUEUED.value,
         "sealed": keyring.seal_column(json.dumps(content).encode("ascii"), f"outbox/{letter_id}"),
     }
+
+
+async def is_due(connection: AsyncConnection, now: datetime) -> bool:
+    """Tell whether a letter is to be sent now."""
+    due = select(outbox.c.id).where(outbox.c.state == LetterState.QUEUED.value, outbox.c.due_at <= stamp(now)).limit(1)
+    return (await connection.execute(due)).first() is not None
+
+
+async def waiting(connection: AsyncConnection) -> int:
+    """Return how many letters are not sent yet."""
+    queued = select(func.count()).select_from(outbox).where(outbox.c.state == LetterState.QUEUED.value)
+    return int((await connection.execute(queued)).scalar_one())
 
 
 async def claim(connection: AsyncConnection, keyring: Keyring, now: datetime) -> Claimed | None:

@@ -1,5 +1,7 @@
 """The application: its routes, and the pages for what is not there."""
 
+from contextlib import suppress
+
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -10,19 +12,23 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
+from ledger import outbox
+from ledger.errors import LedgerUnavailable
+from web.forms import FormTooLarge
 from web.hits import Ticks, link, pixel
+from web.join import join
 from web.mail import mail
 from web.pages import STATIC, SecurityHeaders
-from web.refusal import stop, you
-from web.site import Site
+from web.refusal import stop, stop_anybody
+from web.site import Site, language_of, page, site_of
+from web.you import you
 
 log = structlog.get_logger()
 
 
 async def how(request: Request) -> Response:
     """Say what this is and who runs it."""
-    site: Site = request.app.state.site
-    return site.render("how.html", notice=await site.notice())
+    return page(request, "how.html", notice=await site_of(request).notice(language_of(request)))
 
 
 async def health(request: Request) -> Response:
@@ -30,38 +36,49 @@ async def health(request: Request) -> Response:
 
     The process is well without a ledger: links work, mail flows.
     """
-    site: Site = request.app.state.site
+    site = site_of(request)
     answers = await site.ledger.answers()
-    return JSONResponse(
-        {
-            "status": "ok" if answers else "degraded",
-            "ledger": "ok" if answers else "unavailable",
-            "policy": {"version": site.policy.version, "stale": site.stale},
-        }
-    )
+    health: dict[str, object] = {
+        "status": "ok" if answers else "degraded",
+        "ledger": "ok" if answers else "unavailable",
+        "policy": {"version": site.policy.version, "stale": site.stale},
+    }
+    if answers and site.mails:
+        with suppress(LedgerUnavailable):
+            health["letters_waiting"] = await site.ledger.read(outbox.waiting)
+    return JSONResponse(health)
 
 
 async def _not_there(request: Request, error: Exception) -> Response:
-    site: Site = request.app.state.site
     status = error.status_code if isinstance(error, HTTPException) else 500
-    response = site.render("not_there.html", status=status)
+    response = page(request, "not_there.html", status)
     if isinstance(error, HTTPException) and error.headers:
         response.headers.update(error.headers)
     return response
 
 
 async def _went_wrong(request: Request, error: Exception) -> Response:
-    site: Site = request.app.state.site
     # The path holds a token, so only the error is logged.
     log.error("web.request_failed", exc_info=error)
-    return site.render("went_wrong.html", status=500)
+    return page(request, "went_wrong.html", 500)
+
+
+async def _try_again(request: Request, error: Exception) -> Response:
+    log.warning("web.ledger_unavailable", why=str(error))
+    return page(request, "try_again.html", 503)
+
+
+async def _too_large(request: Request, error: Exception) -> Response:
+    return page(request, "too_large.html", 413)
 
 
 ROUTES = [
     Route("/o/{token:path}", pixel, methods=["GET"]),
     Route("/l/{token}", link, methods=["GET"]),
+    Route("/stop", stop_anybody, methods=["GET", "POST"]),
     Route("/stop/{token}", stop, methods=["GET", "POST"]),
     Route("/you/{token}", you, methods=["GET", "POST"]),
+    Route("/join/{point}", join, methods=["GET", "POST"]),
     Route("/mail/{token}", mail, methods=["GET", "POST"]),
     Route("/how", how, methods=["GET"]),
     Route("/health", health, methods=["GET"]),
@@ -90,7 +107,12 @@ def build(site: Site) -> Starlette:
     app = Application(
         routes=ROUTES,
         middleware=[Middleware(SecurityHeaders)],
-        exception_handlers={HTTPException: _not_there, Exception: _went_wrong},
+        exception_handlers={
+            HTTPException: _not_there,
+            LedgerUnavailable: _try_again,
+            FormTooLarge: _too_large,
+            Exception: _went_wrong,
+        },
     )
     # Starlette would lead "/how/" to "/how" on whatever host the request names.
     app.router.redirect_slashes = False

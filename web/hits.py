@@ -8,13 +8,14 @@ import asyncio
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from ledger.hits import Hit
 from ledger.tokens import open_click, open_pixel
 from policies.words import Purpose
 from web.pages import SECURITY_HEADERS
-from web.site import Site
+from web.site import Site, page
 from web.verdict import judge, not_recorded
 
 GIF = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
@@ -105,7 +106,7 @@ class Link:
         if not await self.leads(scope, send):
             site: Site = scope["app"].state.site
             known = open_click(site.ledger.keyring, scope["path"].removeprefix("/l/")) is not None
-            await site.render("no_link.html", status=400 if known else 404)(scope, receive, send)
+            await page(Request(scope), "no_link.html", 400 if known else 404)(scope, receive, send)
 
 
 pixel = Pixel()

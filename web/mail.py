@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from ledger.errors import LedgerUnavailable
 from ledger.tokens import open_sender
+from policies.footer import Language
 from policies.sentence import sentence
 from policies.words import Purpose, Reason
 from web.forms import FormTooLarge, from_elsewhere, read_form
@@ -22,18 +23,18 @@ async def mail(request: Request) -> Response:
     site: Site = request.app.state.site
     sender_hash = open_sender(site.ledger.keyring, request.path_params["token"])
     if sender_hash is None:
-        return site.render("no_sender.html", status=404)
+        return site.render("no_sender.html", Language.ENGLISH, 404)
     done = ""
     try:
         if request.method == "POST":
             if from_elsewhere(request, site.public_url):
-                return site.render("elsewhere.html", status=403)
+                return site.render("elsewhere.html", Language.ENGLISH, 403)
             done = await save(site.ledger, sender_hash, await read_form(request))
         return await _page(request, site, sender_hash, done)
     except FormTooLarge:
-        return site.render("too_large.html", status=413)
+        return site.render("too_large.html", Language.ENGLISH, 413)
     except LedgerUnavailable:
-        return site.render("try_again.html", status=503)
+        return site.render("try_again.html", Language.ENGLISH, 503)
 
 
 async def _page(request: Request, site: Site, sender_hash: str, done: str) -> Response:
@@ -44,7 +45,7 @@ async def _page(request: Request, site: Site, sender_hash: str, done: str) -> Re
     setting = shown(site.policy, await site.ledger.setting_of(sender_hash))
     rows = [_row(one, [hit for hit in hits if hit["message"] == one["message"]]) for one in messages]
     rows = [row for row in rows if only == "all" or row["tracked"] == (only == "tracked")]
-    return site.render("mail.html", rows=rows, show=only, shown=SHOWN, setting=setting, done=done)
+    return site.render("mail.html", Language.ENGLISH, rows=rows, show=only, shown=SHOWN, setting=setting, done=done)
 
 
 def _row(message: dict[str, Any], hits: list[dict[str, Any]]) -> dict[str, Any]:

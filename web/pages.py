@@ -1,6 +1,7 @@
 """Pages: templates and the headers that every answer carries. Nothing is loaded from elsewhere, no cookie is set."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,33 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from policies.footer import Language
+from web.language import translations
+
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
 
-_templates = Environment(
-    loader=FileSystemLoader(_HERE / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+
+def environment(folder: Path, language: Language, *, autoescape: bool) -> Environment:
+    """Return the templates of a folder, in a language."""
+    made = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=autoescape,  # noqa: S701  # off for plain text only
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    made.policies["ext.i18n.trimmed"] = True
+    made.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
+    made.globals["language"] = language.value
+    return made
+
+
+@cache
+def _templates(language: Language) -> Environment:
+    return environment(_HERE / "templates", language, autoescape=True)
+
 
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -56,10 +74,10 @@ Renderer = Callable[..., Response]
 
 
 def renderer(**always: Any) -> Renderer:
-    """Return a function that renders a template by name; ``always`` are values that every page knows."""
+    """Return a function that renders a template in a language; ``always`` are values that every page knows."""
 
-    def render(template: str, status: int = 200, **values: Any) -> Response:
-        text = _templates.get_template(template).render(**always, **values)
-        return HTMLResponse(text, status_code=status)
+    def render(template: str, language: Language, status: int = 200, **values: Any) -> Response:
+        text = _templates(language).get_template(template).render(**always, **values)
+        return HTMLResponse(text, status_code=status, headers={"content-language": language.value})
 
     return render

@@ -1,92 +1,88 @@
-"""Refusing: the stop page and the first preference page. GET shows, POST acts; a token from ordinary mail only reduces.
+"""Refusing by the link in any mail ever sent, and by a public page for any address. GET shows, POST acts.
 
 Works without JavaScript and without cookies; a second POST gives the same page (RFC 8058's body is accepted too).
 """
 
-from typing import Any
+from datetime import UTC, datetime
 
-import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ledger import links, outbox
 from ledger.consent import Act, Person
 from ledger.errors import LedgerUnavailable
+from ledger.links import LinkKind
+from ledger.outbox import Letter
 from ledger.tokens import open_stop
 from policies.address import masked
-from policies.consent import REFUSALS, Assurance, Consent
+from policies.consent import REFUSALS, Assurance
+from policies.footer import Language
 from policies.words import Purpose
-from web.forms import FormTooLarge, read_form
-from web.site import Site
+from web.forms import Form, address_in, first, read_form
+from web.language import listed, said
+from web.site import Site, language_of, page, site_of
 
-STOP_LABEL = "Stop tracking"
-CHOOSE_LABEL = "Stop the ones I ticked"
-
-log = structlog.get_logger()
+STOP_LABEL = listed("Stop tracking")
 
 
 async def stop(request: Request) -> Response:
     """Show the stop page, or on POST record the refusal of everything."""
-    site: Site = request.app.state.site
-    person = _person(request, site)
+    site = site_of(request)
+    person = person_of(request)
     if person is None:
-        return site.render("no_token.html", status=404)
-    if request.method != "POST":
-        return site.render(
-            "stop.html",
-            address=await _shown_address(site, person),
-            already=await _all_refused(site, person),
-            label=STOP_LABEL,
-            you=_other_page(request, "you"),
-        )
-    try:
-        # What it says does not matter: the POST is the refusal.
-        form = await read_form(request)
-    except FormTooLarge:
-        return site.render("too_large.html", status=413)
-    return await _refuse(request, site, person, list(Purpose), form, STOP_LABEL)
-
-
-async def you(request: Request) -> Response:
-    """Show what stands for a person, or on POST record the refusal of what they ticked."""
-    site: Site = request.app.state.site
-    person = _person(request, site)
-    if person is None:
-        return site.render("no_token.html", status=404)
+        return page(request, "no_token.html", 404)
     if request.method == "POST":
-        try:
-            form = await read_form(request)
-        except FormTooLarge:
-            return site.render("too_large.html", status=413)
-        chosen = [purpose for purpose in Purpose if purpose.value in form.get("stop", [])]
-        if chosen:
-            return await _refuse(request, site, person, chosen, form, CHOOSE_LABEL)
-    try:
-        consent = await site.ledger.standing(person)
-        history = await site.ledger.history(person)
-        holdings = await site.ledger.holdings(person)
-    except LedgerUnavailable:
-        return site.render("try_again.html", status=503)
-    choices = _choices(consent, history)
-    return site.render(
-        "you.html",
-        address=await _shown_address(site, person),
-        choices=choices,
-        open=any(choice["state"] != "refused" for choice in choices),
-        nothing_ticked=request.method == "POST",
-        holdings=holdings,
-        notice=await site.notice(),
-        label=CHOOSE_LABEL,
-        stop=_other_page(request, "stop"),
+        return await refuse(request, person, list(Purpose), await read_form(request), STOP_LABEL)
+    return page(
+        request,
+        "stop.html",
+        address=await shown_address(site, person),
+        already=await _all_refused(site, person),
+        label=said(STOP_LABEL, language_of(request)),
+        you=other_page(request, "you"),
     )
 
 
-def _person(request: Request, site: Site) -> Person | None:
-    folded_hash = open_stop(site.ledger.keyring, request.path_params["token"])
+async def stop_anybody(request: Request) -> Response:
+    """Show the public page for any address, or on POST mail a link there: one answer, whether it is known or not."""
+    site = site_of(request)
+    if not site.mails:
+        return page(request, "stop_by_writing.html")
+    if request.method != "POST":
+        return page(request, "stop_anybody.html", wrong=False)
+    address = address_in(await read_form(request))
+    if address is None:
+        return page(request, "stop_anybody.html", 400, wrong=True)
+    await mail_link(site, address, language_of(request))
+    return page(request, "link_sent.html")
+
+
+async def mail_link(site: Site, address: str, language: Language) -> None:
+    """Have a link to the preference centre mailed to an address, unless it got enough today (W19).
+
+    Raises LedgerUnavailable.
+    """
+
+    async def work(connection: AsyncConnection) -> None:
+        keyring, now = site.ledger.keyring, datetime.now(UTC)
+        token = await links.make(connection, keyring, LinkKind.YOU, address, now)
+        if token is not None:
+            letter = Letter("you", address, language, {"url": f"{site.public_url}/you/{token}"})
+            await outbox.put(connection, keyring, letter, now)
+
+    await site.ledger.job(work)
+
+
+def person_of(request: Request) -> Person | None:
+    """Return who is meant by a token from ordinary mail; None for any other token."""
+    folded_hash = open_stop(site_of(request).ledger.keyring, request.path_params["token"])
     return Person(folded_hash) if folded_hash else None
 
 
-def _other_page(request: Request, page: str) -> str:
-    return f"/{page}/{request.path_params['token']}"
+def other_page(request: Request, name: str) -> str:
+    """Return the path of another page with the same token."""
+    return f"/{name}/{request.path_params['token']}"
 
 
 async def _all_refused(site: Site, person: Person) -> bool:
@@ -98,7 +94,7 @@ async def _all_refused(site: Site, person: Person) -> bool:
     return all(standing.on(purpose).state in REFUSALS for purpose in Purpose)
 
 
-async def _shown_address(site: Site, person: Person) -> str | None:
+async def shown_address(site: Site, person: Person) -> str | None:
     """Return the address as it may be shown to whoever holds a mail that was passed on; None where it is not known."""
     try:
         address = await site.ledger.known_address(person)
@@ -107,45 +103,33 @@ async def _shown_address(site: Site, person: Person) -> str | None:
     return masked(address) if address else None
 
 
-async def _refuse(
-    request: Request, site: Site, person: Person, purposes: list[Purpose], form: dict[str, list[str]], label: str
-) -> Response:
-    keep = form.get("keep") == ["yes"]
+async def refuse(request: Request, person: Person, purposes: list[Purpose], form: Form, label: str) -> Response:
+    """Record what the holder of a token from ordinary mail refused, and say what happened.
+
+    The person is told by mail, once, for the token may have been passed on (W9). Raises LedgerUnavailable.
+    """
+    site, language = site_of(request), language_of(request)
     one_click = form.get("List-Unsubscribe") == ["One-Click"]
     act = Act(
         actor_kind="data_subject",
         method="one_click_post" if one_click else "footer_link",
         assurance=Assurance.TOKEN_POSSESSION,
-        expression=label,
+        expression=said(label, language),
     )
-    try:
-        await site.ledger.refuse(person, purposes, act, keep_hits=keep)
-    except LedgerUnavailable as error:
-        log.warning("web.refusal_not_recorded", why=str(error))
-        return site.render("try_again.html", status=503)
-    return site.render(
+    you = other_page(request, "you")
+
+    def told(address: str) -> Letter:
+        return Letter("stopped", address, language, {"you_url": f"{site.public_url}{you}"})
+
+    keep = first(form, "keep") == "yes"
+    await site.ledger.refuse(
+        person, purposes, act, keep_hits=keep, language=language, told=told if site.mails else None
+    )
+    return page(
+        request,
         "stopped.html",
-        address=await _shown_address(site, person),
+        address=await shown_address(site, person),
         purposes=[purpose.value for purpose in purposes],
         kept=keep,
-        you=_other_page(request, "you"),
+        you=you,
     )
-
-
-_NAMES = {
-    Purpose.OPEN: "When images are loaded",
-    Purpose.CLICK: "Which links are followed",
-    Purpose.DETAIL: "Town and mail program",
-}
-
-
-def _choices(consent: Consent, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return per purpose how things stand, in words for the page."""
-    choices = []
-    for purpose in Purpose:
-        standing = consent.on(purpose).state
-        granted = [event for event in history if event["purpose"] == purpose and event["state"] == "granted"]
-        state = "refused" if standing in REFUSALS else "agreed" if granted else "unknown"
-        since = next((event["time"][:10] for event in reversed(history) if event["purpose"] == purpose), None)
-        choices.append({"purpose": purpose.value, "name": _NAMES[purpose], "state": state, "since": since})
-    return choices

@@ -1,13 +1,29 @@
 """The site: what every page needs to know of the organisation and of the ledger."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ledger.consent import VALIDITY
 from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.notice import Notice, Teller
 from policies.footer import Language
 from policies.policy import Policy
+from web.language import negotiated
 from web.pages import Renderer, renderer
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A collection point that has a form of its own: what it is called, and the organisation's words on it."""
+
+    title: str
+    wording: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +40,14 @@ class Site:
     """In force here."""
     stale: bool = False
     """The configuration file has changed since and is not right, so what was in force before still is."""
+    language: Language = Language.ENGLISH
+    """Spoken to visitors who ask for none of ours."""
+    mails: bool = False
+    """Can mail of our own be sent?"""
+    points: Mapping[str, Point] = field(default_factory=dict)
+    """Where people agree by a form of ours, by the id in its address."""
+    validity: timedelta = VALIDITY
+    """For how long a grant counts."""
     render: Renderer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -36,3 +60,19 @@ class Site:
             return await self.ledger.notice(language)
         except LedgerUnavailable:
             return self.teller.built_in(language)
+
+
+def site_of(request: Request) -> Site:
+    """Return the site that a request is made to."""
+    site: Site = request.app.state.site
+    return site
+
+
+def language_of(request: Request) -> Language:
+    """Return the language that a visitor is spoken to in."""
+    return negotiated(request.headers.get("accept-language", ""), site_of(request).language)
+
+
+def page(request: Request, template: str, status: int = 200, **values: Any) -> Response:
+    """Return a page in the visitor's language."""
+    return site_of(request).render(template, language_of(request), status, **values)

@@ -293,4 +293,6 @@ def test_what_has_no_effect_is_said() -> None:
 
 def test_settings_without_effect_are_said() -> None:
     """A setting that this version does not act on is named, and no other is."""
-    assert ["system_mail"] == sorted(one.partition(":")[0] for one in without_effect(parse(BASE, Path("/etc"))))
+    asking = {**BASE, "policy": {**BASE["policy"], "ask": "footer"}}
+    assert [] == without_effect(parse(BASE, Path("/etc")))
+    assert ["policy.ask"] == [one.partition(":")[0] for one in without_effect(parse(asking, Path("/etc")))]

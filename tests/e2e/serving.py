@@ -80,7 +80,7 @@ def fetch(url: str, data: bytes | None = None) -> Answer:
 class Service:
     """A running `aboveboard serve`, with its files in a folder."""
 
-    def __init__(self, folder: Path, upstream: int, workers: int = 1) -> None:
+    def __init__(self, folder: Path, upstream: int, workers: int = 1, more: str = "") -> None:
         self.folder = folder
         self.smtp_port, self.web_port, self.metrics_port = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.web_port}"
@@ -88,7 +88,7 @@ class Service:
         self.database.parent.mkdir()
         self.config = folder / "aboveboard.toml"
         ports = {"smtp": self.smtp_port, "web": self.web_port, "metrics": self.metrics_port, "upstream": upstream}
-        self.config.write_text(CONFIG.format(**ports))
+        self.config.write_text((CONFIG + more).format(**ports))
         self._errors: IO[bytes] = (folder / "stderr").open("wb")
         command = [sys.executable, "-m", "aboveboard", "serve", "--config", str(self.config), "--workers", str(workers)]
         self.process = subprocess.Popen(
@@ -224,9 +224,9 @@ def _command_line(pid: int) -> str:
 
 
 @contextmanager
-def running_service(folder: Path, upstream: int, workers: int = 1) -> Iterator[Service]:
-    """Run `aboveboard serve` in a folder, until the block ends."""
-    service = Service(folder, upstream, workers)
+def running_service(folder: Path, upstream: int, workers: int = 1, more: str = "") -> Iterator[Service]:
+    """Run `aboveboard serve` in a folder, until the block ends; ``more`` is added to its configuration file."""
+    service = Service(folder, upstream, workers, more)
     try:
         service.wait_until_ready()
         yield service

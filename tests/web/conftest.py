@@ -10,6 +10,7 @@ from ledger.notice import Teller
 from ledger.tokens import Marks
 from policies import PolicyModel, Purpose, compile_policy
 from tests.relaying import PAPER, open_ledger
+from tests.web.mailing import Mailing, mailing_site
 from tests.web.sites import PUBLIC, Setting, record_message
 from web.app import build
 from web.site import Site
@@ -29,3 +30,10 @@ async def site(tmp_path: Path) -> AsyncIterator[Setting]:
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=PUBLIC) as client:
             yield Setting(client, ledger, tmp_path, Marks(ledger.keyring, PUBLIC, message_id, "bob@customer.test"))
+
+
+@pytest.fixture
+async def mailing(tmp_path: Path) -> AsyncIterator[Mailing]:
+    """A site that can mail."""
+    async with mailing_site(tmp_path) as mailing:
+        yield mailing

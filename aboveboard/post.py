@@ -1,0 +1,162 @@
+"""Post: mail of our own on its way, from the outbox in the ledger to the server of ``[system_mail]``.
+
+Every process of the web looks; one at a time takes a letter up. A 4xx is tried again later, a 5xx never.
+"""
+
+import asyncio
+import email.policy
+import re
+import textwrap
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid
+from functools import cache
+from pathlib import Path
+
+import structlog
+from jinja2 import Environment, TemplateError
+from prometheus_client import Counter, Gauge
+
+from ledger import outbox
+from ledger.errors import LedgerUnavailable
+from ledger.ledger import Ledger
+from ledger.outbox import Claimed, Letter
+from ledger.tokens import stop_url
+from policies.address import domain_of, split
+from policies.footer import Language
+from proxy.path import MailParameters, Recipient
+from proxy.reply import Reply, ReplyError
+from proxy.route import Route
+from proxy.upstream import Connection
+from web.pages import environment
+
+LETTERS = Path(__file__).parent / "letters"
+LOOK_SECONDS = 5.0
+"""How often the outbox is looked into."""
+_WIDTH = 76
+
+SENT = Counter("aboveboard_letters", "Mail of our own, by kind and what became of it.", ["kind", "outcome"])
+WAITING = Gauge("aboveboard_letters_waiting", "Mail of our own that is not sent yet.", multiprocess_mode="livemax")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who writes letters: what they say of the organisation, and where they are handed in."""
+
+    organisation: str
+    contact: str
+    privacy_url: str
+    public_url: str
+    address: str
+    """Stands in From, and is the envelope's sender."""
+    route: Route = field(repr=False)
+
+
+@cache
+def _templates(language: Language) -> Environment:
+    return environment(LETTERS, language, autoescape=False)
+
+
+def write(sender: Sender, letter: Letter, stop: str, now: datetime) -> bytes:
+    """Return a letter as it is sent: plain text, in the person's language; ``stop`` is where they refuse.
+
+    Raises TemplateError for a kind that does not exist, or a letter that lacks a value, and ValueError for an address
+    that cannot stand in a header.
+    """
+    values = {
+        "organisation": sender.organisation,
+        "contact": sender.contact,
+        "privacy_url": sender.privacy_url,
+        "stop_url": stop,
+    }
+    written = _templates(letter.language).get_template(f"{letter.kind}.txt").render(**letter.values, **values)
+    subject, _, body = written.strip().partition("\n")
+    local, domain = split(letter.address)
+    # A mailbox beyond ASCII needs SMTPUTF8, and headers of its own kind (RFC 6532).
+    message = EmailMessage(email.policy.SMTP.clone(utf8=not letter.address.isascii()))
+    message["From"] = Address(sender.organisation, addr_spec=sender.address)
+    message["To"] = Address(username=local, domain=domain)
+    message["Subject"] = subject.strip()
+    message["Date"] = format_datetime(now)
+    message["Message-ID"] = make_msgid(domain=domain_of(sender.address))
+    # RFC 3834 §5: nobody's holiday answers it.
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(_folded(body), cte="quoted-printable")
+    if "json" in letter.values:
+        receipt = letter.values["json"].encode("utf-8")
+        message.add_attachment(receipt, maintype="application", subtype="json", filename="receipt.json")
+    message["Content-Language"] = letter.language.value
+    return message.as_bytes()
+
+
+def _folded(text: str) -> str:
+    """Return text with no more than one empty line in a row, and its long lines folded between words."""
+    lines = re.sub(r"\n{3,}", "\n\n", text.strip()).split("\n")
+    wrap = textwrap.TextWrapper(_WIDTH, break_long_words=False, break_on_hyphens=False, drop_whitespace=True)
+    return "\n".join(line if len(line) <= _WIDTH else wrap.fill(line) for line in lines) + "\n"
+
+
+async def deliver(ledger: Ledger, sender: Sender) -> None:
+    """Look into the outbox again and again, and send what is due. Ends when it is cancelled."""
+    while True:
+        try:
+            await send_all(ledger, sender)
+        except LedgerUnavailable as error:
+            log.warning("post.outbox_unavailable", why=str(error))
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def send_all(ledger: Ledger, sender: Sender) -> None:
+    """Send every letter that is due, one after the other. Raises LedgerUnavailable."""
+    WAITING.set(await ledger.read(outbox.waiting))
+    while await ledger.read(lambda connection: outbox.is_due(connection, datetime.now(UTC))):
+        claimed = await ledger.job(lambda connection: outbox.claim(connection, ledger.keyring, datetime.now(UTC)))
+        if claimed is None:
+            return
+        await _send(ledger, sender, claimed)
+        WAITING.set(await ledger.read(outbox.waiting))
+
+
+async def _send(ledger: Ledger, sender: Sender, claimed: Claimed) -> None:
+    """Send one letter and note what became of it."""
+    try:
+        stop = stop_url(ledger.keyring, sender.public_url, claimed.letter.address)
+        content = write(sender, claimed.letter, stop, datetime.now(UTC))
+    except (TemplateError, ValueError) as error:
+        log.error("post.not_written", kind=claimed.letter.kind, why=type(error).__name__)
+        answer = None
+    else:
+        answer = await _hand_in(sender, claimed.letter.address, content)
+    now = datetime.now(UTC)
+    if answer is not None and answer.positive:
+        await ledger.job(lambda connection: outbox.sent(connection, claimed.id, now))
+        outcome = "sent"
+    else:
+        permanent = answer is None or answer.code >= 500
+        await ledger.job(lambda connection: outbox.not_sent(connection, claimed, now, permanent=permanent))
+        outcome = "failed" if permanent or claimed.attempts >= outbox.MAX_ATTEMPTS else "later"
+        log.warning("post.not_sent", kind=claimed.letter.kind, code=answer.code if answer else None, outcome=outcome)
+    SENT.labels(claimed.letter.kind, outcome).inc()
+
+
+async def _hand_in(sender: Sender, address: str, content: bytes) -> Reply:
+    """Hand a letter in at the server and return its reply, or the one that stands for no answer."""
+    try:
+        connection = await Connection.open(sender.route)
+    except ReplyError as error:
+        return error.reply
+    try:
+        parameters = MailParameters(None, eight_bit=False, smtputf8=not address.isascii())
+        mail, answer = await connection.begin(sender.address, parameters, Recipient(address))
+        answer = answer if mail.positive else mail
+        if answer.positive:
+            answer = await connection.data(content)
+    except ReplyError as error:
+        return error.reply
+    finally:
+        await connection.quit()
+    return answer

@@ -1,0 +1,184 @@
+"""Mail of our own: every letter in every language, and what becomes of it at the server."""
+
+import email
+import email.policy
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aboveboard.post import LETTERS, Sender, send_all, write
+from ledger import outbox
+from ledger.ledger import Ledger
+from ledger.outbox import Letter
+from ledger.schema import outbox as outbox_table
+from policies.footer import Language
+from proxy.upstream import parse_route
+from tests.relaying import open_ledger
+from tests.upstream import FakeUpstream
+
+VALUES = {
+    "join": {"url": "URL", "point": "Newsletter <form>"},
+    "you": {"url": "URL"},
+    "stopped": {"you_url": "URL"},
+    "receipt": {"purposes": "open, click", "notice": "abc123", "until": "2027-01-01", "undo_url": "URL", "json": "{}"},
+    "ask": {"url": "URL"},
+    "renew": {"url": "URL", "until": "2027-01-01"},
+    "case": {"number": "ABCDE-12345", "kind": "complaint", "due": "2027-01-01"},
+    "case_answer": {"number": "ABCDE-12345", "answer": "We looked.\n\nIt is gone."},
+    "case_extended": {"number": "ABCDE-12345", "due": "2027-01-01", "reason": "Holidays."},
+    "informed": {"what": "agreement", "source": "a fair", "url": "URL"},
+    "overdue": {"list": "ABCDE-12345\nFGHIJ-67890"},
+    "anchor": {"sequence": "17", "link": "deadbeef"},
+}
+URL = "https://track.test/you/" + "x" * 150
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+BOB = "bob@customer.test"
+
+
+def sender(port: int = 25) -> Sender:
+    """Return who writes."""
+    route = parse_route(f"smtp://127.0.0.1:{port}", ["*"], "relay.test")
+    return Sender(
+        "Übung GmbH",
+        "privacy@example.org",
+        "https://example.org/privacy",
+        "https://track.test",
+        "box@example.org",
+        route,
+    )
+
+
+def written(letter: Letter) -> EmailMessage:
+    """Return a letter as its reader's program understands it."""
+    message = email.message_from_bytes(
+        write(sender(), letter, "https://track.test/stop/S", NOW), policy=email.policy.default
+    )
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def text_of(message: EmailMessage) -> str:
+    """Return what a letter says."""
+    body = message.get_body(("plain",))
+    assert body is not None
+    return str(body.get_content()).replace("\r\n", "\n")
+
+
+def test_every_letter_is_known() -> None:
+    """There is a sample here of every letter."""
+    assert {path.stem for path in LETTERS.glob("*.txt")} - {"letter"} == set(VALUES)
+
+
+@pytest.mark.parametrize("language", list(Language))
+@pytest.mark.parametrize("kind", list(VALUES))
+def test_letters(kind: str, language: Language) -> None:
+    """A letter is plain text with all that it has to say, whole links, who sends it, and how to refuse."""
+    values = {name: URL if value == "URL" else value for name, value in VALUES[kind].items()}
+    message = written(Letter(kind, BOB, language, values))
+    text = text_of(message)
+    assert ("auto-generated", BOB, language) == (
+        message["Auto-Submitted"], message["To"].addresses[0].addr_spec, message["Content-Language"],
+    )  # fmt: skip
+    assert message["Subject"].startswith("Übung GmbH")
+    assert "Übung GmbH" in text
+    if kind not in ("overdue", "anchor"):
+        assert "https://track.test/stop/S" in text
+        assert "privacy@example.org" in text
+    for name, value in values.items():
+        if name not in ("purposes", "json", "kind"):
+            assert all(line in text or line in message["Subject"] for line in value.split("\n"))
+    assert not re.search(r"<(?!form>)|\{|%\(|\n{4}", text)
+    assert all(len(line) <= 76 or "https://" in line for line in text.split("\n"))
+    assert all(len(line) <= 998 for line in message.as_bytes().split(b"\n"))
+
+
+def test_a_receipt_has_its_json() -> None:
+    """The receipt for programs comes as an attachment."""
+    (part,) = written(Letter("receipt", BOB, Language.ENGLISH, VALUES["receipt"])).iter_attachments()
+    assert ("application/json", "receipt.json", b"{}") == (
+        part.get_content_type(), part.get_filename(), part.get_content(),
+    )  # fmt: skip
+
+
+def test_an_address_beyond_ascii() -> None:
+    """A mailbox beyond ASCII is written as it is (RFC 6532)."""
+    assert "jörg@bücher.test".encode() in write(
+        sender(), Letter("you", "jörg@bücher.test", values={"url": URL}), "S", NOW
+    )
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    """A ledger with one letter in its outbox."""
+    async with open_ledger(tmp_path) as ledger:
+        await put(ledger, Letter("you", BOB, values={"url": URL}))
+        yield ledger
+
+
+async def put(ledger: Ledger, letter: Letter) -> None:
+    """Put a letter into the outbox."""
+    await ledger.job(lambda connection: outbox.put(connection, ledger.keyring, letter, datetime.now(UTC)))
+
+
+async def states(ledger: Ledger) -> list[tuple[str, int, bool]]:
+    """Return of every letter its state, the attempts, and whether its content is still kept."""
+
+    async def work(connection: AsyncConnection) -> list[tuple[str, int, bool]]:
+        rows = await connection.execute(select(outbox_table))
+        return [(row.state, row.attempts, row.sealed is not None) for row in rows]
+
+    return await ledger.read(work)
+
+
+async def test_a_letter_is_sent_once(ledger: Ledger) -> None:
+    """What the server takes is sent, once, and its content is not kept."""
+    async with FakeUpstream() as upstream:
+        for _ in range(2):
+            await send_all(ledger, sender(upstream.port))
+    (content,) = upstream.messages
+    assert "MAIL FROM:<box@example.org>" in upstream.heard
+    assert f"RCPT TO:<{BOB}>" in upstream.heard
+    assert "your link" in email.message_from_bytes(content, policy=email.policy.default)["Subject"]
+    assert [("sent", 1, False)] == await states(ledger)
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "expected"),
+    [
+        ("RCPT", "450 4.2.1 later", ("queued", 1, True)),
+        ("RCPT", "550 5.1.1 nobody", ("failed", 1, False)),
+        ("MAIL", "553 5.1.8 not you", ("failed", 1, False)),
+        ("DATA", "451 4.3.0 later", ("queued", 1, True)),
+        (".", "554 5.7.1 no", ("failed", 1, False)),
+        (".", "452 4.3.1 full", ("queued", 1, True)),
+    ],
+)
+async def test_what_the_server_says(ledger: Ledger, command: str, answer: str, expected: tuple[str, int, bool]) -> None:
+    """4xx is tried again later, 5xx never, wherever it is said."""
+    async with FakeUpstream(answers={command: answer}) as upstream:
+        await send_all(ledger, sender(upstream.port))
+    assert [expected] == await states(ledger)
+    assert [] == upstream.messages
+
+
+async def test_a_server_that_is_away(ledger: Ledger) -> None:
+    """Without a server letters wait."""
+    async with FakeUpstream() as upstream:
+        port = upstream.port
+    await send_all(ledger, sender(port))
+    assert [("queued", 1, True)] == await states(ledger)
+
+
+@pytest.mark.parametrize("letter", [Letter("nonsense", BOB), Letter("you", BOB)], ids=["kind", "values"])
+async def test_a_letter_that_cannot_be_written(ledger: Ledger, letter: Letter) -> None:
+    """One letter that is wrong is given up, and holds up no other."""
+    await put(ledger, letter)
+    async with FakeUpstream() as upstream:
+        await send_all(ledger, sender(upstream.port))
+    assert [("failed", 1, False), ("sent", 1, False)] == sorted(await states(ledger))

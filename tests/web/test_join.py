@@ -1,0 +1,129 @@
+"""Agreeing by a form: the form, the mailed link, and what is recorded only then."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ledger.links import LinkKind
+from policies.footer import Language
+from tests.web.mailing import PUBLIC, Mailing, mailing_site
+from web.site import Point
+
+ANN = "ann@customer.test"
+POINT = Point("Newsletter form", "Tell us whether we may see what you open.")
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Mailing]:
+    """A site with one collection point."""
+    async with mailing_site(tmp_path, points={"web-form": POINT}) as site:
+        yield site
+
+
+async def joined(site: Mailing, **headers: str) -> str:
+    """Fill in the form and return the path of the link that is mailed."""
+    form = {"address": ANN, "agree": ["open", "click"]}
+    assert 200 == (await site.client.post("/join/web-form", data=form, headers=headers)).status_code
+    (letter,) = await site.letters()
+    assert ("join", ANN, POINT.title) == (letter.kind, letter.address, letter.values["point"])
+    return letter.values["url"].removeprefix(PUBLIC)
+
+
+async def test_the_form_records_nothing(site: Mailing) -> None:
+    """W8: boxes are unticked, the notice is there, and filling it in only mails a link."""
+    page = (await site.client.get("/join/web-form")).text
+    assert POINT.wording in page
+    assert "How long" in page
+    assert "checked" not in page
+    await joined(site)
+    assert [] == await site.history(ANN)
+
+
+async def test_only_the_button_agrees(site: Mailing) -> None:
+    """W8: GET shows what would be agreed to; POST records it as proven by the mailbox, and a receipt goes out."""
+    path = await joined(site)
+    assert "Which links in a message to you were followed" in (await site.client.get(path)).text
+    assert [] == await site.history(ANN)
+    page = await site.client.post(path, data={"do": "agree"})
+    assert "A receipt comes by mail" in page.text
+    events = await site.history(ANN)
+    assert [("open", "granted"), ("click", "granted")] == [(event["purpose"], event["state"]) for event in events]
+    assert {("doi_link", "mailbox_proven", "web-form")} == {
+        (event["method"], event["assurance"], event["collection_point"]) for event in events
+    }
+    assert "☐ That an image in a message to you was loaded · I agree to this" == events[0]["expression"]
+    assert ["receipt"] == [letter.kind for letter in await site.letters()]
+    assert 410 == (await site.client.post(path, data={"do": "agree"})).status_code
+
+
+async def test_saying_no(site: Mailing) -> None:
+    """The other button refuses, and uses the link up too."""
+    path = await joined(site)
+    page = await site.client.post(path, data={"do": "refuse"})
+    assert "that you said no" in page.text
+    assert {"refused"} == set((await site.states(ANN)).values())
+    assert [] == await site.letters()
+
+
+async def test_a_post_without_a_button_does_nothing(site: Mailing) -> None:
+    """An empty POST, as a program might send it, agrees to nothing and leaves the link as it is."""
+    path = await joined(site)
+    assert 200 == (await site.client.post(path)).status_code
+    assert [] == await site.history(ANN)
+
+
+async def test_an_answer_to_a_question_is_ticked(site: Mailing) -> None:
+    """Who was asked by mail ticks what they agree to; the answer names the question."""
+    content = {"purposes": ["open", "click", "detail"], "request": "a" * 32}
+    path = f"/join/{await site.mailed(ANN, LinkKind.JOIN, **content)}"
+    page = (await site.client.get(path)).text
+    assert 2 == page.count('name="agree"')
+    assert "checked" not in page
+    assert "Nothing was ticked" in (await site.client.post(path, data={"do": "agree"})).text
+    await site.client.post(path, data={"do": "agree", "agree": "click"})
+    assert {"open": None, "click": "granted", "detail": None} == await site.states(ANN)
+
+
+async def test_the_record_is_in_the_language_that_was_read(site: Mailing) -> None:
+    """What is on record is what was shown: label and notice in the visitor's language."""
+    path = await joined(site, **{"accept-language": "de"})
+    await site.client.post(path, data={"do": "agree"}, headers={"accept-language": "de"})
+    (receipt,) = await site.letters()
+    assert Language.GERMAN == receipt.language
+    assert (await site.history(ANN))[0]["expression"].endswith("Ich willige darin ein")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{"agree": "open"}, {"address": "no address", "agree": "open"}, {"address": ANN}, {"address": ANN, "agree": "all"}],
+)
+async def test_a_form_that_says_too_little(site: Mailing, form: dict[str, str]) -> None:
+    """Without an address, or without a tick, the form comes back and no letter goes out."""
+    answer = await site.client.post("/join/web-form", data=form)
+    assert 400 == answer.status_code
+    assert 'role="alert"' in answer.text
+    assert [] == await site.letters()
+
+
+@pytest.mark.parametrize("name", ["other", "x" * 500, "%00"])
+async def test_a_point_that_is_none(site: Mailing, name: str) -> None:
+    """A point that does not exist, or has no form, is nothing."""
+    assert 404 == (await site.client.get(f"/join/{name}")).status_code
+
+
+async def test_a_link_for_agreeing_opens_no_visit(site: Mailing) -> None:
+    """W10: a link is good for what it was mailed for, and nothing else."""
+    join, you = await site.mailed(ANN, LinkKind.JOIN), await site.mailed(ANN)
+    for path in (f"/you/{join}", f"/join/{you}"):
+        assert 410 == (await site.client.get(path)).status_code
+        assert 410 == (await site.client.post(path, data={"do": "agree", "agree": "open"})).status_code
+    assert [] == await site.history(ANN)
+
+
+async def test_three_links_a_day(site: Mailing) -> None:
+    """W19: a form that somebody fills in again and again mails three links, and does not tell."""
+    form = {"address": ANN, "agree": "open"}
+    answers = {(await site.client.post("/join/web-form", data=form)).text for _ in range(6)}
+    assert 1 == len(answers)
+    assert 3 == len(await site.letters())

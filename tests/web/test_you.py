@@ -1,0 +1,189 @@
+"""The preference centre: what a token from ordinary mail can do, what a mailed link can, and for how long."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ledger import links
+from ledger.consent import Person
+from ledger.links import LinkKind
+from policies.consent import Assurance
+from tests.web.mailing import BOB, Mailing, carried
+from web.agreement import by_owner
+
+SCANNERS = ["Barracuda/5.0", "Mozilla/5.0 (compatible; bingbot/2.0)", "curl/8", ""]
+
+
+def you(mailing: Mailing) -> str:
+    """Return the page that the token in an ordinary mail leads to."""
+    return mailing.marks.stop().replace("/stop/", "/you/")
+
+
+@pytest.mark.parametrize("kind", list(LinkKind))
+async def test_promise_6_scanners_change_nothing(mailing: Mailing, kind: LinkKind) -> None:
+    """150, W6, W8: 1 000 GETs and HEADs of a mailed link change nothing, and it still works."""
+    path = f"/{'join' if kind is LinkKind.JOIN else 'you'}/{await mailing.mailed(kind=kind, purposes=['open'])}"
+    before = await mailing.history()
+    for number in range(500):
+        for method in ("GET", "HEAD"):
+            answer = await mailing.client.request(method, path, headers={"user-agent": SCANNERS[number % 4]})
+            assert 200 == answer.status_code
+    assert before == await mailing.history()
+    assert [] == await mailing.letters()
+    assert 200 == (await mailing.client.post(path, data={"do": "refuse"})).status_code
+
+
+async def test_a_link_works_once(mailing: Mailing) -> None:
+    """W10: a used link is 410, for GET and POST."""
+    url, _ = await mailing.visit()
+    assert [410, 410] == [(await mailing.client.get(url)).status_code, (await mailing.client.post(url)).status_code]
+
+
+async def test_a_visit_goes_on_and_ends(mailing: Mailing) -> None:
+    """A visit is carried in the forms and renewed by each step; one that is over, or made up, opens nothing."""
+    url, visit = await mailing.visit()
+    page = await mailing.client.post(url, data={"visit": visit, "do": "stop"})
+    assert "Nothing was ticked" in page.text
+    assert BOB == links.visitor(mailing.ledger.keyring, carried(page.text), datetime.now(UTC) + timedelta(minutes=14))
+    assert "set-cookie" not in page.headers
+    over = links.visit(mailing.ledger.keyring, BOB, datetime.now(UTC) - timedelta(minutes=16))
+    for bad in (over, "made-up", mailing.marks.stop().rpartition("/")[2]):
+        answer = await mailing.client.post(url, data={"visit": bad, "do": "erase", "sure": "yes"})
+        assert 410 == answer.status_code
+        assert BOB not in answer.text
+    assert {"granted"} == {event["state"] for event in await mailing.history()}
+
+
+ACTIONS = ["agree", "do_not_write", "copy_json", "copy_csv", "erase", "correct", "complain", "never"]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+async def test_an_ordinary_token_only_refuses(mailing: Mailing, action: str) -> None:
+    """W10: a token from ordinary mail can grant, copy, correct and erase nothing, with or without a visit."""
+    visit = links.visit(mailing.ledger.keyring, BOB, datetime.now(UTC))
+    form = {"do": action, "agree": "detail", "sure": "yes", "text": "x", "visit": visit}
+    before = await mailing.history()
+    answer = await mailing.client.post(you(mailing), data=form)
+    assert BOB not in answer.text
+    assert "attachment" not in answer.headers.get("content-disposition", "")
+    assert before == await mailing.history()
+    assert [] == await mailing.letters()
+
+
+async def test_a_link_can_be_asked_for(mailing: Mailing) -> None:
+    """Who holds a token can have a link mailed to its address, and sees no more of it than before."""
+    answer = await mailing.client.post(you(mailing), data={"do": "link"})
+    assert BOB not in answer.text
+    (letter,) = await mailing.letters()
+    assert ("you", BOB) == (letter.kind, letter.address)
+
+
+async def test_a_link_for_nobody_known_answers_the_same(mailing: Mailing) -> None:
+    """W18: where the address is not known any more, the answer is the same, and no letter is written."""
+    known = await mailing.client.post(you(mailing), data={"do": "link"})
+    await mailing.letters()
+    await mailing.ledger.erase(Person.of(mailing.ledger.keyring, BOB), by_owner("preference_page", "test"))
+    unknown = await mailing.client.post(you(mailing), data={"do": "link"})
+    assert (known.status_code, known.text) == (unknown.status_code, unknown.text)
+    assert [] == await mailing.letters()
+
+
+async def test_the_page_tells_everything(mailing: Mailing) -> None:
+    """In a visit: who tracks, since when, until when, on which notice, what is stored, and where it came from."""
+    page = (await mailing.client.post(f"/you/{await mailing.mailed()}")).text
+    granted = (await mailing.history())[0]
+    for word in (
+        BOB, "Example GmbH is responsible", granted["time"][:10], granted["valid_until"][:10], granted["notice"],
+        "form 12, signed", "nothing is recorded about that", "1 message to you", "with 0 recorded events.",
+    ):  # fmt: skip
+        assert word in page
+    assert "checked" not in page
+
+
+async def test_agreeing_and_refusing(mailing: Mailing) -> None:
+    """What is ticked is refused, and can be agreed to again: proven, with the label as it stood, and a receipt."""
+    url, visit = await mailing.visit()
+    page = await mailing.client.post(url, data={"visit": visit, "do": "stop", "stop": ["open", "click"]})
+    assert {"open": "withdrawn", "click": "withdrawn", "detail": None} == await mailing.states()
+    assert [] == await mailing.letters()
+    page = await mailing.client.post(
+        url, data={"visit": carried(page.text), "do": "agree", "agree": ["open", "detail"]}
+    )
+    assert {"open": "granted", "click": "withdrawn", "detail": None} == await mailing.states()
+    last = (await mailing.history())[-1]
+    assert Assurance.MAILBOX_PROVEN == last["assurance"]
+    assert "☐ That an image in a message to you was loaded · Agree to the ones I ticked" == last["expression"]
+    (receipt,) = await mailing.letters()
+    assert ("receipt", BOB, "open") == (receipt.kind, receipt.address, receipt.values["purposes"])
+    assert json.loads(receipt.values["json"])
+
+
+async def test_being_written_to_is_kept_apart(mailing: Mailing) -> None:
+    """ "Do not write to me" is recorded beside tracking, changes none of it, and can be taken back."""
+    url, visit = await mailing.visit()
+    before = await mailing.states()
+    page = await mailing.client.post(url, data={"visit": visit, "do": "do_not_write"})
+    person = Person.of(mailing.ledger.keyring, BOB)
+    assert (await mailing.ledger.standing(person)).do_not_write
+    page = await mailing.client.post(url, data={"visit": carried(page.text), "do": "write_again"})
+    assert not (await mailing.ledger.standing(person)).do_not_write
+    assert before == await mailing.states()
+    assert "You may write to me again" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"), [("copy_json", "application/json"), ("copy_csv", "text/csv; charset=utf-8")]
+)
+async def test_a_copy(mailing: Mailing, action: str, kind: str) -> None:
+    """The copy comes as a file that nobody keeps, and holds what is on record."""
+    url, visit = await mailing.visit()
+    answer = await mailing.client.post(url, data={"visit": visit, "do": action})
+    assert (kind, "no-store") == (answer.headers["content-type"], answer.headers["cache-control"])
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert "form 12, signed" in answer.text
+
+
+async def test_erasing_needs_a_tick_and_leaves_nothing(mailing: Mailing) -> None:
+    """W12: without the box nothing is erased; with it nothing is left, and the visit has nothing to show any more."""
+    url, visit = await mailing.visit()
+    page = await mailing.client.post(url, data={"visit": visit, "do": "erase"})
+    assert "Please tick the box first" in page.text
+    page = await mailing.client.post(url, data={"visit": carried(page.text), "do": "erase", "sure": "yes"})
+    assert "Everything is erased" in page.text
+    assert {"suppressed"} == set((await mailing.states()).values())
+    assert {None} == {event["address"] for event in await mailing.history()}
+    await mailing.client.get(mailing.marks.pixel())
+    assert [] == await mailing.ledger.hits()
+
+
+@pytest.mark.parametrize("action", ["correct", "complain"])
+async def test_a_request_gets_a_number(mailing: Mailing, action: str) -> None:
+    """What somebody writes becomes a case whose number they see at once; without words there is none."""
+    url, visit = await mailing.visit()
+    page = await mailing.client.post(url, data={"visit": visit, "do": action, "text": " "})
+    assert "Please write a few words first" in page.text
+    page = await mailing.client.post(url, data={"visit": carried(page.text), "do": action, "text": "Not from me."})
+    (case,) = (await mailing.ledger.copy_of(Person.of(mailing.ledger.keyring, BOB)))["requests"]
+    assert "Not from me." == case["text"]
+    assert case["number"] in page.text
+
+
+async def test_i_never_agreed(mailing: Mailing) -> None:
+    """ "I never agreed" makes every grant invalid and opens a case."""
+    url, visit = await mailing.visit()
+    page = await mailing.client.post(url, data={"visit": visit, "do": "never"})
+    assert {"open": "invalidated", "click": "invalidated", "detail": None} == await mailing.states()
+    (case,) = (await mailing.ledger.copy_of(Person.of(mailing.ledger.keyring, BOB)))["requests"]
+    assert case["number"] in page.text
+    assert "invalid_grant" == case["kind"]
+
+
+async def test_what_somebody_else_recorded_is_taken_back(mailing: Mailing) -> None:
+    """The link in a receipt shows one button, which refuses, and opens no visit."""
+    url = f"/you/{await mailing.mailed(kind=LinkKind.UNDO, purposes=['open'])}"
+    assert 'name="visit"' not in (await mailing.client.get(url)).text
+    page = await mailing.client.post(url)
+    assert 'name="visit"' not in page.text
+    assert {"open": "withdrawn", "click": "granted", "detail": None} == await mailing.states()
+    assert 410 == (await mailing.client.post(url)).status_code

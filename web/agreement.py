@@ -1,0 +1,60 @@
+"""Agreeing with a proven mailbox: what may be agreed to, and recording it with exactly what was shown."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger import chain, consent, receipt
+from ledger.consent import Act, Person
+from ledger.notice import Notice
+from policies.consent import Assurance
+from policies.footer import Language
+from policies.words import Purpose
+from web.language import said
+from web.site import Site
+
+
+def offered(notice: Notice) -> list[str]:
+    """Return the purposes that people are asked about: those under which anything is stored."""
+    return [purpose.value for purpose in Purpose if notice.stored.get(purpose.value)]
+
+
+async def agree(
+    connection: AsyncConnection,
+    site: Site,
+    address: str,
+    purposes: Sequence[Purpose],
+    language: Language,
+    how: Act,
+    button: str,
+) -> tuple[int, str] | None:
+    """Record a grant per purpose, by the mailbox's owner, under the notice in force, and mail a receipt.
+
+    Returns the chain's new head.
+    """
+    keyring, person, now = site.ledger.keyring, Person.of(site.ledger.keyring, address), datetime.now(UTC)
+    notice = await site.ledger.said(connection, language)
+    before, _ = await chain.lock(connection)
+    head = None
+    for purpose in purposes:
+        # The box and its state as it was shown, then the button.
+        label = f"☐ {notice.what[purpose.value]} · {said(button, language)}"
+        act = replace(how, expression=label)
+        head = await consent.grant(connection, keyring, person, [purpose], act, notice, now, site.validity)
+    if site.mails:
+        await receipt.put(connection, keyring, site.public_url, address, before, now)
+    return head
+
+
+def by_owner(method: str, expression: str = "", point: str | None = None, request: str | None = None) -> Act:
+    """Return how something was said by somebody whose mailbox is proven."""
+    return Act(
+        "data_subject",
+        method,
+        Assurance.MAILBOX_PROVEN,
+        expression,
+        collection_point=point,
+        request=request,
+    )

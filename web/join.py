@@ -1,0 +1,156 @@
+"""Agreeing: a public form per collection point, and the page behind the link that is mailed to whoever filled it in.
+
+The form records nothing but that a link was mailed. Its page shows what would be agreed to; only its POST counts.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ledger import consent, links, outbox
+from ledger.consent import Person
+from ledger.links import LinkKind, MailedLink
+from ledger.notice import Notice
+from ledger.outbox import Letter
+from policies.words import Purpose
+from web.agreement import agree, by_owner, offered
+from web.forms import Form, address_in, first, read_form
+from web.language import listed, said
+from web.site import Point, Site, language_of, page, site_of
+
+METHOD = "doi_link"
+AGREE_TO_THIS = listed("I agree to this")
+AGREE_TO_TICKED = listed("Agree to the ones I ticked")
+REFUSE = listed("No, record nothing")
+
+
+async def join(request: Request) -> Response:
+    """Answer for a collection point's form, or for the page of a mailed link."""
+    site, name = site_of(request), request.path_params["point"]
+    if links.is_mailed(site.ledger.keyring, name):
+        return await _confirm(request, site, name)
+    point = site.points.get(name)
+    if point is None or not site.mails:
+        return page(request, "not_there.html", 404)
+    if request.method != "POST":
+        return await _form(request, point)
+    form = await read_form(request)
+    purposes, address = _ticked(form, await site.notice(language_of(request))), address_in(form)
+    if address is None or not purposes:
+        return await _form(request, point, "address" if address is None else "nothing")
+    await _mail(request, site, name, address, purposes)
+    return page(request, "join_sent.html")
+
+
+async def _form(request: Request, point: Point, wrong: str = "") -> Response:
+    notice = await site_of(request).notice(language_of(request))
+    values = {"point": point, "notice": notice, "offered": offered(notice), "wrong": wrong}
+    return page(request, "join.html", 400 if wrong else 200, **values)
+
+
+def _ticked(form: Form, notice: Notice) -> list[Purpose]:
+    """Return the purposes whose boxes were ticked, of those that there are boxes for."""
+    return [Purpose(purpose) for purpose in offered(notice) if purpose in form.get("agree", [])]
+
+
+async def _mail(request: Request, site: Site, point_id: str, address: str, purposes: list[Purpose]) -> None:
+    """Mail the link, unless the address got enough today (W19). The answer does not tell."""
+    content = {"purposes": [purpose.value for purpose in purposes], "point": point_id}
+
+    async def work(connection: AsyncConnection) -> None:
+        keyring, now = site.ledger.keyring, datetime.now(UTC)
+        token = await links.make(connection, keyring, LinkKind.JOIN, address, now, content)
+        if token is not None:
+            values = {"url": links.url_of(site.public_url, LinkKind.JOIN, token), "point": site.points[point_id].title}
+            await outbox.put(connection, keyring, Letter("join", address, language_of(request), values), now)
+
+    await site.ledger.job(work)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What was said behind a mailed link."""
+
+    purposes: list[Purpose]
+    """None of them: refused."""
+    button: str
+
+
+async def _confirm(request: Request, site: Site, token: str) -> Response:
+    """Show what would be agreed to, or on POST record it or its refusal and use the link up."""
+    link = await site.ledger.read(lambda connection: _looked_at(connection, site, token))
+    if link is None:
+        return page(request, "over.html", 410)
+    notice = await site.notice(language_of(request))
+    if request.method != "POST":
+        return _shown(request, link, notice)
+    form = await read_form(request)
+    answer = _answer(link, form, notice)
+    if answer is None:
+        return _shown(request, link, notice, nothing_ticked=True)
+    if not await _record(request, site, token, answer):
+        return page(request, "over.html", 410)
+    return page(request, "confirmed.html", address=link.address, agreed=bool(answer.purposes))
+
+
+async def _looked_at(connection: AsyncConnection, site: Site, token: str) -> MailedLink | None:
+    link = await links.look(connection, site.ledger.keyring, token, datetime.now(UTC))
+    return link if link is not None and link.kind is LinkKind.JOIN else None
+
+
+def _chosen(link: MailedLink, notice: Notice) -> list[Purpose]:
+    """Return what was ticked on the form; nothing for an answer to a question, where the boxes come now."""
+    if "point" not in link.content:
+        return []
+    return [Purpose(purpose) for purpose in offered(notice) if purpose in link.content["purposes"]]
+
+
+def _answer(link: MailedLink, form: Form, notice: Notice) -> _Answer | None:
+    """Return what the form says; None for nothing."""
+    if first(form, "do") == "refuse":
+        return _Answer([], REFUSE)
+    if first(form, "do") != "agree":
+        return None
+    chosen = _chosen(link, notice)
+    found = _Answer(chosen, AGREE_TO_THIS) if chosen else _Answer(_ticked(form, notice), AGREE_TO_TICKED)
+    return found if found.purposes else None
+
+
+def _shown(request: Request, link: MailedLink, notice: Notice, *, nothing_ticked: bool = False) -> Response:
+    chosen = _chosen(link, notice)
+    language = language_of(request)
+    return page(
+        request,
+        "confirm.html",
+        address=link.address,
+        notice=notice,
+        chosen=[purpose.value for purpose in chosen],
+        offered=offered(notice),
+        label=said(AGREE_TO_THIS if chosen else AGREE_TO_TICKED, language),
+        refuse_label=said(REFUSE, language),
+        nothing_ticked=nothing_ticked,
+    )
+
+
+async def _record(request: Request, site: Site, token: str, answer: _Answer) -> bool:
+    """Use the link up and record what was said, in one transaction; tell whether the link was still good."""
+    language, good = language_of(request), False
+
+    async def work(connection: AsyncConnection) -> tuple[int, str] | None:
+        nonlocal good
+        keyring, now = site.ledger.keyring, datetime.now(UTC)
+        link = await links.use(connection, keyring, token, now)
+        good = link is not None
+        if link is None:
+            return None
+        how = by_owner(METHOD, said(answer.button, language), link.content.get("point"), link.content.get("request"))
+        if answer.purposes:
+            return await agree(connection, site, link.address, answer.purposes, language, how, answer.button)
+        person, notice = Person.of(keyring, link.address), await site.ledger.said(connection, language)
+        return await consent.refuse(connection, keyring, person, list(Purpose), how, notice, now)
+
+    await site.ledger.append(work)
+    return good

@@ -1,0 +1,126 @@
+"""The preference centre. With a token from ordinary mail one can only refuse; with a mailed link, everything.
+
+A mailed link shows a button and changes nothing; its POST uses the link up and opens a visit, carried in the form and
+renewed by each step (``web.visit``).
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ledger import links
+from ledger.consent import Person
+from ledger.links import LinkKind, MailedLink
+from ledger.tokens import stop_url
+from policies.consent import GRANTS, REFUSALS, Consent
+from policies.words import Purpose
+from web.agreement import by_owner
+from web.forms import Form, first, read_form
+from web.language import listed, said
+from web.refusal import mail_link, other_page, person_of, refuse, shown_address
+from web.site import Site, language_of, page, site_of
+from web.visit import Visit, step, welcome
+
+UNDO_LABEL = listed("I take it back")
+CHOOSE_LABEL = listed("Stop the ones I ticked")
+_OPENED_BY = (LinkKind.YOU, LinkKind.UNDO)
+
+
+async def you(request: Request) -> Response:
+    """Show what stands for a person, or on POST record what they chose."""
+    site = site_of(request)
+    if links.is_mailed(site.ledger.keyring, request.path_params["token"]):
+        return await _mailed(request, site)
+    person = person_of(request)
+    if person is None:
+        return page(request, "no_token.html", 404)
+    form: Form = await read_form(request) if request.method == "POST" else {}
+    if first(form, "do") == "link":
+        return await _ask_for_link(request, site, person)
+    chosen = [purpose for purpose in Purpose if purpose.value in form.get("stop", [])]
+    if chosen:
+        return await refuse(request, person, chosen, form, CHOOSE_LABEL)
+    choices = _choices(await site.ledger.standing(person), await site.ledger.history(person))
+    return page(
+        request,
+        "you.html",
+        address=await shown_address(site, person),
+        choices=choices,
+        open=any(choice["state"] != "refused" for choice in choices),
+        nothing_ticked=request.method == "POST",
+        holdings=await site.ledger.holdings(person),
+        notice=await site.notice(language_of(request)),
+        label=said(CHOOSE_LABEL, language_of(request)),
+        stop=other_page(request, "stop"),
+        mails=site.mails,
+    )
+
+
+async def _ask_for_link(request: Request, site: Site, person: Person) -> Response:
+    """Mail a link to the address the token was made for; the answer is the same where it is not known any more."""
+    address = await site.ledger.known_address(person) if site.mails else None
+    if address is not None:
+        await mail_link(site, address, language_of(request))
+    else:
+        await site.ledger.tick()
+    return page(request, "link_sent.html")
+
+
+async def _mailed(request: Request, site: Site) -> Response:
+    """Show the button of a mailed link, or on POST do what it is for, or go on with a visit."""
+    token = request.path_params["token"]
+    form: Form = await read_form(request) if request.method == "POST" else {}
+    if "visit" in form:
+        address = links.visitor(site.ledger.keyring, first(form, "visit"), datetime.now(UTC))
+        return page(request, "over.html", 410) if address is None else await step(Visit(request, site, address), form)
+    link = await site.ledger.read(lambda connection: _looked_at(connection, site, token))
+    if link is not None and link.kind is LinkKind.UNDO:
+        return await _undo(request, site, token, link)
+    if link is not None and request.method == "POST":
+        link = await site.ledger.job(lambda connection: _used(connection, site, token))
+    if link is None:
+        return page(request, "over.html", 410)
+    if request.method != "POST":
+        return page(request, "continue.html")
+    return await welcome(Visit(request, site, link.address))
+
+
+async def _looked_at(connection: AsyncConnection, site: Site, token: str) -> MailedLink | None:
+    link = await links.look(connection, site.ledger.keyring, token, datetime.now(UTC))
+    return link if link is not None and link.kind in _OPENED_BY else None
+
+
+async def _used(connection: AsyncConnection, site: Site, token: str) -> MailedLink | None:
+    return await links.use(connection, site.ledger.keyring, token, datetime.now(UTC))
+
+
+async def _undo(request: Request, site: Site, token: str, link: MailedLink) -> Response:
+    """Show what somebody else recorded, or on POST take it back. Such a link opens no visit: it is good for 90 days."""
+    purposes = [purpose for purpose in Purpose if purpose.value in link.content.get("purposes", list(Purpose))]
+    language = language_of(request)
+    label = said(UNDO_LABEL, language)
+    if request.method != "POST":
+        return page(request, "undo.html", address=link.address, purposes=purposes, label=label)
+    person = Person.of(site.ledger.keyring, link.address)
+    await site.ledger.refuse(person, purposes, by_owner("undo_link", label), language=language)
+    # Used up last: where the ledger went away in between, the link is still good.
+    await site.ledger.job(lambda connection: _used(connection, site, token))
+    you = urlsplit(stop_url(site.ledger.keyring, "", link.address)).path.replace("/stop/", "/you/")
+    return page(request, "stopped.html", address=link.address, purposes=purposes, kept=False, you=you)
+
+
+def _choices(consent: Consent, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return per purpose how things stand for every spelling of an address."""
+    choices = []
+    for purpose in Purpose:
+        standing = consent.on(purpose).state
+        theirs = [event for event in history if event["purpose"] == purpose]
+        granted = any(event["state"] in GRANTS for event in theirs)
+        state = "refused" if standing in REFUSALS else "agreed" if granted else "unknown"
+        since = theirs[-1]["time"][:10] if theirs else None
+        choices.append({"purpose": purpose.value, "state": state, "since": since})
+    return choices
