@@ -50,6 +50,7 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("internal", {"internal": "with-consent"}),
     ("sender_default", {"sender_default": "off"}),
     ("ask", {"ask": "footer"}),
+    ("do_not_write", {"do_not_write": "ignore"}),
     ("plain_text_links", {"plain_text_links": True}),
     ("visible_url_links", {"visible_url_links": True}),
     ("never_wrap", {"never_wrap": ["https://example.org/*"]}),
@@ -93,7 +94,8 @@ def test_defaults_are_those_of_the_design() -> None:
 
     assert printed == PolicyModel()
     more = {"role_addresses", "list_addresses", "footer", "foreign_allowed", "vendors_off", "vendor", "rule"}
-    assert set() == {*more, "preset", "groups"} ^ (set(PolicyModel.model_fields) - set(tomllib.loads(DESIGN)))
+    more |= {"preset", "groups", "do_not_write"}
+    assert set() == more ^ (set(PolicyModel.model_fields) - set(tomllib.loads(DESIGN)))
 
 
 @pytest.mark.parametrize(
