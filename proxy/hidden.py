@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from proxy.html import VOID, all_tags
+from proxy.html import TAGS_PER_STEP, VOID, all_tags
+from proxy.slices import Walk
 
 _TINY = 2
 """Pixels."""
@@ -53,15 +54,17 @@ def hides(attributes: Mapping[str, str]) -> bool:
     return "hidden" in attributes or _HIDING.search(attributes.get("style", "").lower()) is not None
 
 
-def hidden_spans(data: bytes) -> list[tuple[int, int]]:
-    """Return the content of every element that hides it, in order; one inside another is left out."""
+def finding_hidden(data: bytes) -> Walk[list[tuple[int, int]]]:
+    """Walk to the content of every element that hides it, in order; one inside another is left out."""
     lowered = data.lower()
     if not any(hint in lowered for hint in _HIDING_HINTS):
         return []
     spans: list[tuple[int, int]] = []
     stack: list[tuple[str, int]] = []
     open_names: Counter[str] = Counter()
-    for tag in all_tags(data):
+    for number, tag in enumerate(all_tags(data), 1):
+        if not number % TAGS_PER_STEP:
+            yield
         if tag.conditional or tag.name in VOID:
             continue
         if not tag.closing:

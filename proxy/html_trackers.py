@@ -12,8 +12,9 @@ from functools import partial
 
 from policies.words import Scope, Surface, Tier, TrackerAction
 from proxy.entities import decode_attribute
-from proxy.hidden import has_token, hidden_spans, hides, is_tiny, names_recipient
-from proxy.html import VOID, Attribute, Scan, Tag, all_tags, some_tags, visible_text
+from proxy.hidden import finding_hidden, has_token, hides, is_tiny, names_recipient
+from proxy.html import TAGS_PER_STEP, VOID, Attribute, Scan, Tag, all_tags, some_tags, visible_text
+from proxy.slices import Walk, at_once
 from proxy.surfaces import (
     FETCHING_TAGS,
     Fetched,
@@ -65,16 +66,23 @@ def find_in_html(
     data: bytes, scan: Scan, watch: Watch, unsubscribe: frozenset[str] = frozenset()
 ) -> tuple[Finding, ...]:
     """Return the foreign trackers of an HTML part, in order. ``unsubscribe`` are the targets of List-Unsubscribe."""
+    return at_once(finding_in_html(data, scan, watch, unsubscribe))
+
+
+def finding_in_html(
+    data: bytes, scan: Scan, watch: Watch, unsubscribe: frozenset[str] = frozenset()
+) -> Walk[tuple[Finding, ...]]:
+    """Walk through an HTML part as ``find_in_html`` does, in steps."""
     lowered = data.lower()
     names = tag_names(lowered)
     finder = _Finder(data, scan, watch, _base(data) if b"base" in names else "")
     if may_fetch(lowered, names):
-        finder.look_at_tags()
+        yield from finder.look_at_tags()
     if may_style(lowered, names) and finder.has_css_trackers():
-        finder.look_at_styles()
+        yield from finder.look_at_styles()
     if any(tag in names and _has_word(lowered, word) for tag, word in watch.element_words):
-        finder.look_at_elements()
-    finder.look_at_links(unsubscribe)
+        yield from finder.look_at_elements()
+    yield from finder.look_at_links(unsubscribe)
     return tuple(sorted(finder.found, key=lambda finding: finding.start))
 
 
@@ -133,17 +141,18 @@ class _Finder:
 
     # Resources
 
-    def look_at_tags(self) -> None:
+    def look_at_tags(self) -> Walk[None]:
         """Find what tags fetch by attributes of their own, and judge the images that no rule knows by their looks."""
         images: list[_Image] = []
         for tag in some_tags(self.data, FETCHING_TAGS):
+            yield
             if tag.closing:
                 continue
             attributes = tag.attributes(self.data)
             fetched = list(fetched_by(self.data, tag, attributes, self.base))
             if fetched and not self._known(tag, fetched):
                 images += self._images(tag, attributes, fetched)
-        self._judge(images[:_MAX_IMAGES])
+        yield from self._judge(images[:_MAX_IMAGES])
 
     def _known(self, tag: Tag, fetched: Sequence[Fetched]) -> bool:
         """Take note of what a rule knows among the addresses that a tag fetches; tell whether any is."""
@@ -171,7 +180,7 @@ class _Finder:
                     texts = {name: attribute.text(self.data) for name, attribute in attributes.items()}
                     yield _Image(fetched_from(one.url), tag.start, texts)
 
-    def _judge(self, images: Sequence[_Image]) -> None:
+    def _judge(self, images: Sequence[_Image]) -> Walk[None]:
         """Report images that look like pixels (tier D), and visible ones that name the recipient (tier E)."""
         repeats = Counter(image.url for image in images)
         suspects = [
@@ -182,7 +191,7 @@ class _Finder:
             and not self.watch.is_trusted(image.url)
             and not self.watch.is_allowed(image.url)
         ]
-        hidden = hidden_spans(self.data) if suspects else []
+        hidden = (yield from finding_hidden(self.data)) if suspects else []
         for image in suspects:
             if is_tiny(image.attributes) or hides(image.attributes) or _is_within(image.start, hidden):
                 if has_token(image.url):
@@ -206,10 +215,12 @@ class _Finder:
                 return True
         return False
 
-    def look_at_styles(self) -> None:
+    def look_at_styles(self) -> Walk[None]:
         """Find what ``style`` attributes and style sheets fetch."""
         begun: Tag | None = None
-        for tag in all_tags(self.data):
+        for number, tag in enumerate(all_tags(self.data), 1):
+            if not number % TAGS_PER_STEP:
+                yield
             if tag.closing:
                 if begun is not None and tag.name == "style":
                     self._fetched_by_css(sheet(self.data, begun.end, tag.start, self.base))
@@ -230,10 +241,12 @@ class _Finder:
 
     # Elements
 
-    def look_at_elements(self) -> None:
+    def look_at_elements(self) -> Walk[None]:
         """Find the elements that vendors' programs write; what is found inside one that goes is no second tracker."""
         reached, looked_at = 0, 0
-        for tag in some_tags(self.data, self.watch.element_tags):
+        for number, tag in enumerate(some_tags(self.data, self.watch.element_tags), 1):
+            if not number % TAGS_PER_STEP:
+                yield
             if tag.closing or tag.start < reached or looked_at >= _MAX_ELEMENTS:
                 continue
             texts = {name: attribute.text(self.data) for name, attribute in tag.attributes(self.data).items()}
@@ -347,9 +360,11 @@ class _Finder:
 
     # Links
 
-    def look_at_links(self, unsubscribe: frozenset[str]) -> None:
+    def look_at_links(self, unsubscribe: frozenset[str]) -> Walk[None]:
         """Find links that lead through a tracker, and where they lead in the end."""
-        for anchor in self.scan.anchors:
+        for number, anchor in enumerate(self.scan.anchors, 1):
+            if not number % TAGS_PER_STEP:
+                yield
             url = absolute(anchor.href, self.base)
             if url is None or self.watch.link(url) is None:
                 continue

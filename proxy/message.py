@@ -10,11 +10,10 @@ from policies.words import Protection, Reason, Scope
 from proxy.charset import contains_ascii
 from proxy.encodedword import decode_words
 from proxy.header import AddressList, Field, TooLarge, Unparsable, parse_address_list, scan_fields
-from proxy.html import TAGS_PER_STEP, Scan, finding_empty, scan, scanning
-from proxy.html_trackers import find_in_html
+from proxy.html import TAGS_PER_STEP, Scan, finding_empty, scanning
+from proxy.html_trackers import finding_in_html as trackers_in_html
 from proxy.links import MAX_LINKS, LinkRules, addresses_in_text, target, unsubscribe_targets
 from proxy.own import OpensTokens, OwnMarks, finding_in_html
-from proxy.own import find_in_html as own_in_html
 from proxy.own import find_in_text as own_in_text
 from proxy.protection import own_signatures, protected_label, protected_structure
 from proxy.slices import Walk, at_once, each
@@ -135,7 +134,8 @@ def reading_message(raw: bytes, reading: Reading) -> Walk[Message]:
     protection = protected_structure(entities) or protection or protected_label(raw, fields)
     if protection is not None:
         facts = _header_facts(raw, fields, entities, protection)
-        return Message(raw, facts, fields, untouchable=tuple(_seen(raw, entities, reading)))
+        seen = yield from _seen(raw, entities, reading)
+        return Message(raw, facts, fields, untouchable=seen)
     if len(raw) > reading.max_bytes:
         return Message(raw, _header_facts(raw, fields, entities, problem=Reason.TOO_LARGE), fields)
     return (yield from _with_bodies(raw, entities, signatures, reading))
@@ -188,8 +188,9 @@ def _is_empty(bodies: Iterable[HtmlBody], *, has_text: bool) -> Walk[bool]:
     return not has_text
 
 
-def _seen(raw: bytes, entities: Sequence[Entity], reading: Reading) -> Iterator[Trackers]:
-    """Yield what tracks in the parts of a protected message, as far as they can be read. Never raises."""
+def _seen(raw: bytes, entities: Sequence[Entity], reading: Reading) -> Walk[tuple[Trackers, ...]]:
+    """Walk to what tracks in the parts of a protected message, as far as they can be read. Never raises."""
+    seen: list[Trackers] = []
     for entity in entities:
         part = entity.part
         is_html = _is_body(part, "text/html")
@@ -201,19 +202,23 @@ def _seen(raw: bytes, entities: Sequence[Entity], reading: Reading) -> Iterator[
             data = decode(raw[part.body : part.end], part.encoding).decoded
         except Unparsable:
             continue
-        own = _own(data, reading, is_html=is_html)
-        if reading.watch is None:
-            yield Trackers(own, ())
-        elif is_html:
-            yield Trackers(own, find_in_html(data, scan(data), reading.watch))
-        else:
-            yield Trackers(own, find_in_text(data, part.charset, reading.watch))
+        yield
+        seen.append((yield from (_seen_in_html(data, reading) if is_html else _seen_in_text(data, part, reading))))
+    return tuple(seen)
 
 
-def _own(data: bytes, reading: Reading, *, is_html: bool) -> OwnMarks:
-    if reading.tokens is None:
-        return OwnMarks()
-    return own_in_html(data, reading.tokens) if is_html else own_in_text(data, reading.tokens)
+def _seen_in_html(data: bytes, reading: Reading) -> Walk[Trackers]:
+    own = OwnMarks() if reading.tokens is None else (yield from finding_in_html(data, reading.tokens))
+    if reading.watch is None:
+        return Trackers(own, ())
+    found = yield from scanning(data)
+    return Trackers(own, (yield from trackers_in_html(data, found, reading.watch)))
+
+
+def _seen_in_text(data: bytes, part: Part, reading: Reading) -> Walk[Trackers]:
+    own = OwnMarks() if reading.tokens is None else own_in_text(data, reading.tokens)
+    yield
+    return Trackers(own, () if reading.watch is None else find_in_text(data, part.charset, reading.watch))
 
 
 def _text_bodies(
@@ -232,7 +237,8 @@ def _text_bodies(
         except Unparsable:
             continue
         data = encoded.decoded
-        own, joined = _own(data, reading, is_html=False), _joined(entity)
+        own = OwnMarks() if reading.tokens is None else own_in_text(data, reading.tokens)
+        joined = _joined(entity)
         foreign: tuple[Finding, ...] = ()
         if reading.watch is not None:
             foreign = find_in_text(data, part.charset, reading.watch, unsubscribe, joined=joined)
@@ -372,7 +378,9 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
     yield
     own = (yield from finding_in_html(encoded.decoded, reading.tokens)) if reading.tokens is not None else OwnMarks()
     yield
-    foreign = find_in_html(encoded.decoded, found, reading.watch, unsubscribe) if reading.watch is not None else ()
+    foreign: tuple[Finding, ...] = ()
+    if reading.watch is not None:
+        foreign = yield from trackers_in_html(encoded.decoded, found, reading.watch, unsubscribe)
     destinations = _destinations(foreign)
     links = yield from _links(found, own, reading.links, unsubscribe, room, {})
     unwrapped = links

@@ -107,5 +107,5 @@ def table() -> None:
     print("Messages of 25 MB: facts, decision, rewriting")
     print(f"  {'':32}{'ms':>8}{'longest stall, ms':>20}{'copies':>8}")
     for name, large in large_messages().items():
-        seconds, stall = asyncio.run(prepared(large, 5))
+        seconds, stall = asyncio.run(prepared(large, 15))
         print(f"  {name:32}{seconds * 1e3:8.1f}{stall * 1e3:20.1f}{copies(large):8.2f}")

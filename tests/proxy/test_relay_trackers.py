@@ -171,7 +171,7 @@ async def test_a_failure_harms_no_mail(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(trackers, "record", broken)
         await send(running, TRACKED)
         assert HTML == delivered(upstream)
-        monkeypatch.setattr(message, "find_in_html", broken)
+        monkeypatch.setattr(message, "trackers_in_html", broken)
         await send(running, TRACKED)
         assert TRACKED == delivered(upstream)
 
