@@ -24,7 +24,7 @@ PRAGMAS = (
 """How every connection to an SQLite file is set up."""
 
 Result = TypeVar("Result")
-_Call = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+_Call = tuple[Callable[[Batch], Any] | None, "asyncio.Future[Any]"]
 
 
 class _Cursor:
@@ -60,34 +60,68 @@ class SqliteThread:
     def __init__(self, uri: str, begin: str) -> None:
         self._uri = uri
         self._begin = begin
-        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
-        self._thread: Thread | None = None
-        self._connection: sqlite3.Connection | None = None
+        self._serving: _Serving | None = None
 
     async def run(self, work: Callable[[Batch], Result]) -> Result:
         """Return what ``work`` returned, once its transaction is committed. Raises sqlite3.Error."""
-        return await self._call(lambda: self._transact(work))
+        if self._serving is None:
+            self._serving = _Serving(self._uri, self._begin)
+            self._serving.start()
+        return await self._serving.call(work)
 
     async def close(self) -> None:
-        """Close the connection and end the thread; both begin anew when they are needed."""
-        if self._thread is not None:
-            await self._call(self._disconnect)
-            self._calls.put(None)
-            self._thread = None
+        """Close the connection and end the thread, after what was asked before; both begin anew when needed."""
+        serving, self._serving = self._serving, None
+        if serving is not None:
+            await serving.end()
 
-    def _call(self, work: Callable[[], Result]) -> "asyncio.Future[Result]":
-        if self._thread is None:
-            self._calls = SimpleQueue()
-            loop = asyncio.get_running_loop()
-            self._thread = Thread(target=_serve, args=(self._calls, loop), name="ledger", daemon=True)
-            self._thread.start()
-        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+class _Serving(Thread):
+    """A thread that carries transactions out, one after the other, until it is told to end."""
+
+    def __init__(self, uri: str, begin: str) -> None:
+        super().__init__(name="ledger", daemon=True)
+        self._uri = uri
+        self._begin = begin
+        self._loop = asyncio.get_running_loop()
+        self._calls: SimpleQueue[_Call] = SimpleQueue()
+        self._connection: sqlite3.Connection | None = None
+
+    def call(self, work: Callable[[Batch], Result]) -> "asyncio.Future[Result]":
+        """Return a future with what ``work`` returns."""
+        done: asyncio.Future[Result] = self._loop.create_future()
         self._calls.put((work, done))
+        return done
+
+    def end(self) -> "asyncio.Future[None]":
+        """Return a future that is done when everything asked before is, and the connection closed."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._calls.put((None, done))
         return done
 
     # In the thread
 
-    def _transact(self, work: Callable[[Batch], Result]) -> Result:
+    def run(self) -> None:
+        """Carry calls out until one says that it is the end."""
+        going_on = True
+        while going_on:
+            work, done = self._calls.get()
+            result, problem = None, None
+            try:
+                if work is not None:
+                    result = self._transact(work)
+                else:
+                    going_on = False
+                    self._disconnect()
+            except Exception as error:  # noqa: BLE001  # whoever waits hears of it, whatever it is
+                problem = error
+            with suppress(RuntimeError):
+                # The loop may be closed: then nobody waits.
+                self._loop.call_soon_threadsafe(_settle, done, result, problem)
+            # Nothing of a call is kept until the next one.
+            del work, done, result, problem
+
+    def _transact(self, work: Callable[[Batch], Any]) -> Any:
         if self._connection is None:
             self._connection = self._connect()
         try:
@@ -129,22 +163,6 @@ class SqliteThread:
             # Closing takes an open transaction back.
             with suppress(sqlite3.Error):
                 connection.close()
-
-
-def _serve(calls: "SimpleQueue[_Call | None]", loop: asyncio.AbstractEventLoop) -> None:
-    """Carry calls out, one after the other, until there is None."""
-    while (call := calls.get()) is not None:
-        work, done = call
-        result, problem = None, None
-        try:
-            result = work()
-        except Exception as error:  # noqa: BLE001  # whoever waits hears of it, whatever it is
-            problem = error
-        with suppress(RuntimeError):
-            # The loop may be closed: then nobody waits.
-            loop.call_soon_threadsafe(_settle, done, result, problem)
-        # Nothing of a call is kept until the next one.
-        del call, work, done, result, problem
 
 
 def _settle(done: "asyncio.Future[Any]", result: Any, problem: Exception | None) -> None:

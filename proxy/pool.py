@@ -11,7 +11,7 @@ import structlog
 
 from proxy.reply import ReplyError, reply
 from proxy.route import Capabilities, Route, shared
-from proxy.upstream import Connection
+from proxy.upstream import QUIT_SECONDS, Connection
 
 LEARN_SECONDS = 3.0
 
@@ -125,14 +125,14 @@ class Pool:
         task.add_done_callback(self._chores.discard)
 
     async def close(self) -> None:
-        """End every connection at rest, and wait for those that are being ended."""
+        """End every connection at rest, and wait for those that are being ended, but not for long."""
         self._closed = True
         if self._sweeping is not None:
             self._sweeping.cancel()
         for connection in list(self._idle):
             self._retire(connection)
         if self._chores:
-            await asyncio.wait(self._chores)
+            await asyncio.wait(self._chores, timeout=QUIT_SECONDS)
 
     async def learn(self) -> None:
         """Ask the route what it can do. Never raises."""

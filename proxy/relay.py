@@ -319,8 +319,6 @@ class Relay:
             outcome=outcome,
             code=answer.code,
         )
-        if prepared.decision.refusal is None:
-            REPLIES.labels(f"{answer.code // 100}xx").inc()
         if prepared.decision.tracked:
             self._ledger.record_outcome(prepared.id, outcome)
         elif prepared.decision.reason is not Reason.LEDGER_UNAVAILABLE:

@@ -28,6 +28,7 @@ COMMAND_SECONDS = 300.0
 """RFC 5321 §4.5.3.2: five minutes for MAIL and RCPT, two for the answer to DATA, three for a block of data."""
 BLOCK_SECONDS = 180.0
 FINAL_SECONDS = 600.0
+RESET_SECONDS = 30.0
 QUIT_SECONDS = 5.0
 _SLICE = 262_144
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
@@ -130,7 +131,9 @@ class Connection:
         log.warning("upstream.unreachable", host=host.name, port=host.port, why=f"{type(error).__name__}: {error}")
         if isinstance(error, aiosmtplib.SMTPAuthenticationError):
             return ReplyError(reply(451, "4.7.0 The mail server behind this relay does not accept its login"))
-        if isinstance(error, (ssl.SSLError, aiosmtplib.SMTPNotSupported)) or isinstance(error.__cause__, ssl.SSLError):
+        # aiosmtplib says nothing more special where STARTTLS is not offered.
+        no_tls = host.tls == "starttls" and type(error) is aiosmtplib.SMTPException
+        if no_tls or any(isinstance(one, ssl.SSLError) for one in (error, error.__cause__)):
             return ReplyError(reply(451, "4.7.5 No secure connection to the mail server behind this relay"))
         return _away()
 
@@ -157,9 +160,9 @@ class Connection:
             self.close()
             raise Lost from error
 
-    async def _ask(self, *commands: bytes) -> list[Reply]:
+    async def _ask(self, *commands: bytes, seconds: float = COMMAND_SECONDS) -> list[Reply]:
         """Say commands and return their answers; one that does not belong there ends the connection."""
-        answers = await self._say(*commands)
+        answers = await self._say(*commands, seconds=seconds)
         odd = next((one for one in answers if one.code // 100 not in (2, 4, 5)), None)
         if odd is not None or not self._dialog.is_in_step:
             self.close()
@@ -207,7 +210,7 @@ class Connection:
     async def reset(self) -> bool:
         """Say RSET, after a transaction that ended before its end, and return whether the connection is as new."""
         with suppress(Lost):
-            (answer,) = await self._ask(b"RSET\r\n")
+            (answer,) = await self._ask(b"RSET\r\n", seconds=RESET_SECONDS)
             self.is_clean = answer.positive
         return self.is_clean and self.is_up
 

@@ -73,6 +73,7 @@ async def running_relay(
     tls: ssl.SSLContext | None = None,
     networks: tuple[str, ...] = ("127.0.0.0/8",),
     other_hosts: tuple[str, ...] = (),
+    scheme: str = "smtp",
     limits: Limits = LIMITS,
     idle_seconds: float = IDLE_SECONDS,
 ) -> AsyncIterator[Running]:
@@ -80,7 +81,7 @@ async def running_relay(
     async with open_ledger(folder) as ledger:
         relay = Relay(settings or conduct(), ledger)
         upstreams = Upstreams(
-            [parse_route([*other_hosts, f"smtp://127.0.0.1:{upstream_port}"], ["*"], "relay.test", limits=limits)]
+            [parse_route([*other_hosts, f"{scheme}://127.0.0.1:{upstream_port}"], ["*"], "relay.test", limits=limits)]
         )
         server = Server(relay, upstreams, max_message_bytes, "relay.test", idle_seconds)
         bound = socket.create_server(("127.0.0.1", 0))

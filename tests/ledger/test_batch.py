@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select, update
 
 from ledger.batch import Batch, Statement
 from ledger.database import Database
@@ -18,6 +18,8 @@ READ = Statement(
         select(meta.c.name, meta.c.value.label("said")).where(words.among(meta.c.name, "names")).order_by(meta.c.name)
     )
 )
+
+AGAIN = Statement(lambda _: update(meta).where(meta.c.name == bindparam("which")).values(value="again"))
 
 
 def write(*names: str) -> Callable[[Batch], None]:
@@ -36,6 +38,26 @@ async def test_what_is_written_is_read(database: Database, url: str) -> None:
     assert [("a", "a!"), ("c", "c!")] == await database.batch(read("c", "a", "x"), writes=False)
     assert [("b", "b!")] == await database.batch(read("b", *map(str, range(5_000))), writes=False)
     assert [] == await database.batch(read(), writes=False)
+
+
+async def test_values_of_the_statement_itself(database: Database) -> None:
+    """What a statement says by itself is written with what it is given."""
+    await database.batch(write("a", "b", "c"), writes=True)
+    await database.batch(lambda batch: batch.execute(AGAIN, [{"which": "a"}, {"which": "c"}]), writes=True)
+    assert [("a", "again"), ("b", "b!"), ("c", "again")] == await database.batch(read("a", "b", "c"), writes=False)
+
+
+async def test_a_lock_ends_with_its_batch(database: Database) -> None:
+    """Numbers of 64 bits of either sign are locked, and the next batch that locks them goes on."""
+
+    def locked(batch: Batch) -> None:
+        batch.lock([-(2**63), 7, 2**63 - 1])
+        write(names.pop())(batch)
+
+    names = ["b", "a"]
+    await database.batch(locked, writes=True)
+    await database.batch(locked, writes=True)
+    assert [("a", "a!"), ("b", "b!")] == await database.batch(read("a", "b"), writes=False)
 
 
 async def test_a_batch_that_fails_leaves_nothing(database: Database) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import smtplib
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -196,7 +197,7 @@ async def test_the_policy_says_how_many(tmp_path: Path, window: Any) -> None:
 async def test_off_asks_nothing_of_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Switched off, nothing is computed, asked or kept."""
 
-    async def never(*_: object) -> None:
+    def never(*_: object) -> None:
         raise AssertionError("the window was asked")
 
     monkeypatch.setattr(Window, "arrive", never)
@@ -209,7 +210,7 @@ async def test_mail_from_outside_leaves_no_fingerprint(tmp_path: Path, monkeypat
     """Of mail that only passes through, nothing is kept to compare with."""
     kept: list[object] = []
 
-    async def arrive(*found: object) -> None:
+    def arrive(*found: object) -> None:
         kept.append(found)
 
     monkeypatch.setattr(Window, "arrive", arrive)
@@ -220,15 +221,15 @@ async def test_mail_from_outside_leaves_no_fingerprint(tmp_path: Path, monkeypat
 
 
 def _fails() -> Callable[..., Any]:
-    async def arrive(*_: object) -> None:
+    def arrive(*_: object) -> None:
         raise LedgerUnavailable("gone")
 
     return arrive
 
 
 def _hangs() -> Callable[..., Any]:
-    async def arrive(*_: object) -> None:
-        await asyncio.sleep(1.0)
+    def arrive(*_: object) -> None:
+        time.sleep(1.0)
 
     return arrive
 

@@ -1,10 +1,12 @@
 """Connections to the upstream: kept, used again, replaced where they went stale, and no more than allowed."""
 
 import asyncio
+import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+import trustme
 
 from proxy.route import Limits
 from tests.proxy.sending import Sender, until
@@ -202,3 +204,55 @@ async def test_capabilities_are_learnt_anew(tmp_path: Path) -> None:
             await sender.message()
         async with Sender(running.port) as sender:
             assert {"8BITMIME", "DSN", "SIZE 1000"} <= set(sender.offered)
+
+
+@pytest.mark.parametrize(("scheme", "extensions"), [("smtps", ()), ("smtp+starttls", ("STARTTLS", "PIPELINING"))])
+async def test_encrypted_connections_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, extensions: tuple[str, ...]
+) -> None:
+    """A connection with TLS carries many messages, large ones too, and one that went stale is replaced."""
+    authority, server, client = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(client)
+    monkeypatch.setattr("proxy.upstream.tls_context", lambda: client)
+    upstream = FakeUpstream(extensions=extensions, tls=server)
+    async with (
+        upstream,
+        running_relay(tmp_path, upstream.port, scheme=scheme) as running,
+        Sender(running.port) as sender,
+    ):
+        assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.message()
+        assert (await sender.envelope()).startswith("354")
+        large = b"Subject: x\r\n\r\n" + (b"x" * 900 + b"\r\n") * 1_000
+        assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.content(large)
+        assert ASKED + 1 == upstream.connections
+        (pool,) = running.server.upstreams.pools
+        upstream.hang_up()
+        await until(lambda: not pool._idle)
+        assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.message()
+    assert 3 == len(upstream.messages)
+
+
+async def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
+    """164: an upstream whose certificate is not valid gets no mail, and the client hears 451."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(server)
+    upstream = FakeUpstream(tls=server)
+    async with (
+        upstream,
+        running_relay(tmp_path, upstream.port, scheme="smtps") as running,
+        Sender(running.port) as sender,
+    ):
+        assert (await sender.message()).startswith("451 4.7.5")
+    assert [] == upstream.heard
+
+
+async def test_an_upstream_without_starttls(tmp_path: Path) -> None:
+    """S6: an upstream that should offer STARTTLS and does not hears nothing in clear."""
+    async with (
+        FakeUpstream() as upstream,
+        running_relay(tmp_path, upstream.port, scheme="smtp+starttls") as running,
+        Sender(running.port) as sender,
+    ):
+        assert (await sender.message()).startswith("451 4.7.5")
+    assert 0 == count(upstream, "MAIL")
