@@ -16,9 +16,8 @@ check: .venv/test              ## linter, formatting and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/test              ## speed, as ratios against peers in the same run
-	$(BIN)/python -m tests.bench
-	$(BIN)/python -m tests.bench.relay
+bench: .venv/bench             ## speed, beside peers in the same run; TABLES="pages messages" for some of it
+	$(BIN)/python -m tests.bench $(TABLES)
 
 fuzz: .venv/test               ## a million mutated messages through the engine; FUZZ=N SEED=S for others, AT=N for one again
 	$(BIN)/python -m tests.fuzz
@@ -40,3 +39,7 @@ clean:                         ## removes what make made
 .venv/test: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[test,check]'
 	@touch .venv/run $@
+
+.venv/bench: .venv/test
+	$(PIP) --editable '.[bench]'
+	@touch $@

@@ -10,12 +10,14 @@ import click
 
 from aboveboard import logs
 from aboveboard.commands import records
+from aboveboard.commands.audit import audit
 from aboveboard.commands.consent import consent
 from aboveboard.commands.shared import fail, load_config
-from aboveboard.config import ConfigError, json_schema, without_effect
-from aboveboard.explain import as_text, explain_message, rewrite_message
+from aboveboard.config import ConfigError, json_schema, notes
+from aboveboard.explain import NoSuchListener, as_text, envelope_of, explain_message, rewrite_message
 from aboveboard.parameters import (
     ADDRESS,
+    IP_ADDRESS,
     PURPOSES,
     config_option,
     json_option,
@@ -37,9 +39,8 @@ def _serve(config_path: Path, parts: list[str], workers: int) -> None:
     from aboveboard.serve import Parent
 
     logs.set_up(serving=True)
-    config = load_config(config_path)
     try:
-        Parent(config, config_path.absolute(), parts, workers).run()
+        Parent(config_path.absolute(), parts, workers).run()
     except ConfigError as error:
         fail(*error.problems)
     except LedgerError as error:
@@ -72,18 +73,18 @@ def web(config_path: Path, workers: int) -> None:
 
 @main.command(hidden=True)
 @click.argument("part", type=click.Choice(["relay", "web"]))
-@config_option
+@click.option("--in-force", "place", type=click.Path(path_type=Path), required=True)
 @click.option("--sockets", required=True)
 @click.option("--workers", type=int, required=True)
 @click.option("--ready", type=int, required=True)
 @click.option("--life", type=int, required=True)
-def worker(part: str, config_path: Path, sockets: str, workers: int, ready: int, life: int) -> None:
+def worker(part: str, place: Path, sockets: str, workers: int, ready: int, life: int) -> None:
     """Run one worker, on what the parent hands over."""
     from aboveboard.worker import run
 
     logs.set_up(serving=True)
     try:
-        run(part, load_config(config_path), [int(number) for number in sockets.split(",")], workers, ready, life)
+        run(part, place, [int(number) for number in sockets.split(",")], workers, ready, life)
     except ConfigError as error:
         fail(*error.problems)
     except LedgerError as error:
@@ -109,7 +110,7 @@ def check(config_path: Path, online: bool) -> None:
     from aboveboard.online import local_problems, try_everything
 
     config = load_config(config_path)
-    for sentence in without_effect(config):
+    for sentence in notes(config):
         click.echo(f"note: {sentence}")
     problems = local_problems(config)
     if online:
@@ -145,13 +146,18 @@ def _raw(file: Path) -> bytes:
 
 @main.command()
 @_message_command
+@click.option("--listener", default="", help="The listener it would come in by, as in the file; for rules about that.")
+@click.option("--client", type=IP_ADDRESS, default="", help="The IP address it would come from; for rules about that.")
 @json_option
-def explain(file: Path, config_path: Path, mail_from: str, rcpt: tuple[str, ...], as_json: bool) -> None:
+def explain(
+    file: Path, config_path: Path, mail_from: str, rcpt: tuple[str, ...], listener: str, client: str, as_json: bool
+) -> None:
     """Say what would be done with a message, and why. Nothing is sent or recorded."""
     config = load_config(config_path)
     try:
-        answer = asyncio.run(explain_message(config, _raw(file), Envelope(mail_from, rcpt)))
-    except LedgerError as error:
+        envelope = envelope_of(config, mail_from, rcpt, listener, client)
+        answer = asyncio.run(explain_message(config, _raw(file), envelope))
+    except (NoSuchListener, LedgerError) as error:
         fail(str(error))
     click.echo(json.dumps(answer, indent=2) if as_json else as_text(answer))
 
@@ -179,6 +185,7 @@ def rewrite(
 
 for command in (
     consent,
+    audit,
     records.messages,
     records.hits,
     records.sender_link,

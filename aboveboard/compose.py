@@ -14,15 +14,19 @@ from ledger.ledger import Ledger, LedgerSettings
 from ledger.notice import Teller
 from ledger.retention import Periods
 from ledger.tokens import OwnTokens
-from policies import compile_policy
+from policies import Policy, compile_policy
 from policies.address import canonical_domain
+from policies.glob import pattern
+from policies.words import ForeignTracking
 from proxy.footer import Footer
-from proxy.links import link_rules
+from proxy.links import link_rules, own_place
 from proxy.message import Reading
 from proxy.pool import Upstreams
 from proxy.relay import Conduct
 from proxy.route import Limits, Route, parse_route
 from proxy.server import Listener
+from proxy.trackers import Watch
+from proxy.vendors import load_rules
 from web.app import Site
 
 
@@ -38,27 +42,46 @@ def hostname(config: Config) -> str:
     return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
 
 
+def policy(config: Config) -> Policy:
+    """Return the policy that the configuration amounts to."""
+    return compile_policy(config.policy, config.organisation.domains)
+
+
 def conduct(config: Config, keyring: Keyring) -> Conduct:
     """Return how messages are treated; by the keyring our own old marks are known."""
     ours = frozenset(canonical_domain(domain) for domain in config.organisation.domains)
-    rules = link_rules(
-        config.policy.visible_url_links,
-        config.policy.never_wrap,
-        [config.web.public_url, *config.web.former_urls],
-    )
+    own_urls = [config.web.public_url, *config.web.former_urls]
+    rules = link_rules(config.policy.visible_url_links, config.policy.never_wrap, own_urls)
+    tokens = OwnTokens(keyring)
     return Conduct(
-        policy=compile_policy(config.policy, config.organisation.domains),
+        policy=policy(config),
         reading=Reading(
             links=rules,
             max_bytes=config.relay.max_message_bytes,
             plain_text_links=config.policy.plain_text_links,
-            tokens=OwnTokens(keyring),
+            tokens=tokens,
+            watch=watch(config, tokens),
             removable_signatures=ours if config.relay.dkim_signed == "remove-own" else frozenset(),
         ),
         footer=footer(config),
         public_url=config.web.public_url,
         hostname=hostname(config),
         received=config.relay.received,
+    )
+
+
+def watch(config: Config, tokens: OwnTokens) -> Watch | None:
+    """Return what counts as other people's tracker; None where policy has nobody look for any."""
+    policy = config.policy
+    said = policy.foreign_tracking
+    if {said.individual, said.group, said.bulk} == {ForeignTracking.KEEP}:
+        return None
+    return Watch(
+        rules=load_rules(policy.vendor, policy.vendors_off),
+        allowed=pattern(policy.foreign_allowed),
+        own_domains=frozenset(canonical_domain(domain) for domain in config.organisation.domains),
+        own_hosts=frozenset(map(own_place, [config.web.public_url, *config.web.former_urls])),
+        tokens=tokens,
     )
 
 
@@ -105,6 +128,7 @@ def periods(config: Config) -> Periods:
         hits=timedelta(days=retention.hits_days),
         messages=timedelta(days=retention.messages_days),
         decisions=timedelta(days=retention.decisions_days),
+        foreign=timedelta(days=retention.foreign_days),
         consent=timedelta(days=retention.consent_days),
     )
 
@@ -167,8 +191,8 @@ def _server_context(at: int, section: ListenerSection) -> ssl.SSLContext | None:
     return context
 
 
-def site(config: Config, opened: Ledger) -> Site:
-    """Return what the web application shows and where it stands."""
+def site(config: Config, opened: Ledger, *, stale: bool = False) -> Site:
+    """Return what the web application shows and where it stands; ``stale`` where the file is not what is in force."""
     return Site(
         ledger=opened,
         organisation=config.organisation.name,
@@ -176,4 +200,6 @@ def site(config: Config, opened: Ledger) -> Site:
         privacy_url=config.organisation.privacy_url,
         public_url=config.web.public_url,
         teller=teller(config),
+        policy=policy(config),
+        stale=stale,
     )

@@ -1,19 +1,23 @@
 """The configuration file: TOML, loaded into models that say by key path what is wrong and what would be right."""
 
-import difflib
 import ipaddress
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
-from pydantic_core import ErrorDetails
 
+from aboveboard.mistakes import sentence
+from policies import checks, compile_policy
+from policies.address import canonical_domain
 from policies.footer import Language
-from policies.policy import PolicyModel, Section
+from policies.policy import PolicyModel
+from policies.setting import Section
 from proxy.route import DEFAULT_PORTS
+from proxy.vendorcheck import problems as vendor_problems
 
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
 _DOMAIN = re.compile(
@@ -223,6 +227,7 @@ class RetentionSection(Section):
     messages_days: int = Field(
         default=90, ge=0, le=395, description="Sender, recipient and subject of tracked messages."
     )
+    foreign_days: int = Field(default=90, ge=0, le=395, description="Other people's trackers found in messages.")
     decisions_days: int = Field(default=365, ge=0, le=1_095, description="Decisions about tracked messages.")
     consent_days: int = Field(default=365, ge=1, le=730, description="A grant counts, from when it was given.")
 
@@ -249,12 +254,23 @@ class ConfigError(Exception):
 
 def load(path: Path) -> Config:
     """Return the configuration in a file, with relative paths made absolute. Raises ConfigError."""
+    return loads(read_text(path), path)
+
+
+def read_text(path: Path) -> str:
+    """Return what stands in a file. Raises ConfigError."""
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        return path.read_text("utf-8")
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}; --config names another file."]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: is not UTF-8 text."]) from error
+
+
+def loads(text: str, path: Path) -> Config:
+    """Return the configuration in a file's text, with paths relative to the file made absolute. Raises ConfigError."""
+    try:
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{path}: is not valid TOML: {error}."]) from error
     return parse(content, path.absolute().parent)
@@ -265,8 +281,8 @@ def parse(content: dict[str, Any], base: Path) -> Config:
     try:
         config = Config.model_validate(_absolute(_with_defaults(content), base))
     except ValidationError as error:
-        raise ConfigError([_sentence(one) for one in error.errors(include_url=False)]) from error
-    problems = [*_cross_checks(config)]
+        raise ConfigError([sentence(one, content, _schema()) for one in error.errors(include_url=False)]) from error
+    problems = [*_cross_checks(config), *(_remark(config, one) for one in _policy_problems(config))]
     if problems:
         raise ConfigError(problems)
     return config
@@ -297,52 +313,29 @@ def _absolute(value: Any, base: Path, key: str = "") -> Any:
     return value
 
 
-def _key_path(location: tuple[int | str, ...]) -> str:
-    path = ""
-    for step in location:
-        path += f"[{step}]" if isinstance(step, int) else f"{'.' if path else ''}{step}"
-    return path
+def _surroundings(config: Config) -> checks.Surroundings:
+    return checks.Surroundings(
+        domains=frozenset(canonical_domain(domain) for domain in config.organisation.domains),
+        listeners={one.address: one.message_class == "automated" for one in config.relay.listener},
+    )
 
 
-def _sentence(error: ErrorDetails) -> str:
-    # A union names its branches in the path ("merge_window.literal['off']"); people wrote no such key.
-    location = tuple(step for step in error["loc"] if isinstance(step, int) or re.fullmatch(r"[a-z_]+", step))
-    path, kind, context = _key_path(location), error["type"], error.get("ctx", {})
-    if kind == "missing":
-        return f"{path}: is missing."
-    if kind == "extra_forbidden":
-        return f"{path}: is not a known key{_did_you_mean(location)}."
-    if kind in ("literal_error", "enum"):
-        return f"{path}: must be {context['expected']}, not {error['input']!r}."
-    if kind == "value_error":
-        return f"{path}: {context['error']}{_but_is(error['input'])}."
-    if kind == "too_short":
-        return f"{path}: must not be empty."
-    return f"{path}: {error['msg'][:1].lower()}{error['msg'][1:]}{_but_is(error['input'])}."
+def _policy_problems(config: Config) -> Iterator[checks.Remark]:
+    policy = compile_policy(config.policy, config.organisation.domains)
+    return checks.problems(policy, _surroundings(config))
 
 
-def _but_is(value: object) -> str:
-    """Return what stands there instead, unless a login may be in it."""
-    return "" if "@" in str(value) and "://" in str(value) else f", not {value!r}"
+def _remark(config: Config, remark: checks.Remark) -> str:
+    """Return a remark about the policy as a sentence that names the rule it is about."""
+    at = re.match(r"rule\[(\d+)\]", remark.path)
+    rule = f' (rule "{config.policy.rule[int(at[1])].name}")' if at is not None else ""
+    return f"policy.{remark.path}: {remark.text}{rule}."
 
 
-def _did_you_mean(location: tuple[int | str, ...]) -> str:
-    schema = Config.model_json_schema(by_alias=True)
-    here: dict[str, Any] = schema
-    for step in location[:-1]:
-        here = _inner(schema, here, step)
-    near = difflib.get_close_matches(str(location[-1]), here.get("properties", {}), n=1)
-    return f' (did you mean "{near[0]}"?)' if near else ""
-
-
-def _inner(schema: dict[str, Any], here: dict[str, Any], step: int | str) -> dict[str, Any]:
-    found: dict[str, Any] = here.get("items", {}) if isinstance(step, int) else here.get("properties", {}).get(step, {})
-    for option in found.get("anyOf", []):
-        if "$ref" in option:
-            found = option
-    if "$ref" in found:
-        found = schema["$defs"][found["$ref"].rsplit("/", 1)[1]]
-    return found
+def notes(config: Config) -> list[str]:
+    """Return a sentence for everything in the file that is right and has no effect."""
+    remarks = checks.notes(config.policy, _surroundings(config))
+    return [*without_effect(config), *(_remark(config, one) for one in remarks)]
 
 
 def _cross_checks(config: Config) -> list[str]:
@@ -361,6 +354,8 @@ def _cross_checks(config: Config) -> list[str]:
     for at, upstream in enumerate(config.relay.upstream):
         problems += _upstream_checks(f"relay.upstream[{at}]", upstream)
         problems += _loop_checks(f"relay.upstream[{at}]", upstream, config.relay.listener)
+    if config.policy.vendor or config.policy.vendors_off:
+        problems += (f"policy.{one}" for one in vendor_problems(config.policy.vendor, config.policy.vendors_off))
     return problems
 
 
@@ -409,13 +404,14 @@ def without_effect(config: Config) -> list[str]:
         "relay.processed_header": config.relay.processed_header,
         "system_mail": config.system_mail is not None,
         "policy.ask": config.policy.ask != "never",
-        "policy.foreign_tracking": "foreign_tracking" in config.policy.model_fields_set,
-        "policy.merge_window": "merge_window" in config.policy.model_fields_set,
     }
     return [f"{path}: this version does not act on it yet." for path, present in waiting.items() if present]
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the file, for editors."""
-    schema = TypeAdapter(Config).json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_schema()}
+
+
+def _schema() -> dict[str, Any]:
+    return TypeAdapter(Config).json_schema(by_alias=True)

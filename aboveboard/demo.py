@@ -63,6 +63,20 @@ public_url = "http://{web}"
 [ledger]
 url = "sqlite:///aboveboard.db"
 key_file = "aboveboard.key"
+
+[[policy.vendor]]
+id = "mailtracker"
+name = "Mailtracker"
+kind = "tool"
+source = ["made up, for the newsletter of this demo"]
+
+[[policy.vendor.mark]]
+on = ["image"]
+host = ["open.mailtracker.example"]
+path = "/p/"
+certainty = "certain"
+hit = ["https://open.mailtracker.example/p/9f31c7/somebody@customer.test.gif"]
+miss = ["https://mailtracker.example/"]
 """
 
 

@@ -24,13 +24,13 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from policies.sentence import sentence
 from policies.words import Protection, Reason
 from proxy.encodedword import decode_words
 from proxy.header import TooLarge, Unparsable
 from proxy.message import Message, Reading, read_message
 from proxy.structure import Entity, read_structure
 from proxy.transfer import decode
-from web.mail import SENTENCES
 from web.pages import STATIC, SecurityHeaders
 
 MAX_COMPARED = 200_000
@@ -223,7 +223,7 @@ def why(decision: Mapping[str, Any] | None) -> str:
     if decision is None:
         return "The relay has no record of this message."
     reason = Reason(decision["reason"])
-    return _WHY_PROTECTED.get(decision["detail_of_protection"]) or _WHY.get(reason) or SENTENCES[reason]
+    return _WHY_PROTECTED.get(decision["detail_of_protection"]) or _WHY.get(reason) or sentence(reason, {})
 
 
 def marks(raw: bytes, public_url: str) -> dict[str, int]:

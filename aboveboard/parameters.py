@@ -1,5 +1,7 @@
 """Parameters of the command: what an address, a purpose or a text is, and the options that many commands have."""
 
+import ipaddress
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,19 @@ class PurposeList(click.ParamType[frozenset[Purpose]]):
             self.fail(f"{value!r}: purposes are {', '.join(Purpose)}.", param, ctx)
 
 
+class IpAddress(click.ParamType[str]):
+    """An IP address."""
+
+    name = "ip address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the address; an empty one says nothing."""
+        try:
+            return str(ipaddress.ip_address(value)) if value else ""
+        except ValueError:
+            self.fail(f"{value!r} is not an IP address.", param, ctx)
+
+
 class Text(click.ParamType[str]):
     """Text that is not blank."""
 
@@ -52,7 +67,24 @@ class Text(click.ParamType[str]):
         return str(value)
 
 
+class Day(click.ParamType[date]):
+    """A day of the calendar."""
+
+    name = "YYYY-MM-DD"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Return the day."""
+        if isinstance(value, date):
+            return value
+        try:
+            return datetime.strptime(str(value), "%Y-%m-%d").replace(tzinfo=UTC).date()
+        except ValueError:
+            self.fail(f"{value!r} is not a day, like 2026-03-31.", param, ctx)
+
+
 ADDRESS = MailAddress()
+IP_ADDRESS = IpAddress()
+DAY = Day()
 PURPOSE = click.Choice([purpose.value for purpose in Purpose])
 PURPOSES = PurposeList()
 TEXT = Text()

@@ -1,4 +1,7 @@
-"""The parent: makes the ledger ready, binds the sockets, keeps the workers running, and ends them in order."""
+"""The parent: makes the ledger ready, binds the sockets, keeps the workers running, and ends them in order.
+
+It watches the configuration file too, and puts in force what may change while running.
+"""
 
 import itertools
 import os
@@ -11,24 +14,31 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from wsgiref.simple_server import WSGIServer
 
 import structlog
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from aboveboard import compose
-from aboveboard.config import Config, ConfigError, split_address
+from aboveboard.config import ConfigError, split_address
+from aboveboard.reload import InForce, WatchedFile
 from aboveboard.worker import DRAIN_SECONDS
 from ledger.errors import LedgerMissing
+from ledger.keys import Keyring
 
 BACKLOG = 511
 START_SECONDS = 60.0
 RESTART_SECONDS = 1.0
 """A worker that dies is started again, but no more often than this."""
+
+FAILURES = Counter("aboveboard_policy_reload_failures", "Changes of the configuration file that were not right.")
+VERSION = Gauge("aboveboard_policy_info", "1 for the version of the policy that is in force.", ["version"])
+SINCE = Gauge("aboveboard_policy_since_seconds", "When what is in force came into force, in seconds since 1970.")
+STALE = Gauge("aboveboard_policy_stale", "1 where the file has changed since and is not right.")
 
 log = structlog.get_logger()
 
@@ -67,26 +77,38 @@ class _Worker:
 class Parent:
     """Runs the workers of one installation."""
 
-    def __init__(self, config: Config, config_path: Path, parts: Sequence[str], workers: int) -> None:
-        self._config = config
-        self._config_path = config_path
+    def __init__(self, config_path: Path, parts: Sequence[str], workers: int) -> None:
+        """Read the configuration. Raises ConfigError."""
+        self._file = WatchedFile(config_path)
+        self._in_force = InForce.begin(config_path, self._file.take_first())
+        self._config = self._in_force.config
+        """As it was at the beginning, for what needs a restart."""
+        self._place = Path()
         self._parts = parts
         self._count = workers
         self._sockets: dict[str, list[socket.socket]] = {}
         self._workers: list[_Worker] = []
         self._stop = Event()
+        self._asked = False
+        """Somebody asked for the file to be read again."""
         self._life: tuple[int, int] = (-1, -1)
         self._environment = dict(os.environ)
 
     def run(self) -> None:
-        """Serve until SIGTERM, SIGINT or SIGHUP. Raises ConfigError or LedgerError where it cannot begin."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        """Serve until SIGTERM or SIGINT; SIGHUP has the file read again.
+
+        Raises ConfigError or LedgerError where it cannot begin.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
+        signal.signal(signal.SIGHUP, self._ask)
         self._make_ledger_ready()
         self._bind()
         self._life = os.pipe()
         with ExitStack() as stack:
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="aboveboard-metrics-"))
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="aboveboard-"))
+            self._place = Path(directory) / "in-force.json"
+            self._show(self._in_force)
             self._environment["PROMETHEUS_MULTIPROC_DIR"] = directory
             self._serve_metrics(directory, stack)
             try:
@@ -98,6 +120,9 @@ class Parent:
                 self._watch()
             finally:
                 self._end()
+
+    def _ask(self, *_: object) -> None:
+        self._asked = True
 
     def _make_ledger_ready(self) -> None:
         try:
@@ -138,6 +163,8 @@ class Parent:
             return
         registry = CollectorRegistry()
         MultiProcessCollector(registry, path=directory)
+        for metric in (FAILURES, VERSION, SINCE, STALE):
+            registry.register(metric)
         host, port = split_address(address)
         try:
             server, thread = start_http_server(port, addr=host, registry=registry)
@@ -152,11 +179,14 @@ class Parent:
         stack.callback(close)
 
     def _start(self, part: str) -> _Worker:
-        """Start one worker."""
+        """Start one worker. Raises OSError where that is not possible now."""
+        if not self._place.exists():
+            # The first start; or something that cleans temporary folders has taken it.
+            self._in_force.write(self._place)
         descriptors = [one.fileno() for one in self._sockets[part]]
         ready, say_ready = os.pipe()
         command = [
-            sys.executable, "-P", "-m", "aboveboard", "worker", part, "--config", str(self._config_path),
+            sys.executable, "-P", "-m", "aboveboard", "worker", part, "--in-force", str(self._place),
             "--sockets", ",".join(map(str, descriptors)), "--workers", str(self._count),
             "--ready", str(say_ready), "--life", str(self._life[0]),
         ]  # fmt: skip
@@ -179,6 +209,7 @@ class Parent:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.2):
+            self._look_at_file()
             for at, worker in enumerate(self._workers):
                 if worker.process.poll() is None or time.monotonic() - worker.started < RESTART_SECONDS:
                     continue
@@ -186,12 +217,61 @@ class Parent:
                 log.error("serve.worker_died", part=worker.part, code=worker.process.returncode)
                 self._restart(at, worker.part)
 
-    def _restart(self, at: int, part: str) -> None:
-        self._workers[at] = self._start(part)
+    def _look_at_file(self) -> None:
+        """Take up a file that has changed and come to rest, or at once where somebody asked."""
+        if not self._file.changed() and not self._asked:
+            return
+        self._asked = False
         try:
+            taken = self._file.take()
+            if taken is None:
+                # It changed while it was read: the next round reads it again.
+                self._asked = True
+                return
+            fresh = self._in_force.renewed(taken)
+            # A rehearsal: what does not come together here must not reach a worker.
+            compose.conduct(fresh.config, Keyring.throwaway())
+            self._put_in_force(fresh)
+        except ConfigError as error:
+            # Only the keys: a sentence may quote an address.
+            self._keep([problem.partition(":")[0] for problem in error.problems])
+        except Exception:
+            log.exception("serve.reload_failed")
+            self._keep([])
+
+    def _put_in_force(self, fresh: InForce) -> None:
+        fresh.write(self._place)
+        before, self._in_force = self._in_force, fresh
+        self._show(fresh)
+        changed = fresh.config != before.config
+        log.info("serve.reloaded", policy_version=fresh.policy_version, changed=changed)
+        if fresh.waiting:
+            log.warning("serve.needs_restart", keys=fresh.waiting)
+
+    def _keep(self, keys: list[str]) -> None:
+        """Go on with what is in force, and say so."""
+        FAILURES.inc()
+        self._in_force = replace(self._in_force, stale=True)
+        self._show(self._in_force)
+        log.error("serve.not_reloaded", keys=keys, policy_version=self._in_force.policy_version)
+        try:
+            self._in_force.write(self._place)
+        except OSError:
+            log.exception("serve.reload_failed")
+
+    @staticmethod
+    def _show(in_force: InForce) -> None:
+        VERSION.clear()
+        VERSION.labels(in_force.policy_version).set(1)
+        SINCE.set(in_force.since.timestamp())
+        STALE.set(in_force.stale)
+
+    def _restart(self, at: int, part: str) -> None:
+        try:
+            self._workers[at] = self._start(part)
             self._wait_until_ready(self._workers[at])
-        except ConfigError:
-            # The next round tries again: a configuration that was right when we began may be mended meanwhile.
+        except (ConfigError, OSError):
+            # The next round tries again: what was right when we began may be mended meanwhile.
             log.exception("serve.worker_did_not_start", part=part)
 
     def _end(self) -> None:

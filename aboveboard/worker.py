@@ -1,4 +1,7 @@
-"""One worker: the relay or the web, on sockets that the parent bound. Ends when told to, or when the parent is gone."""
+"""One worker: the relay or the web, on sockets that the parent bound. Ends when told to, or when the parent is gone.
+
+It goes by what the parent has put in force, and takes up what the parent puts in force later.
+"""
 
 import asyncio
 import gc
@@ -8,15 +11,18 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 import uvicorn
 
 from aboveboard import compose
 from aboveboard.config import Config
+from aboveboard.reload import InForce, signature
 from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
-from ledger.ledger import Ledger
+from ledger.ledger import PATIENCE, Ledger
+from ledger.versions import PolicyVersion
 from proxy.relay import Relay
 from proxy.server import Server
 from web.app import build
@@ -25,16 +31,22 @@ DRAIN_SECONDS = 30.0
 
 log = structlog.get_logger()
 
-PURGE_SECONDS = 86_400.0
+PURGE_SECONDS = 3_600.0
+LOOK_SECONDS = 0.5
+"""Between two looks at what the parent has put in force."""
+AGAIN_SECONDS = 5.0
+"""Before what did not work is tried again."""
 
 Ready = Callable[[], None]
+Adopt = Callable[[InForce], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """What the parent hands over to a worker."""
 
-    config: Config
+    place: Path
+    """Where it writes what is in force."""
     sockets: Sequence[socket.socket]
     workers: int
     """How many workers do the same."""
@@ -45,16 +57,16 @@ Part = Callable[[Task, Ready, asyncio.Event], Awaitable[None]]
 
 @asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[Ledger]:
-    """Open the ledger, and apply the retention periods now and every day while it is open."""
+    """Open the ledger, and apply the retention periods now and every hour while it is open."""
     async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
-        purging = asyncio.create_task(_purge_daily(ledger))
+        purging = asyncio.create_task(_purge_hourly(ledger))
         try:
             yield ledger
         finally:
             purging.cancel()
 
 
-async def _purge_daily(ledger: Ledger) -> None:
+async def _purge_hourly(ledger: Ledger) -> None:
     while True:
         try:
             removed = await ledger.purge()
@@ -66,20 +78,92 @@ async def _purge_daily(ledger: Ledger) -> None:
         await asyncio.sleep(PURGE_SECONDS)
 
 
+class _Follower:
+    """Keeps a worker at what is in force, and has the ledger keep every version of the policy that rules."""
+
+    def __init__(self, place: Path, ledger: Ledger, adopt: Adopt) -> None:
+        self._place = place
+        self._ledger = ledger
+        self._adopt = adopt
+        self._recording: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def following(self, in_force: InForce) -> AsyncIterator[None]:
+        """Follow, beginning with what the worker began with, until the block ends."""
+        await self._keep(in_force)
+        following = asyncio.create_task(self._follow(in_force))
+        try:
+            yield
+        finally:
+            for task in (following, *self._recording):
+                task.cancel()
+
+    async def _follow(self, in_force: InForce) -> None:
+        # Whatever was written between our start and now is looked at once, too.
+        seen = None
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            found = signature(self._place)
+            if found is None or found == seen:
+                continue
+            try:
+                # In a thread, as is all that takes its time here: mail and hits go on meanwhile.
+                fresh = await asyncio.to_thread(in_force.read_again, self._place)
+                if fresh != in_force:
+                    await self._take_up(in_force, fresh)
+            except Exception:
+                # Tried again: a worker that gave up would go by an old policy for ever.
+                log.exception("worker.not_reloaded")
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                seen, in_force = found, fresh
+
+    async def _take_up(self, before: InForce, fresh: InForce) -> None:
+        if fresh.since != before.since:
+            await self._keep(fresh)
+        self._ledger.adopt(compose.teller(fresh.config), compose.periods(fresh.config))
+        await self._adopt(fresh)
+        log.info("worker.reloaded", policy_version=fresh.policy_version)
+
+    async def _keep(self, in_force: InForce) -> None:
+        """Have the ledger keep the policy before it rules, or later where the ledger does not answer in time."""
+        recording = asyncio.create_task(self._record(in_force))
+        self._recording.add(recording)
+        recording.add_done_callback(self._recording.discard)
+        await asyncio.wait({recording}, timeout=PATIENCE)
+
+    async def _record(self, in_force: InForce) -> None:
+        one = PolicyVersion(in_force.policy_version, in_force.policy_text, in_force.author, in_force.since)
+        while True:
+            try:
+                await self._ledger.record_policy(one)
+            except LedgerUnavailable:
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                return
+
+
 async def _relay(task: Task, ready: Ready, stop: asyncio.Event) -> None:
-    config = task.config
+    in_force = InForce.read(task.place)
+    config = in_force.config
     async with _opened(config) as ledger:
+        relay = Relay(compose.conduct(config, ledger.keyring), ledger)
+
+        async def adopt(fresh: InForce) -> None:
+            relay.conduct = await asyncio.to_thread(compose.conduct, fresh.config, ledger.keyring)
+
         server = Server(
-            Relay(compose.conduct(config, ledger.keyring), ledger),
+            relay,
             compose.upstreams(config, task.workers),
             config.relay.max_message_bytes,
             compose.hostname(config),
         )
         listeners = [compose.listener(at, section) for at, section in enumerate(config.relay.listener)]
-        await server.listen(list(zip(task.sockets, listeners, strict=True)))
-        ready()
-        await stop.wait()
-        await server.drain(DRAIN_SECONDS)
+        async with _Follower(task.place, ledger, adopt).following(in_force):
+            await server.listen(list(zip(task.sockets, listeners, strict=True)))
+            ready()
+            await stop.wait()
+            await server.drain(DRAIN_SECONDS)
 
 
 class _WebServer(uvicorn.Server):
@@ -92,9 +176,15 @@ class _WebServer(uvicorn.Server):
 
 
 async def _web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
-    async with _opened(task.config) as ledger:
+    in_force = InForce.read(task.place)
+    async with _opened(in_force.config) as ledger:
+        app = build(compose.site(in_force.config, ledger, stale=in_force.stale))
+
+        async def adopt(fresh: InForce) -> None:
+            app.state.site = await asyncio.to_thread(compose.site, fresh.config, ledger, stale=fresh.stale)
+
         settings = uvicorn.Config(
-            build(compose.site(task.config, ledger)),
+            app,
             log_config=None,
             http="httptools",
             ws="none",
@@ -106,28 +196,32 @@ async def _web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
             timeout_graceful_shutdown=10,
         )
         server = _WebServer(settings)
-        serving = asyncio.create_task(server.serve(sockets=list(task.sockets)))
-        ready()
-        waiting = asyncio.create_task(stop.wait())
-        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = True
-        waiting.cancel()
-        await serving
+        async with _Follower(task.place, ledger, adopt).following(in_force):
+            serving = asyncio.create_task(server.serve(sockets=list(task.sockets)))
+            ready()
+            waiting = asyncio.create_task(stop.wait())
+            await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            server.should_exit = True
+            waiting.cancel()
+            await serving
 
 
 PARTS: dict[str, Part] = {"relay": _relay, "web": _web}
 
 
-def run(part: str, config: Config, descriptors: Sequence[int], workers: int, ready: int, life: int) -> None:
+def run(part: str, place: Path, descriptors: Sequence[int], workers: int, ready: int, life: int) -> None:
     """Run one part until SIGTERM, SIGINT, or the end of the parent.
 
-    ``descriptors`` are the bound sockets; ``workers`` is how many run the same part; one byte is written to ``ready``
-    when clients are served; ``life`` is the end of a pipe that closes when the parent does.
+    ``place`` is where the parent writes what is in force; ``descriptors`` are the bound sockets; ``workers`` is how
+    many run the same part; one byte is written to ``ready`` when clients are served; ``life`` is the end of a pipe that
+    closes when the parent does.
     """
     # What is imported by now stays: looking through it for garbage again and again would hold everybody up.
     gc.freeze()
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-    asyncio.run(_run(PARTS[part], Task(config, sockets, workers), ready, life))
+    # The parent alone minds SIGHUP; one that a terminal sends to all of them must not end a worker.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    asyncio.run(_run(PARTS[part], Task(place, sockets, workers), ready, life))
 
 
 async def _run(part: Part, task: Task, ready: int, life: int) -> None:

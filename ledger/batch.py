@@ -50,13 +50,16 @@ class Words:
     """Makes a condition that a column is among the values of a list, which is a parameter by that name."""
     insert: Callable[[Table], Any]
     """An INSERT that may say ON CONFLICT."""
+    one_writer: bool
+    """Nobody else writes at the same time: nothing has to be locked."""
 
 
-_SQLITE = Words(sqlite.dialect(paramstyle="named"), _among_json, sqlite.insert)
+_SQLITE = Words(sqlite.dialect(paramstyle="named"), _among_json, sqlite.insert, one_writer=True)
 _POSTGRESQL = Words(
     psycopg.dialect(),  # type: ignore[no-untyped-call]
     _among_array,
     postgresql.insert,
+    one_writer=False,
 )
 
 
@@ -137,7 +140,8 @@ class WithinTransaction:
     def execute(self, statement: Statement, parameters: Sequence[Parameters]) -> None:
         """Carry a statement out once for each set of parameters; there is at least one."""
         written = statement.sqlite if self._is_sqlite else statement.postgresql
-        self._connection.exec_driver_sql(written.text, [{**written.fixed, **one} for one in parameters])
+        given = map(json_lists, parameters) if self._is_sqlite else parameters
+        self._connection.exec_driver_sql(written.text, [{**written.fixed, **one} for one in given])
 
     def touch(self) -> None:
         """Have the commit wait for the disk, also where nothing was written: how long it takes tells nothing."""

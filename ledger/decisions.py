@@ -5,19 +5,22 @@ The row of an untracked message holds no subject and no address, only keyed hash
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Executable, bindparam, insert, null, select, update
+from sqlalchemy import Executable, bindparam, delete, insert, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger import merge
 from ledger.batch import Batch, Statement, Words
 from ledger.keys import Keyring
-from ledger.schema import decision_count, message, stamp
+from ledger.schema import decision_count, hit, message, stamp
 from policies.decide import Decision
 from policies.envelope import Envelope
+from policies.tracker import FoundTracker
 from policies.words import Outcome, Purpose, Reason
 
 
@@ -31,6 +34,8 @@ class DecidedMessage:
     subject: str
     decided_at: datetime
     outcome: Outcome = Outcome.PENDING
+    found: tuple[FoundTracker, ...] = ()
+    """The trackers in it, and what was done about them."""
 
 
 def to_row(keyring: Keyring, decided: DecidedMessage) -> dict[str, Any]:
@@ -74,13 +79,17 @@ _VOID = Statement(
         .values(reason=bindparam("why"), reasons=bindparam("whys"), sealed=null())
     )
 )
-_FOUND = Statement(
+_TRACKED = Statement(
     lambda words: (
-        select(message.c.id, message.c.decided_at, _CLASS, message.c.reason)
-        .where(words.among(message.c.id, "messages"))
+        select(message.c.id, message.c.decided_at, _CLASS)
+        .where(words.among(message.c.id, "messages"), message.c.reason == Reason.TRACKED.value)
+        # Whoever records a hit waits for this transaction, or this one for the hit, which is then deleted. In one order
+        # everywhere, so that two writers never wait for each other's rows.
+        .order_by(message.c.id)
         .with_for_update()
     )
 )
+_FORGET = Statement(lambda words: delete(hit).where(words.among(hit.c.message_id, "messages")))
 
 
 def _upsert(words: Words) -> Executable:
@@ -96,9 +105,15 @@ _ADD = Statement(_upsert)
 
 
 def record(batch: Batch, rows: list[dict[str, Any]]) -> None:
-    """Write the rows of several messages, and count them."""
+    """Write the rows of several messages, and count them.
+
+    One whose run has become bulk since it was decided upon is taken back at once: it is already on its way.
+    """
+    tracked = [row["id"] for row in rows if row["reason"] == Reason.TRACKED]
+    too_many = merge.taken_back(batch, tracked) if tracked else []
     batch.execute(_INSERT, rows)
     _add(batch, Counter((row["decided_at"][:10], row["class"], row["reason"]) for row in rows))
+    void(batch, [(one, Reason.BULK) for one in too_many])
 
 
 def _add(batch: Batch, counts: Counter[tuple[str, str, str]]) -> None:
@@ -120,20 +135,26 @@ def record_outcomes(batch: Batch, outcomes: list[tuple[str, Outcome]]) -> None:
     batch.execute(_OUTCOME, values)
 
 
-def void(batch: Batch, ids: list[tuple[str, Reason]]) -> None:
-    """Mark messages whose decision was recorded but that went out untracked after all, and count them as such."""
+def void(batch: Batch, ids: Iterable[tuple[str, Reason]]) -> None:
+    """Take back that messages are tracked: say why not, name nobody any more, delete their hits, and count anew.
+
+    For what went out untracked after all, and for what turned out to be bulk. An untracked message stays as it is.
+    """
     reasons = dict(ids)
+    rows = batch.rows(_TRACKED, {"messages": list(reasons)}) if reasons else []
+    if not rows:
+        return
+    batch.execute(_FORGET, [{"messages": [row.id for row in rows]}])
     counts: Counter[tuple[str, str, str]] = Counter()
-    for row in batch.rows(_FOUND, {"messages": list(reasons)}):
-        day = row.decided_at[:10]
-        counts[day, row.message_class, row.reason] -= 1
-        counts[day, row.message_class, reasons[row.id].value] += 1
-    _add(batch, counts)
-    values = [
-        {"message": found, "why": why.value, "whys": json.dumps({purpose.value: why.value for purpose in Purpose})}
-        for found, why in sorted(ids, key=itemgetter(0))
-    ]
+    values = []
+    for row in rows:
+        day, why = row.decided_at[:10], reasons[row.id].value
+        counts[day, row.message_class, Reason.TRACKED.value] -= 1
+        counts[day, row.message_class, why] += 1
+        whys = json.dumps({purpose.value: why for purpose in Purpose})
+        values.append({"message": row.id, "why": why, "whys": whys})
     batch.execute(_VOID, values)
+    _add(batch, counts)
 
 
 def to_public(keyring: Keyring, row: Any) -> dict[str, Any]:

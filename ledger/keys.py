@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -143,6 +143,7 @@ class Keyring:
     _address: bytes = field(init=False, repr=False)
     _chain: bytes = field(init=False, repr=False)
     _hash: Callable[[bytes, str], str] = field(init=False, repr=False)
+    _sketch: bytes = field(init=False, repr=False)
     _column: AESGCM = field(init=False, repr=False)
     _ciphers: dict[int, AESGCM] = field(init=False, repr=False)
     _modified: float = field(default=0.0, init=False)
@@ -153,6 +154,7 @@ class Keyring:
         self._hash = lru_cache(maxsize=128)(self._keyed)
         self._address = _derive(self.file.lookup, "address")
         self._chain = _derive(self.file.lookup, "chain")
+        self._sketch = _derive(self.file.lookup, "sketch")
         self._column = AESGCM(_derive(self.file.lookup, "column"))
         self._ciphers = {key_id: AESGCM(key) for key_id, key in self.file.tokens.items()}
 
@@ -182,6 +184,10 @@ class Keyring:
         """Return the keyed hash of an address for the comparison that refusals use, as hex."""
         return self._hash(b"folded", folded(address))
 
+    def pseudonym(self, sender_hash: str) -> str:
+        """Return the name under which reports speak of a sender: always the same here, and of no use elsewhere."""
+        return f"sender-{self._hash(b'pseudonym', sender_hash)[:8]}"
+
     def _keyed(self, kind: bytes, text: str) -> str:
         try:
             content = text.encode("utf-8", "surrogateescape")
@@ -189,6 +195,14 @@ class Keyring:
             # A lone surrogate stands for no byte. Such an address is nobody's, but asking about it must not raise.
             content = text.encode("utf-8", "surrogatepass")
         return hmac.digest(self._address, kind + b"\0" + content, "sha256").hex()
+
+    def sketch(self, sender: str, values: Iterable[int]) -> bytes:
+        """Return a fingerprint's numbers of 32 bits keyed for one sender, four bytes each, in no order of their own.
+
+        Equal numbers of one sender come out equal, and nothing else can be told of them.
+        """
+        key = hmac.digest(self._sketch, sender.encode("utf-8", "surrogatepass"), "sha256")
+        return b"".join(sorted(hmac.digest(key, value.to_bytes(4, "big"), "sha256")[:4] for value in values))
 
     def chained(self, content: bytes) -> str:
         """Return the link of the chain over one row's content (which names the previous link), as hex."""

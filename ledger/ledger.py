@@ -5,7 +5,7 @@ import getpass
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,8 @@ from prometheus_client import Counter
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import chain, consent, decisions, hits, notices
+from ledger import audit, chain, consent, decisions, hits, notices, senders, trackers, versions
+from ledger.audit import Period
 from ledger.batch import Batch
 from ledger.chain import HeadFile, Verification
 from ledger.consent import Act, Person
@@ -25,13 +26,16 @@ from ledger.decisions import DecidedMessage
 from ledger.errors import LedgerUnavailable
 from ledger.hits import Hit
 from ledger.keys import Keyring
+from ledger.merge import Arrival, Sighting, Window
 from ledger.notice import Notice, Teller
 from ledger.patience import Patience
-from ledger.reader import ConsentReader
+from ledger.reader import NOT_KNOWN, Known, Reader
 from ledger.retention import Periods, purge
 from ledger.schema import access, stamp
+from ledger.senders import Saved, Setting
+from ledger.versions import PolicyVersion
 from ledger.writer import Writer
-from policies.consent import UNAVAILABLE, Consent
+from policies.consent import Consent
 from policies.footer import Language
 from policies.words import Outcome, Purpose, Reason
 
@@ -63,7 +67,8 @@ class Ledger:
         self._settings = settings
         self._database = Database(settings.url)
         self._writer = Writer(self._database)
-        self._reader = ConsentReader(self._database)
+        self._reader = Reader(self._database)
+        self._window = Window(keyring)
         self._patience = Patience(PATIENCE)
         self._head = HeadFile(settings.head_file)
         self._head_lock = asyncio.Lock()
@@ -83,6 +88,10 @@ class Ledger:
         await self._reader.close()
         await self._writer.close()
         await self._database.close()
+
+    def adopt(self, teller: Teller, periods: Periods) -> None:
+        """Go by other notices and other periods from now on."""
+        self._settings = replace(self._settings, teller=teller, periods=periods)
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
         """Return what ``work`` reads, in a transaction of its own. Raises LedgerUnavailable."""
@@ -110,14 +119,38 @@ class Ledger:
             self._complained = now
             log.warning("ledger.unavailable", doing=doing, why=str(error) or "no answer in time")
 
-    async def consent_of(self, address: str) -> Consent:
-        """Return where a person stands; UNAVAILABLE where the ledger does not say so in time. Never raises."""
-        person = Person.of(self.keyring, address)
+    async def look_up(self, recipient: str, sender: str, patience: float = PATIENCE) -> Known:
+        """Return where a recipient stands and what a sender saved; NOT_KNOWN where it takes too long. Never raises."""
+        person = Person.of(self.keyring, recipient)
         try:
-            return await self._patience.watch(self._reader.ask(person))
+            watched = self._patience if patience == PATIENCE else Patience(patience)
+            return await watched.watch(self._reader.ask(person, self.keyring.folded(sender)))
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("consent", error)
-            return UNAVAILABLE
+            return NOT_KNOWN
+
+    async def run_of(self, arrival: Arrival) -> int | None:
+        """Put a message into the merge window and return how many people were written to alike, this one included.
+
+        None where the ledger does not say so in time. Never raises. Where it makes a run bulk, the decisions on the
+        earlier messages of the run are taken back with the next commit.
+        """
+        sighting = Sighting(arrival)
+
+        def take_back(done: asyncio.Future[None]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                for earlier in sighting.earlier:
+                    self.void_decision(earlier, Reason.BULK)
+
+        # Sorts before "decision": whoever holds the lock on a sender's window never waits for a row that counts.
+        waiting = self._writer.pile("arrival", self._window.arrive, sighting)
+        waiting.add_done_callback(take_back)
+        try:
+            await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
+        except (LedgerUnavailable, TimeoutError) as error:
+            self._complain("window", error)
+            return None
+        return sighting.run
 
     async def record_decision(self, decided: DecidedMessage) -> bool:
         """Record a message's decision and return whether it is on disk, within the ledger's patience. Never raises.
@@ -126,10 +159,14 @@ class Ledger:
         """
         row = decisions.to_row(self.keyring, decided)
         waiting = self._writer.pile("decision", decisions.record, row)
+        # In the same commit: between the two nothing else gets a turn.
+        beside = [self._writer.pile("tracker", trackers.record, one) for one in trackers.to_rows(self.keyring, decided)]
         try:
             await self._patience.watch(waiting)
         except (LedgerUnavailable, TimeoutError) as error:
             self._complain("decision", error)
+            for write in (waiting, *beside):
+                write.cancel()
             if decided.decision.tracked:
                 # It may be in the commit under way; this comes with a later one.
                 self.void_decision(decided.id, Reason.LEDGER_UNAVAILABLE)
@@ -288,9 +325,29 @@ class Ledger:
             lambda connection: hits.hits(connection, self.keyring, message_ids=message_ids, limit=limit)
         )
 
-    async def record_access(self, action: str) -> None:
-        """Record that an administrator looked at what is recorded. Raises LedgerUnavailable."""
-        row = {"id": secrets.token_hex(16), "at": stamp(_now()), "actor": _login(), "action": action}
+    async def setting_of(self, sender_hash: str) -> Setting | None:
+        """Return what a sender saved for their messages, or None. Raises LedgerUnavailable."""
+        return await self.read(lambda connection: senders.setting_of(connection, sender_hash))
+
+    async def save_setting(self, sender_hash: str, purposes: Saved | None) -> None:
+        """Keep what a sender chose for their messages; None keeps nothing. Raises LedgerUnavailable."""
+        await self._writer.job(lambda connection: senders.save(connection, sender_hash, purposes, _now()))
+
+    async def record_policy(self, one: PolicyVersion) -> None:
+        """Keep a version of the policy that begins to rule. Raises LedgerUnavailable."""
+        await self._writer.job(lambda connection: versions.record(connection, one))
+
+    async def policy(self, version: str) -> dict[str, Any] | None:
+        """Return a version of the policy in full, or None for one that never ruled. Raises LedgerUnavailable."""
+        return await self.read(lambda connection: versions.find(connection, version))
+
+    async def audit(self, period: Period, *, reveal: bool = False) -> dict[str, Any]:
+        """Return the report over a period; ``reveal`` names senders. Raises LedgerUnavailable."""
+        return await self.read(lambda connection: audit.report(connection, self.keyring, period, reveal=reveal))
+
+    async def record_access(self, action: str, reason: str | None = None) -> None:
+        """Record that an administrator looked at what is recorded, and why. Raises LedgerUnavailable."""
+        row = {"id": secrets.token_hex(16), "at": stamp(_now()), "actor": _login(), "action": action, "reason": reason}
 
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(insert(access), [row])

@@ -1,31 +1,53 @@
-"""The reader: look-ups that arrive together are answered by one query.
+"""The reader: look-ups that arrive together are answered in one transaction.
 
-Under load a look-up costs its share of a query instead of a transaction of its own; at rest it waits for nothing.
+Under load a look-up costs its share of two queries instead of a transaction of its own; at rest it waits for nothing.
 """
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 
 import structlog
 
 from ledger.consent import Person, consents_of
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
-from policies.consent import Consent
+from ledger.senders import Saved, saved_by
+from policies.consent import UNAVAILABLE, Consent
 
 log = structlog.get_logger()
 
 _PARTING_SECONDS = 1.0
 _CLOSED = "The ledger is closed."
-_Waiting = tuple[Person, "asyncio.Future[Consent]"]
 
 
-class ConsentReader:
-    """Answers where people stand. One per process and event loop."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger knows that bears on a message."""
+
+    consent: Consent
+    """Where the recipient stands."""
+    saved: Saved | None = None
+    """What the sender saved for their messages; None where that is nothing."""
+
+
+NOT_KNOWN = Known(UNAVAILABLE)
+"""The ledger does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    recipient: Person
+    sender_hash: str
+    answer: "asyncio.Future[Known]"
+
+
+class Reader:
+    """Answers where recipients stand and what senders saved. One per process and event loop."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_Question] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -45,28 +67,30 @@ class ConsentReader:
                 await self._task
         self._fail(self._waiting, _CLOSED)
 
-    def ask(self, person: Person) -> "asyncio.Future[Consent]":
-        """Return a future with where the person stands, or LedgerUnavailable."""
-        found: asyncio.Future[Consent] = asyncio.get_running_loop().create_future()
+    def ask(self, recipient: Person, sender_hash: str) -> "asyncio.Future[Known]":
+        """Return a future with what is known of both, or LedgerUnavailable."""
+        question = _Question(recipient, sender_hash, asyncio.get_running_loop().create_future())
         if self._closing:
-            self._fail([(person, found)], _CLOSED)
-            return found
-        self._waiting.append((person, found))
+            self._fail([question], _CLOSED)
+            return question.answer
+        self._waiting.append(question)
         self._wake.set()
-        return found
+        return question.answer
 
     async def _run(self) -> None:
         while not (self._closing and not self._waiting):
             await self._wake.wait()
             self._wake.clear()
-            asked, self._waiting = [one for one in self._waiting if not one[1].done()], []
+            asked, self._waiting = [one for one in self._waiting if not one.answer.done()], []
             if asked:
                 await self._answer(asked)
 
-    async def _answer(self, asked: list[_Waiting]) -> None:
+    async def _answer(self, asked: list[_Question]) -> None:
         try:
-            people = {person for person, _ in asked}
-            consents = await self._database.batch(lambda batch: consents_of(batch, people), writes=False)
+            people, senders = {one.recipient for one in asked}, {one.sender_hash for one in asked}
+            consents, saved = await self._database.batch(
+                lambda batch: (consents_of(batch, people), saved_by(batch, senders)), writes=False
+            )
         except asyncio.CancelledError:
             self._fail(asked, _CLOSED)
             raise
@@ -75,14 +99,14 @@ class ConsentReader:
                 log.exception("ledger.look_up_failed")
             self._fail(asked, str(error) if isinstance(error, LedgerUnavailable) else type(error).__name__)
         else:
-            for person, found in asked:
-                if not found.done():
-                    found.set_result(consents[person])
+            for one in asked:
+                if not one.answer.done():
+                    one.answer.set_result(Known(consents[one.recipient], saved.get(one.sender_hash)))
 
     @staticmethod
-    def _fail(asked: list[_Waiting], why: str) -> None:
-        for _, found in asked:
-            if not found.done():
-                found.set_exception(LedgerUnavailable(why))
+    def _fail(asked: list[_Question], why: str) -> None:
+        for one in asked:
+            if not one.answer.done():
+                one.answer.set_exception(LedgerUnavailable(why))
                 # Whoever gave up waiting does not look at it; that must not be reported as lost.
-                found.exception()
+                one.answer.exception()

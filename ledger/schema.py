@@ -5,7 +5,7 @@ Every column that could lead to a person is keyed (``…_hash``: HMAC) or sealed
 
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 metadata = MetaData()
 
@@ -200,6 +200,39 @@ hit = Table(
     Index("hit_by_time", "first_at"),
 )
 
+foreign_tracker = Table(
+    "foreign_tracker",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("message_id", String(32), nullable=False, index=True),
+    Column("at", String(27), nullable=False, index=True),
+    Column("class", String(16), nullable=False),
+    Column("scope", String(16), nullable=False),
+    Column("vendor", String(64)),
+    Column("surface", String(16), nullable=False),
+    Column("tier", String(1), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("host", String(253), nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("sender_hash", String(64), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("foreign_tracker_by_vendor", "vendor", "at"),
+    Index("foreign_tracker_by_sender", "sender_hash", "at"),
+)
+
+look_alike = Table(
+    "look_alike",
+    metadata,
+    Column("message_id", String(32), primary_key=True),
+    Column("sender_hash", String(64), nullable=False),
+    Column("recipient_hash", String(64), nullable=False),
+    Column("at", String(27), nullable=False),
+    Column("bulk", Boolean, nullable=False),
+    Column("sketch", LargeBinary, nullable=False),
+    Index("look_alike_by_sender", "sender_hash", "at"),
+    Index("look_alike_by_time", "at"),
+)
+
 access = Table(
     "access",
     metadata,
@@ -207,6 +240,26 @@ access = Table(
     Column("at", String(27), nullable=False),
     Column("actor", String(128), nullable=False),
     Column("action", String(64), nullable=False),
+    Column("reason", Text),
+)
+
+policy_version = Table(
+    "policy_version",
+    metadata,
+    Column("version", String(16), primary_key=True),
+    Column("first_at", String(27), nullable=False),
+    Column("last_began_at", String(27), nullable=False),
+    Column("author", String(128), nullable=False),
+    Column("content", Text, nullable=False),
+)
+
+sender_setting = Table(
+    "sender_setting",
+    metadata,
+    Column("sender_hash", String(64), primary_key=True),
+    Column("open", Boolean, nullable=False),
+    Column("click", Boolean, nullable=False),
+    Column("changed_at", String(27), nullable=False),
 )
 
 

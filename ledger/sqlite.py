@@ -34,7 +34,8 @@ class _Cursor:
 
     def execute(self, statement: Statement, parameters: Sequence[Parameters]) -> None:
         """Carry a statement out once for each set of parameters; there is at least one."""
-        self._cursor.executemany(statement.sqlite.text, parameters)
+        written = statement.sqlite
+        self._cursor.executemany(written.text, [{**written.fixed, **json_lists(one)} for one in parameters])
 
     def touch(self) -> None:
         """Have the commit wait for the disk, also where nothing was written: how long it takes tells nothing."""

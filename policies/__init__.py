@@ -9,8 +9,21 @@ from policies.decide import Decision, decide
 from policies.envelope import Envelope
 from policies.facts import Facts, Part
 from policies.policy import Policy, PolicyModel, compile_policy
+from policies.tracker import FoundTracker
 from policies.wish import EVERYTHING, NOTHING, Wish
-from policies.words import ForeignTracking, MessageClass, Outcome, Protection, Purpose, Reason, Verdict
+from policies.words import (
+    ForeignTracking,
+    MessageClass,
+    Outcome,
+    Protection,
+    Purpose,
+    Reason,
+    Scope,
+    Surface,
+    Tier,
+    TrackerAction,
+    Verdict,
+)
 
 __all__ = [
     "EVERYTHING",
@@ -24,6 +37,7 @@ __all__ = [
     "Envelope",
     "Facts",
     "ForeignTracking",
+    "FoundTracker",
     "MessageClass",
     "Outcome",
     "Part",
@@ -32,9 +46,13 @@ __all__ = [
     "Protection",
     "Purpose",
     "Reason",
+    "Scope",
     "Signal",
     "Standing",
     "State",
+    "Surface",
+    "Tier",
+    "TrackerAction",
     "Verdict",
     "Wish",
     "classify",

@@ -36,18 +36,24 @@ class Classification:
     signals: tuple[Signal, ...] = ()
 
 
-def classify(policy: Policy, facts: Facts, envelope: Envelope) -> Classification:
-    """Return the class of a message and every signal that was found."""
-    found = sorted(_signals(policy, facts, envelope), key=lambda signal: _CLASS_ORDER[signal.message_class])
+def classify(policy: Policy, facts: Facts, envelope: Envelope, run: int = 0) -> Classification:
+    """Return the class of a message and every signal that was found.
+
+    ``run`` is how many people the sender has written to alike within the merge window, by what the ledger says.
+    """
+    found = sorted(_signals(policy, facts, envelope, run), key=lambda signal: _CLASS_ORDER[signal.message_class])
     return Classification(found[0].message_class if found else MessageClass.INDIVIDUAL, tuple(found))
 
 
-def _signals(policy: Policy, facts: Facts, envelope: Envelope) -> Iterator[Signal]:
+def _signals(policy: Policy, facts: Facts, envelope: Envelope, run: int) -> Iterator[Signal]:
     if facts.protection is not None:
         yield Signal(MessageClass.PROTECTED, facts.protection.value)
     yield from _automated(facts, envelope)
     yield from _list_and_bulk(facts)
     yield from _people(policy, facts, envelope)
+    window = policy.model.merge_window
+    if window != "off" and run >= window.messages:
+        yield Signal(MessageClass.BULK, "merge_window")
 
 
 def _automated(facts: Facts, envelope: Envelope) -> Iterator[Signal]:

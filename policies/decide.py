@@ -7,11 +7,14 @@ which it raises. Every doubt ends in a reason, and a purpose with a reason is of
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from policies.address import domain_of, within
+from policies.condition import Asked
 from policies.consent import Consent, State
 from policies.envelope import Envelope
 from policies.facts import Facts
+from policies.matching import Applying
 from policies.policy import Policy
 from policies.wish import Wish
 from policies.words import REASON_ORDER, ForeignTracking, MessageClass, Protection, Purpose, Reason
@@ -52,6 +55,14 @@ class Decision:
     """The ids of the consent events relied on."""
     foreign_tracking: ForeignTracking = ForeignTracking.REPORT
     """What happens to other people's trackers in the message."""
+    refused: bool = False
+    """The message is not taken: a rule refuses it, or a tool of the sender's tracks in it and policy refuses that."""
+    refusal: str | None = None
+    """The text of the rule that refuses the message; ``None`` where none does."""
+    ask: Literal["never", "footer"] = "never"
+    """Whether the message may invite somebody who has never answered."""
+    footer: tuple[str, ...] = ()
+    """Sentences of the organisation's own for the footer of a tracked message."""
 
     def allows(self, purpose: Purpose) -> bool:
         """Tell whether the purpose is on."""
@@ -62,9 +73,15 @@ class Decision:
         """Tell whether the message carries anything of ours."""
         return self.reason is Reason.TRACKED
 
+    @property
+    def removes_trackers(self) -> bool:
+        """Tell whether other people's trackers are taken out: also what is quoted where a tool's would be refused."""
+        return self.foreign_tracking in (ForeignTracking.REMOVE, ForeignTracking.REFUSE)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class _Case:
+    # Not frozen: it is made for every message, and freezing one costs as much as half of the rest.
     policy: Policy
     facts: Facts
     envelope: Envelope
@@ -72,7 +89,9 @@ class _Case:
     wish: Wish
     consent: Consent
     now: datetime
-    never: frozenset[Purpose]
+    rules: Applying
+    ours: bool
+    """Sender and the one author are of the organisation."""
 
 
 def decide(
@@ -90,47 +109,67 @@ def decide(
     wish and the consent of the one recipient (DESIGN.md §1, promise 1). ``detail`` says more about an open or a click,
     so it is on only beside one of them.
     """
-    matching = [rule for rule in policy.rules if rule.applies(envelope, message_class)]
-    never = frozenset(purpose for rule in matching for purpose in rule.never)
-    case = _Case(policy, facts, envelope, message_class, wish, consent, now, never)
-    reasons = {purpose: _reason(case, purpose) for purpose in Purpose}
+    rules = policy.rules.applying(Asked(facts, envelope, message_class, now))
+    ours = _ours(policy, facts, envelope)
+    case = _Case(policy, facts, envelope, message_class, wish, consent, now, rules, ours)
+    for_all = _first(_FOR_ALL, case, Purpose.OPEN)
+    reasons = {purpose: for_all or _first(_BY_PURPOSE, case, purpose) or Reason.TRACKED for purpose in Purpose}
     # The purpose that came nearest to being tracked says why the message as a whole is not.
     overall = max(reasons[Purpose.OPEN], reasons[Purpose.CLICK], key=REASON_ORDER.__getitem__)
     if reasons[Purpose.DETAIL] is Reason.TRACKED and overall is not Reason.TRACKED:
         reasons[Purpose.DETAIL] = overall
+    refusal = rules.refusals[0] if rules.refusals and ours else None
     return Decision(
         message_class=message_class,
         reason=overall,
         reasons=reasons,
         policy_version=policy.version,
         detail=facts.protection if overall is Reason.PROTECTED else None,
-        rules=tuple(rule.name for rule in matching),
+        rules=rules.names,
         consent_events=_relied_on(consent, reasons),
         foreign_tracking=_foreign_tracking(case),
+        refused=refusal is not None or _tracks_itself(case),
+        # Mail that only passes through is never refused (DESIGN.md §4); refusing changes no byte of a protected one.
+        refusal=refusal,
+        ask="never" if rules.ask_never else policy.model.ask,
+        footer=rules.footer,
     )
 
 
 def _foreign_tracking(case: _Case) -> ForeignTracking:
-    """Return what happens to other people's trackers: what the policy says of the class (DESIGN.md §3 and §4)."""
-    said = case.policy.model.foreign_tracking
-    by_class = {MessageClass.INDIVIDUAL: said.individual, MessageClass.GROUP: said.group}
-    found = by_class.get(case.message_class, said.bulk)
+    """Return what happens to other people's trackers: what the policy says of the class, or a stricter rule.
+
+    DESIGN.md §3 and §4.
+    """
+    said = case.policy.model.foreign_tracking.of(case.message_class)
+    found = max(said, case.rules.foreign_tracking, key=_MILDEST_FIRST.__getitem__)
     untouchable = _by_facts(case, Purpose.OPEN) is not None or case.facts.protection is not None
     if (untouchable or case.message_class is MessageClass.PROTECTED) and found is not ForeignTracking.KEEP:
         return ForeignTracking.REPORT
-    if not _ours(case):
+    if not case.ours:
         # Mail that only passes through is neither changed nor refused.
         return min(found, ForeignTracking.REPORT, key=_MILDEST_FIRST.__getitem__)
     return found
 
 
-def _reason(case: _Case, purpose: Purpose) -> Reason:
-    """Return the first thing that limits the purpose, in the order of DESIGN.md §3, or ``tracked``."""
-    for limit in _LIMITS:
+def _tracks_itself(case: _Case) -> bool:
+    """Tell whether a tool of the sender's tracks, and policy refuses that.
+
+    What others wrote, and a reply quotes, is not held against the sender.
+    """
+    return case.facts.trackers > 0 and _foreign_tracking(case) is ForeignTracking.REFUSE
+
+
+_Limit = Callable[[_Case, Purpose], Reason | None]
+
+
+def _first(limits: tuple[_Limit, ...], case: _Case, purpose: Purpose) -> Reason | None:
+    """Return the first thing that limits the purpose, in the order of DESIGN.md §3."""
+    for limit in limits:
         reason = limit(case, purpose)
         if reason is not None:
             return reason
-    return Reason.TRACKED
+    return None
 
 
 def _by_facts(case: _Case, purpose: Purpose) -> Reason | None:
@@ -162,21 +201,22 @@ def _by_colleagues(case: _Case, purpose: Purpose) -> Reason | None:
 
 def _by_ceiling(case: _Case, purpose: Purpose) -> Reason | None:
     # Mail of somebody else's that only passes through (a forward, a redirect) is not the organisation's to track.
-    return None if _ours(case) and case.policy.allows(purpose) else Reason.POLICY_OFF
+    return None if case.ours and case.policy.allows(purpose) and not _tracks_itself(case) else Reason.POLICY_OFF
 
 
-def _ours(case: _Case) -> bool:
+def _ours(policy: Policy, facts: Facts, envelope: Envelope) -> bool:
     """Tell whether sender and the one author are of the organisation.
 
     A reverse-path that was rewritten on the way does not make a forward ours.
     """
-    authors = case.facts.authors
-    written_here = authors is None or (len(authors) == 1 and domain_of(authors[0]) in case.policy.domains)
-    return written_here and domain_of(case.envelope.sender) in case.policy.domains
+    authors = facts.authors
+    written_here = authors is None or (len(authors) == 1 and domain_of(authors[0]) in policy.domains)
+    return written_here and domain_of(envelope.sender) in policy.domains
 
 
 def _by_rules(case: _Case, purpose: Purpose) -> Reason | None:
-    return Reason.RULE if purpose in case.never else None
+    # A message that is refused is tracked for nothing.
+    return Reason.RULE if purpose in case.rules.never or case.rules.refusals else None
 
 
 def _by_wish(case: _Case, purpose: Purpose) -> Reason | None:
@@ -205,22 +245,15 @@ def _by_content(case: _Case, purpose: Purpose) -> Reason | None:
     return Reason.NOTHING_TO_TRACK if purpose is Purpose.CLICK and case.facts.links == 0 else None
 
 
-_LIMITS: tuple[Callable[[_Case, Purpose], Reason | None], ...] = (
-    _by_facts,
-    _by_ledger,
-    _by_class,
-    _by_colleagues,
-    _by_ceiling,
-    _by_rules,
-    _by_wish,
-    _by_body,
-    _by_consent,
-    _by_content,
-)
+_FOR_ALL: tuple[_Limit, ...] = (_by_facts, _by_ledger, _by_class, _by_colleagues)
+"""What limits every purpose alike."""
+_BY_PURPOSE: tuple[_Limit, ...] = (_by_ceiling, _by_rules, _by_wish, _by_body, _by_consent, _by_content)
+
+
+_FROM_CONSENT = frozenset({*_STATE_REASONS.values(), Reason.NO_CONSENT, Reason.NOTHING_TO_TRACK, Reason.TRACKED})
 
 
 def _relied_on(consent: Consent, reasons: Mapping[Purpose, Reason]) -> tuple[str, ...]:
     """Return the ids of the consent events that made or unmade a purpose: none where consent was never reached."""
-    from_consent = {*_STATE_REASONS.values(), Reason.NO_CONSENT, Reason.NOTHING_TO_TRACK, Reason.TRACKED}
-    events = [consent.on(purpose).event for purpose, reason in reasons.items() if reason in from_consent]
+    events = [consent.on(purpose).event for purpose, reason in reasons.items() if reason in _FROM_CONSENT]
     return tuple(dict.fromkeys(event.id for event in events if event is not None))

@@ -4,7 +4,9 @@ import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
+
+from policies.setting import Section
 
 MAX_TEXT = 300
 """Characters of an own text. A footer of more than 400, with the name and the link, would not be known as one later."""
@@ -35,10 +37,8 @@ def _own_text(value: str) -> str:
 OwnText = Annotated[str, AfterValidator(_own_text)]
 
 
-class FooterModel(BaseModel):
+class FooterModel(Section):
     """The footer of tracked messages, where the organisation wants other words or another place."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     position: Literal["end", "top-if-long"] = Field(
         default="end", description="top-if-long: at the top of HTML that mail programs would cut off before its end."

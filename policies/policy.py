@@ -7,49 +7,20 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, model_validator
 
-from policies.address import canonical_domain, folded
-from policies.envelope import Envelope
+from policies.address import canonical_domain
 from policies.footer import FooterModel
-from policies.glob import address_pattern, matches
+from policies.glob import address_pattern
+from policies.matching import Rules
+from policies.presets import PRESETS
 from policies.roles import LIST_PATTERNS, ROLE_NAMES
+from policies.rule import RuleModel
+from policies.setting import Ceiling, Glob, Section
+from policies.vendor import VendorId, VendorModel
 from policies.words import ForeignTracking, MessageClass, Purpose
-
-Ceiling = Literal["never", "with-consent"]
-Glob = Annotated[str, StringConstraints(min_length=1, max_length=320)]
-
-
-class Section(BaseModel):
-    """A table of the configuration file: unknown keys are errors, values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RuleCondition(Section):
-    """When a rule applies: every key that is given must match; within a key, any of its values."""
-
-    sender: list[Glob] = Field(default=[], description="Globs over the sender's address.")
-    recipient: list[Glob] = Field(default=[], description="Globs over the recipient's address.")
-    message_class: list[MessageClass] = Field(default=[], alias="class", description="Classes of message.")
-
-
-class RuleLimit(Section):
-    """What a rule lowers. There is nothing to raise: only ``never`` can be said."""
-
-    open: Literal["never"] | None = Field(default=None, description="No pixel.")
-    click: Literal["never"] | None = Field(default=None, description="No wrapped link.")
-    detail: Literal["never"] | None = Field(default=None, description="No town and no mail program.")
-
-
-class RuleModel(Section):
-    """One rule: all rules that match apply, and the least wins, whatever their order."""
-
-    name: str = Field(min_length=1, description="Shown by `aboveboard explain` where the rule applies.")
-    when: RuleCondition = Field(description="When the rule applies.")
-    then: RuleLimit = Field(description="What it lowers.")
 
 
 class ForeignTrackingModel(Section):
@@ -59,6 +30,12 @@ class ForeignTrackingModel(Section):
     group: ForeignTracking = ForeignTracking.REMOVE
     bulk: ForeignTracking = ForeignTracking.REMOVE
 
+    def of(self, message_class: MessageClass) -> ForeignTracking:
+        """Return what happens in messages of a class; the classes without a setting of their own follow bulk."""
+        if message_class is MessageClass.INDIVIDUAL:
+            return self.individual
+        return self.group if message_class is MessageClass.GROUP else self.bulk
+
 
 class MergeWindow(Section):
     """So many look-alike single messages in so many minutes are bulk."""
@@ -67,9 +44,15 @@ class MergeWindow(Section):
     minutes: int = Field(default=10, ge=1, le=1440)
 
 
+Members = Annotated[list[Glob], Field(min_length=1)]
+
+
 class PolicyModel(Section):
     """The ceiling for everybody in the organisation; rules and people can only lower it."""
 
+    preset: Literal["strict", "report-only", "never-track"] = Field(
+        default="strict", description="What holds where the file says nothing; the file cannot go above it."
+    )
     open: Ceiling = Field(default="with-consent", description="The pixel: for people who agreed, or never.")
     click: Ceiling = Field(default="with-consent", description="Wrapped links: for people who agreed, or never.")
     detail: Ceiling = Field(default="never", description="Town and mail program of a hit.")
@@ -83,27 +66,20 @@ class PolicyModel(Section):
     list_addresses: list[Glob] = Field(default=[], description="More mailing lists and distribution lists, as globs.")
     footer: FooterModel = Field(default=FooterModel(), description="The footer of tracked messages.")
     foreign_tracking: ForeignTrackingModel = Field(default=ForeignTrackingModel())
+    foreign_allowed: list[Glob] = Field(default=[], description="URL globs that are never taken for trackers.")
+    vendors_off: list[VendorId] = Field(default=[], description="Ids of shipped vendor rules that are switched off.")
+    vendor: list[VendorModel] = Field(default=[], description="Rules for vendors that the shipped ones do not know.")
     merge_window: MergeWindow | Literal["off"] = Field(default=MergeWindow())
+    groups: dict[str, Members] = Field(default={}, description="Groups of senders for rules: globs over addresses.")
     rule: list[RuleModel] = Field(default=[], description="Rules that lower the ceiling.")
 
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule in compiled form."""
-
-    name: str
-    never: frozenset[Purpose]
-    senders: re.Pattern[str] | None
-    recipients: re.Pattern[str] | None
-    classes: frozenset[MessageClass]
-
-    def applies(self, envelope: Envelope, message_class: MessageClass) -> bool:
-        """Tell whether every condition that the rule has is met; with several recipients, any of them counts."""
-        if self.senders is not None and not matches(self.senders, folded(envelope.sender)):
-            return False
-        if self.recipients is not None and not any(matches(self.recipients, one) for one in envelope.recipients):
-            return False
-        return not self.classes or message_class in self.classes
+    @model_validator(mode="before")
+    @classmethod
+    def _on_preset(cls, given: Any) -> Any:
+        """Put what the preset says where nothing is given; ``checks`` looks whether what is given keeps its promise."""
+        preset = given.get("preset") if isinstance(given, dict) else None
+        # What strict says are the model's own defaults; what is no preset is found out when its turn comes.
+        return PRESETS[preset].beneath(given) if preset in list(PRESETS) and preset != "strict" else given
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +90,7 @@ class Policy:
     domains: frozenset[str]
     version: str
     """Names exactly this policy: the first 12 hex digits of a SHA-256 over all that can change a decision."""
-    rules: tuple[Rule, ...] = ()
+    rules: Rules
     roles: re.Pattern[str] | None = field(default=None)
     lists: re.Pattern[str] | None = field(default=None)
 
@@ -124,26 +100,24 @@ class Policy:
         return ceiling == "with-consent"
 
 
+def canonical_text(model: PolicyModel, domains: list[str]) -> str:
+    """Return all that can change a decision, as JSON in one spelling: the ``[policy]`` section and the domains."""
+    ours = sorted({canonical_domain(domain) for domain in domains})
+    return json.dumps([model.model_dump(mode="json", by_alias=True), ours], sort_keys=True)
+
+
+def version_of(text: str) -> str:
+    """Return the name of exactly the policy whose canonical text this is."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def compile_policy(model: PolicyModel, domains: list[str]) -> Policy:
     """Return the policy that the ``[policy]`` section and the organisation's domains amount to."""
-    ours = frozenset(canonical_domain(domain) for domain in domains)
-    canon = json.dumps([model.model_dump(mode="json", by_alias=True), sorted(ours)], sort_keys=True)
     return Policy(
         model=model,
-        domains=ours,
-        version=hashlib.sha256(canon.encode()).hexdigest()[:12],
-        rules=tuple(_compile_rule(rule) for rule in model.rule),
+        domains=frozenset(canonical_domain(domain) for domain in domains),
+        version=version_of(canonical_text(model, domains)),
+        rules=Rules(model.rule, model.groups),
         roles=address_pattern([*(f"{name}@*" for name in ROLE_NAMES), *model.role_addresses]),
         lists=address_pattern([*LIST_PATTERNS, *model.list_addresses]),
-    )
-
-
-def _compile_rule(rule: RuleModel) -> Rule:
-    never = frozenset(purpose for purpose in Purpose if getattr(rule.then, purpose.value) == "never")
-    return Rule(
-        name=rule.name,
-        never=never,
-        senders=address_pattern(rule.when.sender),
-        recipients=address_pattern(rule.when.recipient),
-        classes=frozenset(rule.when.message_class),
     )

@@ -76,6 +76,66 @@ class ForeignTracking(StrEnum):
     """The message is refused at the end of DATA."""
 
 
+class Scope(StrEnum):
+    """Whose a tracker is that was found in a message."""
+
+    TOOL = "tool"
+    """Put in by a tool of the sender's."""
+    QUOTED = "quoted"
+    """Somebody else's, in quoted history."""
+    OWN = "own"
+    """Our own, of an earlier message."""
+
+
+class Tier(StrEnum):
+    """How good the evidence is that something tracks, the best first. Only A to C are ever taken out."""
+
+    A = "A"
+    """Our own mark: its token opens."""
+    B = "B"
+    """A vendor's address."""
+    C = "C"
+    """A vendor's element, whatever the address in it."""
+    D = "D"
+    """Looks like a pixel, or a vendor's address that others may have too."""
+    E = "E"
+    """A visible image whose address names the recipient."""
+
+
+class Surface(StrEnum):
+    """Where in a message a tracker stands."""
+
+    IMAGE = "image"
+    SRCSET = "srcset"
+    BACKGROUND = "background"
+    CSS = "css"
+    SHEET = "sheet"
+    """A ``link`` element: style sheet, prefetch, preload, icon."""
+    MEDIA = "media"
+    FRAME = "frame"
+    """Frames, plug-ins and scripts."""
+    REFRESH = "refresh"
+    ELEMENT = "element"
+    LINK = "link"
+
+
+class TrackerAction(StrEnum):
+    """What was done about a tracker that was found."""
+
+    REMOVED = "removed"
+    UNWRAPPED = "unwrapped"
+    """The link leads to its destination without a detour."""
+    REPORTED = "reported"
+    OPAQUE = "opaque"
+    """A link whose destination only the tracker knows; it stays."""
+    UNDECODABLE = "undecodable"
+    """A link whose destination could not be read; it stays."""
+    UNSTRIPPABLE_SIGNED = "unstrippable_signed"
+    """It stays, for the message is signed or encrypted."""
+    REFUSED = "refused"
+    """The message was refused because of it."""
+
+
 class Verdict(StrEnum):
     """Who fetched a pixel or followed a link, as far as that is known. Nobody becomes a person by default."""
 

@@ -19,6 +19,22 @@ def decode_attribute(value: str) -> str:
     return _REFERENCE.sub(_replace, value) if "&" in value else value
 
 
+def decode_with_offsets(value: str) -> tuple[str, list[int]]:
+    """Return an attribute value decoded, and where each of its characters, and its end, stands in the raw one."""
+    pieces: list[str] = []
+    offsets: list[int] = []
+    at = 0
+    for match in _REFERENCE.finditer(value):
+        decoded = _replace(match)
+        pieces += (value[at : match.start()], decoded)
+        # What a reference stands for begins where it begins; a cut inside it is a cut in front of it.
+        offsets += (*range(at, match.start()), *[match.start()] * len(decoded))
+        at = match.end()
+    pieces.append(value[at:])
+    offsets += range(at, len(value) + 1)
+    return "".join(pieces), offsets
+
+
 def _replace(match: re.Match[str]) -> str:
     hexadecimal, decimal, name = match.groups()
     if name is not None:

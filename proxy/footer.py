@@ -97,13 +97,13 @@ class Footer:
         return next((Language(tag) for tag in spoken if tag in _SPOKEN), self.language)
 
     def sentence(self, decision: Decision, language: Language) -> str:
-        """Return the sentence that tells the recipient who learns what."""
+        """Return the sentence that tells the recipient who learns what, and what rules want said besides."""
         words = _WORDS[language]
         recorded = frozenset(purpose for purpose in (Purpose.OPEN, Purpose.CLICK) if decision.allows(purpose))
         template = self.own_texts.get(language, words.sentence)
         # In two steps: the name may hold braces of its own.
         before, _, after = template.replace("{what}", words.what[recorded or _CLICK]).partition("{organisation}")
-        return before + self.organisation + after
+        return " ".join([before + self.organisation + after, *decision.footer])
 
     def html(
         self,

@@ -7,6 +7,7 @@ recipient's mail program reads.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_HEADER_BYTES = 102_400
 """Per header block; Postfix's ``header_size_limit``."""
@@ -37,8 +38,7 @@ class TooLarge(Exception):
     """The message, or a part of it, is over a limit; it goes on untouched."""
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One header field: its lower-case name and its span in the message, line breaks included."""
 
     name: str

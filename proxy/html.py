@@ -5,11 +5,14 @@ ASCII are scanned as they are: no markup character is ever part of another chara
 text and the tags nobody asked for; possessive quantifiers keep it linear whatever the input.
 """
 
+import heapq
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from proxy.entities import decode_attribute
+from proxy.slices import Walk, at_once
 
 _WS = rb"[\t\n\f\r ]"
 # §13.2.5.32 to 39. A name may begin with "="; a value without quotes ends at white space or ">". An "=" that no value
@@ -19,42 +22,59 @@ _ATTRIBUTE = (
     rb"(?:" + _WS + rb"*+=" + _WS + rb"*+(?:\"[^\"]*+\"|'[^']*+'|[^\t\n\f\r >\"'][^\t\n\f\r >]*+|(?=>))"
     rb"|(?!" + _WS + rb"*+=))"
 )
-_INSIDE = rb"(?:[\t\n\f\r /]++|" + _ATTRIBUTE + rb")*+"
-_TAG = re.compile(rb"<(/?)([A-Za-z][^\t\n\f\r />]*+)(" + _INSIDE + rb")>")
+# The same for most tags that programs write, in fewer steps: where every "=" stands right behind a letter or digit, and
+# its value right behind it, what else has no quote mark needs no closer look: ">" ends the tag.
+_PLAIN = rb"[^>\"'=]*+(?:(?<=[A-Za-z0-9])=(?:\"[^\"]*+\"|'[^']*+'|[^\t\n\f\r >\"'][^\t\n\f\r >]*+)[^>\"'=]*+)*+(?=>)"
+_INSIDE = rb"(?:(?=>)|" + _PLAIN + rb"|(?:[\t\n\f\r /]++|" + _ATTRIBUTE + rb")*+)"
+_ANY_TAG = rb"<(/?)([A-Za-z][^\t\n\f\r />]*+)(" + _INSIDE + rb")>"
+_TAG = re.compile(_ANY_TAG)
 _ATTRIBUTES = re.compile(
     rb"([^\t\n\f\r />][^\t\n\f\r />=]*+)"
     rb"(?:" + _WS + rb"*+=" + _WS + rb"*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\t\n\f\r >\"'][^\t\n\f\r >]*+))?+)?+"
 )
 
+
+def _any_case(name: bytes) -> bytes:
+    """Return a pattern of a name in any case: sets of two are tried much faster than letters under IGNORECASE."""
+    return re.sub(rb"[a-z]", lambda letter: b"[" + letter[0] + letter[0].upper() + b"]", name)
+
+
 RAW_TEXT = (b"script", b"style", b"textarea", b"title", b"xmp", b"iframe", b"noembed", b"noframes")
 """Elements whose content is text up to their end tag (§13.2.5.2 to 4; scripting is off in mail, so not noscript)."""
-_RAW_END = {name: re.compile(rb"</" + name + rb"(?=[\t\n\f\r />])", re.IGNORECASE) for name in RAW_TEXT}
+_RAW_END = {name.decode(): re.compile(rb"</" + _any_case(name) + rb"(?=[\t\n\f\r />])") for name in RAW_TEXT}
+_RAW_NAMES = frozenset(_RAW_END) | {"plaintext"}
 _SCRIPT = re.compile(rb"<!--(-?>)?|(-->)|<(/?)script(?=[\t\n\f\r />])", re.IGNORECASE)
 _COMMENT_END = re.compile(rb"--!?>")
 _CONDITIONAL = re.compile(rb"<!--\[if\b[^\]>]*+\]>", re.IGNORECASE)
 
 
-def _skipper(names: bytes) -> re.Pattern[bytes]:
-    """Return a pattern that runs over text and over every tag whose name is not one of ``names`` (alternatives)."""
+def _skipper(names: bytes, closing: bytes = b"") -> re.Pattern[bytes]:
+    """Return a pattern that runs over text and over every tag whose name is not one of ``names`` (alternatives).
+
+    A "<" that begins no markup is text. ``closing`` are the names of end tags, where they are not the same. The tag at
+    which it stops is matched with it, as ``_TAG`` does.
+    """
+    start, end = (_any_case(each) + rb"|[vV]:[^\t\n\f\r />]*+" for each in (names, closing or names))
     return re.compile(
-        rb"(?:[^<]++|<(?![A-Za-z/!?])"
-        rb"|<(?!/?(?:" + names + rb")[\t\n\f\r />])/?[A-Za-z][^\t\n\f\r />]*+" + _INSIDE + rb">)*+",
-        re.IGNORECASE,
+        rb"[^<]*+(?:<(?:(?![A-Za-z/!?])"
+        rb"|(?:/(?!(?:" + end + rb")[\t\n\f\r />])|(?!(?:" + start + rb")[\t\n\f\r />]))"
+        rb"[A-Za-z][^\t\n\f\r />]*+" + _INSIDE + rb">"
+        rb")[^<]*+)*+(?:" + _ANY_TAG + rb")?+"
     )
 
 
-_ALWAYS = rb"a|area|body|blockquote|html|hr|plaintext|v:[^\t\n\f\r />]*+|" + b"|".join(RAW_TEXT)
-_SKIP = _skipper(_ALWAYS)
-_SKIP_NOT_DIV = _skipper(_ALWAYS + rb"|div|span|table|p")
-_SKIP_NOTHING = re.compile(rb"(?:[^<]++|<(?![A-Za-z/!?]))*+")
+# Names by their first letters: every alternative is tried at every tag.
+_RAW_TEXT = b"s(?:cript|tyle)|t(?:extarea|itle)|xmp|iframe|no(?:embed|frames)|plaintext"
+_SKIP = _skipper(b"a(?:rea)?|b(?:ody|lockquote)|html|" + _RAW_TEXT, closing=b"a(?:rea)?|body")
+_SKIP_NOTHING = re.compile(rb"[^<]*+(?:<(?![A-Za-z/!?])[^<]*+)*+(?:" + _ANY_TAG + rb")?+")
 
 # Where a mail program says that history begins: Gmail, Outlook on the web and desktop, Thunderbird, Yahoo, Proton,
-# Apple Mail (blockquote). Looked for in the raw bytes first, so that most mail never stops at a div.
-_QUOTE_HINTS = (
-    b"gmail_quote", b"gmail_extra", b"divrplyfwdmsg", b"appendonsend", b"moz-cite-prefix", b"moz-forward-container",
-    b"yahoo_quoted", b"protonmail_quote", b"tutanota_quote", b"zmail_extra", b"reference-message", b"border-top:",
-    b'name="quote"',
-)  # fmt: skip
+# Apple Mail (blockquote). Looked for in lower-case bytes first, so that most mail never stops at a div. One search for
+# each, 2 to 3 GB/s for a long word or one rare letter: a pattern of them all would be tried at every byte.
+_QUOTE_WORDS = (b"divrplyfwdmsg", b"appendonsend", b"reference-message", b'name="quote"')
+_QUOTE_PATTERNS = tuple(
+    map(re.compile, (rb"_(?=quote|extra)", rb"z(?=-cite|-forward)", rb"border-top(?=:\s*solid|-color:\s*rgb)"))
+)
 _QUOTE_VALUE = re.compile(
     r"(?:^|\s)(?:gmail_quote\S*|gmail_extra|\S*divRplyFwdMsg|\S*appendonsend|moz-cite-prefix|moz-forward-container"
     r"|\S*yahoo_quoted|protonmail_quote|tutanota_quote|zmail_extra|\S*reference-message(?:-container)?)(?:\s|$)",
@@ -67,13 +87,17 @@ _OUTLOOK_RULE = re.compile(
 )
 # What programs write above history as text, in the languages that the product speaks.
 _QUOTE_LINE = re.compile(
-    rb"(?<!-)-{4,}+\s*+(?:original message|forwarded message|urspr(?:\xc3\xbc|\xfc|&uuml;)ngliche nachricht"
-    rb"|message d'origine|message transf\S{1,8}|mensaje original|messaggio originale)\s*-{4,}|begin forwarded message:"
+    rb"-(?<!--)-{3,}+\s*+(?:original message|forwarded message|urspr(?:\xc3\xbc|\xfc|&uuml;)ngliche nachricht"
+    rb"|message d'origine|message transf\S{1,8}|mensaje original|messaggio originale)\s*-{4,}"
 )
+_FORWARDED = b"begin forwarded message:"
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+_ENDS_ATTRIBUTE = frozenset({b"\t", b"\n", b"\f", b"\r", b" ", b"/", b">"})
+MAX_VALUE = 8_192
+
+
+class Attribute(NamedTuple):
     """One attribute: its name in lower case and the span of its raw value, without quotes."""
 
     name: str
@@ -81,12 +105,15 @@ class Attribute:
     end: int
 
     def text(self, data: bytes) -> str:
-        """Return the value with character references decoded; bytes above ASCII come back as latin-1."""
-        return decode_attribute(data[self.start : self.end].decode("latin-1"))
+        """Return the value with character references decoded; bytes above ASCII come back as latin-1.
+
+        Of a value of more than ``MAX_VALUE`` bytes only the beginning: nobody has a use for the rest.
+        """
+        value = data[self.start : min(self.end, self.start + MAX_VALUE)].decode("latin-1")
+        return decode_attribute(value) if "&" in value else value
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(NamedTuple):
     """One start or end tag as the tokenizer emits it."""
 
     name: str
@@ -103,8 +130,23 @@ class Tag:
         found: dict[str, Attribute] = {}
         for match in _ATTRIBUTES.finditer(data, self.inside, self.end - 1):
             name = match[1].lower().decode("latin-1")
-            start, end = match.span(match.lastindex or 1) if (match.lastindex or 1) > 1 else (match.end(), match.end())
-            found.setdefault(name, Attribute(name, start, end))
+            if name not in found:
+                # The group that matched last is the value in its quotes, or the name where there is no value.
+                group = match.lastindex or 1
+                start, end = match.span(group) if group > 1 else (match.end(), match.end())
+                found[name] = Attribute(name, start, end)
+        return found
+
+    def spans(self, data: bytes, name: str) -> list[tuple[int, int]]:
+        """Return what would have to go for the tag to be without an attribute: every one of that name.
+
+        White space in front goes with it, for the next one brings its own; where that does not, it stays.
+        """
+        found = []
+        for match in _ATTRIBUTES.finditer(data, self.inside, self.end - 1):
+            if match[1].lower() == name.encode("latin-1"):
+                goes_on = data[match.end() : match.end() + 1] not in _ENDS_ATTRIBUTE
+                found.append((match.start() - (not goes_on and data[match.start() - 1] in b"\t\n\f\r "), match.end()))
         return found
 
 
@@ -112,27 +154,41 @@ class Tag:
 class _Scanner:
     data: bytes
     skip: re.Pattern[bytes]
+    stops: Iterator[int] = field(default_factory=lambda: iter(()))
+    """Offsets of a "<" at which to stop too, in order, whatever tag begins there."""
+    stop: int = -1
     complete: bool = True
 
     def tags(self, at: int, end: int, conditional: bool = False) -> Iterator[Tag]:
         """Yield the tags that the skip pattern stops at. Clears ``complete`` where the input ends inside something."""
-        data = self.data
+        data, skip = self.data, self.skip.match
         while True:
-            at = self.skip.match(data, at, end).end()  # type: ignore[union-attr]  # it matches the empty string
-            if at >= end:
-                return
-            match = _TAG.match(data, at, end)
-            if match is None:
-                inner = _CONDITIONAL.match(data, at, end)
-                next_at = self._past_markup(at, end)
-                # A comment that is never closed shows nothing to anybody.
-                if inner is not None and not conditional and self.complete:
-                    yield from _Scanner(data, self.skip).tags(inner.end(), max(inner.end(), next_at - 3), True)
-                at = next_at
-                continue
-            name = match[2].lower()
-            yield Tag(name.decode("latin-1"), at, match.end(), match.start(3), bool(match[1]), conditional)
-            at = match.end() if match[1] else self._past_raw_text(name, match.end(), end)
+            while self.stop < at:
+                self.stop = next(self.stops, len(data))
+            match = skip(data, at, min(self.stop, end))
+            if match is None or match[2] is None:
+                at = match.end() if match else end
+                if at >= end:
+                    return
+                # A stop, or something else than a tag. A stop that stands inside a tag has cut it short, so that it
+                # was not skipped: it is yielded whole.
+                match = _TAG.match(data, at, end)
+                if match is None:
+                    next_at = self._past_markup(at, end)
+                    inner = _CONDITIONAL.match(data, at, end)
+                    # A comment that is never closed shows nothing to anybody.
+                    if inner is not None and not conditional and self.complete:
+                        yield from self._inside_conditional(inner.end(), max(inner.end(), next_at - 3))
+                    at = next_at
+                    continue
+            slash, name, after = match[1], match[2].lower().decode("latin-1"), match.end()
+            yield Tag(name, match.start(1) - 1, after, match.start(3), bool(slash), conditional)
+            at = self._past_raw_text(name, after, end) if name in _RAW_NAMES and not slash else after
+
+    def _inside_conditional(self, at: int, end: int) -> Iterator[Tag]:
+        inner = _Scanner(self.data, self.skip, self.stops, self.stop)
+        yield from inner.tags(at, end, True)
+        self.stop = inner.stop
 
     def _past_markup(self, at: int, end: int) -> int:
         """Return the offset behind the comment, declaration or bogus comment at ``at``, or the end of the input."""
@@ -154,15 +210,12 @@ class _Scanner:
             return end
         return found
 
-    def _past_raw_text(self, name: bytes, at: int, end: int) -> int:
-        """Return where the content of a raw-text element ends; ``at`` itself for all other elements."""
-        if name == b"plaintext":
-            self.complete = False
-            return end
-        if name not in _RAW_END:
-            return at
-        found = _script_end(self.data, at, end) if name == b"script" else None
-        if name != b"script":
+    def _past_raw_text(self, name: str, at: int, end: int) -> int:
+        """Return where the content of a raw-text element ends."""
+        found: int | None = None
+        if name == "script":
+            found = _script_end(self.data, at, end)
+        elif name != "plaintext":
             match = _RAW_END[name].search(self.data, at, end)
             found = match.start() if match else None
         if found is None:
@@ -189,13 +242,29 @@ def _script_end(data: bytes, at: int, end: int) -> int | None:
     return None
 
 
-def all_tags(data: bytes) -> Iterator[Tag]:
-    """Yield every tag of the document, the ones in conditional comments included."""
-    return _Scanner(data, _SKIP_NOTHING).tags(0, len(data))
+VOID = frozenset({
+    "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "img", "image", "input", "keygen",
+    "link", "meta", "param", "source", "track", "wbr",
+})  # fmt: skip
+"""Elements that have no content and no end tag (§13.3, and what tree construction makes one)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
+def all_tags(data: bytes, start: int = 0) -> Iterator[Tag]:
+    """Yield every tag of the document, or from an offset on, the ones in conditional comments included."""
+    return _Scanner(data, _SKIP_NOTHING).tags(start, len(data))
+
+
+def tag_skipper(names: bytes) -> re.Pattern[bytes]:
+    """Return a pattern for ``some_tags`` by which only tags of these names, alternatives, and raw text are seen."""
+    return _skipper(names + b"|plaintext|" + b"|".join(RAW_TEXT))
+
+
+def some_tags(data: bytes, skipper: re.Pattern[bytes]) -> Iterator[Tag]:
+    """Yield the tags that the pattern does not run over, the ones in conditional comments included."""
+    return _Scanner(data, skipper).tags(0, len(data))
+
+
+class Anchor(NamedTuple):
     """One element that leads somewhere: where its href value stands, and what it says."""
 
     start: int
@@ -227,50 +296,116 @@ class Scan:
 
 def scan(data: bytes) -> Scan:
     """Return what there is to wrap in an HTML document, and where a footer may stand. Linear in its input."""
-    found = Scan()
+    return at_once(scanning(data))
+
+
+def scanning(data: bytes) -> Walk[Scan]:
+    """Walk through an HTML document as ``scan`` does, in steps."""
     lowered = data.lower()
-    scanner = _Scanner(data, _SKIP_NOT_DIV if any(hint in lowered for hint in _QUOTE_HINTS) else _SKIP)
-    open_anchors: list[tuple[Tag, dict[str, Attribute], Attribute]] = []
+    scanner = _Scanner(data, _SKIP, _quote_stops(data, lowered))
+    reader = _Reader(data, lowered)
+    for number, tag in enumerate(scanner.tags(0, len(data)), 1):
+        reader.see(tag)
+        if reader.found.quote_at is not None:
+            # Where history begins is known: the marks in it are none to stop at.
+            scanner.stops = iter(())
+        if not number % TAGS_PER_STEP:
+            yield
+    found = reader.result()
+    found.complete = scanner.complete
+    return found
 
-    def close(text_end: int) -> None:
-        while open_anchors:
-            tag, attributes, href = open_anchors.pop()
-            found.anchors.append(_anchor(data, tag, attributes, href, text_end))
 
-    for tag in scanner.tags(0, len(data)):
-        if tag.name in ("a", "area") or tag.name.startswith("v:"):
-            if not tag.name.startswith("v:"):
-                close(tag.start)
-            if tag.closing:
-                continue
-            attributes = tag.attributes(data)
-            if "href" not in attributes or len(found.anchors) >= _MAX_ANCHORS:
-                continue
-            if tag.name == "a":
-                open_anchors.append((tag, attributes, attributes["href"]))
-            elif tag.name == "area":
-                found.anchors.append(_anchor(data, tag, attributes, attributes["href"], tag.end))
-            else:
-                # A shape's text stands inside it, up to its end tag.
-                text_end = lowered.find(b"</v:", tag.end, tag.end + _MAX_ANCHOR_TEXT)
-                found.anchors.append(_anchor(data, tag, attributes, attributes["href"], max(text_end, tag.end)))
-        elif tag.name == "body" and not tag.conditional:
+TAGS_PER_STEP = 16
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Takes note of the tags that matter, with the link elements that are open."""
+
+    data: bytes
+    lowered: bytes
+    found: Scan = field(default_factory=Scan)
+    open: list[tuple[Tag, dict[str, Attribute]]] = field(default_factory=list)
+
+    def see(self, tag: Tag) -> None:
+        """Take note of one tag."""
+        found, name = self.found, tag.name
+        if name in ("a", "area"):
+            self._close(tag.start)
+            if not tag.closing:
+                self._link(tag)
+        elif name.startswith("v:"):
+            if not tag.closing:
+                self._link(tag)
+        elif name == "body" and not tag.conditional:
             if tag.closing:
                 found.body_end = tag.start
             elif found.body_start is None:
                 found.body_start = tag.end
-        elif tag.name == "html" and not tag.closing and not found.language:
-            attributes = tag.attributes(data)
-            found.language = attributes["lang"].text(data).strip().lower() if "lang" in attributes else ""
-        elif found.quote_at is None and not tag.closing and _begins_quote(data, tag):
+        elif name == "html":
+            if not tag.closing and not found.language:
+                attributes = tag.attributes(self.data)
+                found.language = attributes["lang"].text(self.data).strip().lower() if "lang" in attributes else ""
+        elif found.quote_at is None and not tag.closing and _begins_quote(self.data, tag):
             found.quote_at = tag.start
-    close(len(data))
-    line = _QUOTE_LINE.search(lowered) if b"----" in lowered or b"begin forwarded" in lowered else None
-    if line is not None:
-        found.quote_at = min(line.start(), found.quote_at if found.quote_at is not None else len(data))
-    found.complete = scanner.complete
-    found.anchors.sort(key=lambda anchor: anchor.start)
-    return found
+
+    def _link(self, tag: Tag) -> None:
+        attributes = tag.attributes(self.data)
+        href = attributes.get("href")
+        if href is None or href.end - href.start > MAX_VALUE or len(self.found.anchors) >= _MAX_ANCHORS:
+            return
+        if tag.name == "a":
+            self.open.append((tag, attributes))
+        elif tag.name == "area":
+            self._add(tag, attributes, tag.end)
+        else:
+            # A shape's text stands inside it, up to its end tag.
+            text_end = self.lowered.find(b"</v:", tag.end, tag.end + _MAX_ANCHOR_TEXT)
+            self._add(tag, attributes, max(text_end, tag.end))
+
+    def _close(self, text_end: int) -> None:
+        while self.open:
+            self._add(*self.open.pop(), text_end)
+
+    def _add(self, tag: Tag, attributes: dict[str, Attribute], text_end: int) -> None:
+        self.found.anchors.append(_anchor(self.data, tag, attributes, text_end))
+
+    def result(self) -> Scan:
+        """Return what was found, at the end of the document."""
+        self._close(len(self.data))
+        found = self.found
+        starts = [at for at in (found.quote_at, quote_line(self.lowered)) if at is not None]
+        found.quote_at = min(starts, default=None)
+        found.anchors.sort(key=lambda anchor: anchor.start)
+        return found
+
+
+def _quote_stops(data: bytes, lowered: bytes) -> Iterator[int]:
+    """Yield, in order, where the tags begin that may say that history follows."""
+    words = (_places(lowered, word) for word in _QUOTE_WORDS)
+    patterns = (map(re.Match.start, pattern.finditer(lowered)) for pattern in _QUOTE_PATTERNS)
+    last = 0
+    for at in heapq.merge(*words, *patterns):
+        # Not behind the last one: a search back to the same "<" for each of many would be quadratic.
+        start = data.rfind(b"<", last, at)
+        last = at
+        if start != -1 and data[start + 1 : start + 2].isalpha():
+            yield start
+
+
+def _places(data: bytes, word: bytes) -> Iterator[int]:
+    at = data.find(word)
+    while at != -1:
+        yield at
+        at = data.find(word, at + len(word))
+
+
+def quote_line(lowered: bytes) -> int | None:
+    """Return where a line stands that programs write above history as text."""
+    match = _QUOTE_LINE.search(lowered)
+    forwarded = lowered.find(_FORWARDED)
+    return min((at for at in (match.start() if match else -1, forwarded) if at != -1), default=None)
 
 
 def _begins_quote(data: bytes, tag: Tag) -> bool:
@@ -292,38 +427,45 @@ _MAX_ANCHORS = 5_000
 """Of a document with more links than any letter has, the rest stays as it is."""
 
 
-def _anchor(data: bytes, tag: Tag, attributes: dict[str, Attribute], href: Attribute, text_end: int) -> Anchor:
+def _anchor(data: bytes, tag: Tag, attributes: dict[str, Attribute], text_end: int) -> Anchor:
     texts = {name: attribute.text(data) for name, attribute in attributes.items()}
-    inside = data[tag.end : min(text_end, tag.end + _MAX_ANCHOR_TEXT)]
+    href = attributes["href"]
+    text, alternatives = _said(data[tag.end : min(text_end, tag.end + _MAX_ANCHOR_TEXT)])
     labels = [texts[name] for name in ("title", "alt", "aria-label") if name in texts]
-    if b"alt" in inside or b"ALT" in inside:
-        labels += [match[1].decode("latin-1") for match in _ALT.finditer(inside)]
-    return Anchor(href.start, href.end, texts["href"], texts, visible_text(inside), " ".join(labels))
-
-
-_ALT = re.compile(rb"<img\b[^>]*?\balt\s*=\s*[\"']?([^\"'>]+)", re.IGNORECASE)
+    return Anchor(href.start, href.end, texts["href"], texts, text, " ".join(labels + alternatives))
 
 
 def visible_text(fragment: bytes) -> str:
     """Return the text of a fragment as a person reads it: without tags, white space folded, references decoded."""
+    return _said(fragment)[0]
+
+
+_COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
+
+
+def _said(fragment: bytes) -> tuple[str, list[str]]:
+    """Return the visible text of a fragment, and the alternative texts of its images."""
     if b"<" not in fragment:
-        return _folded(fragment)
-    pieces = []
+        return _folded(fragment), []
+    pieces, alternatives = [], []
     at = 0
     for tag in all_tags(fragment):
-        if tag.conditional:
-            continue
-        pieces.append(fragment[at : tag.start])
-        at = tag.end
+        if tag.name == "img":
+            alternative = tag.attributes(fragment).get("alt")
+            alternatives += [alternative.text(fragment)] if alternative is not None else []
+        if not tag.conditional:
+            pieces.append(fragment[at : tag.start])
+            at = tag.end
     pieces.append(fragment[at:])
-    text = b"".join(re.sub(rb"<!--.*?(?:-->|\Z)", b"", piece, flags=re.DOTALL) for piece in pieces)
-    return _folded(text)
+    return _folded(b"".join(_COMMENT.sub(b"", piece) if b"<!" in piece else piece for piece in pieces)), alternatives
 
 
 def _folded(text: bytes) -> str:
     """Return text with references decoded and white space folded; soft hyphens, which nobody sees, are left out."""
+    if b"\xad" in text:
+        text = text.replace(b"\xc2\xad", b"").replace(b"\xad", b"")
     # Not html.unescape: int() refuses numbers of more than 4 300 digits.
-    decoded = decode_attribute(text.replace(b"\xc2\xad", b"").replace(b"\xad", b"").decode("latin-1"))
+    decoded = decode_attribute(text.decode("latin-1"))
     return " ".join(decoded.replace("\xad", "").split())
 
 
@@ -333,12 +475,19 @@ _HIDDEN_TEXT = frozenset(name.decode() for name in RAW_TEXT if name != b"textare
 
 def is_empty(data: bytes) -> bool:
     """Tell whether nobody would see anything in the document: no text and no picture. Stops at the first thing seen."""
+    return at_once(finding_empty(data))
+
+
+def finding_empty(data: bytes) -> Walk[bool]:
+    """Walk through a document as ``is_empty`` does, in steps."""
     at, hidden = 0, ""
-    for tag in all_tags(data):
+    for number, tag in enumerate(all_tags(data), 1):
         if not hidden and not tag.conditional and _says_something(data[at : tag.start]):
             return False
         if not tag.closing and tag.name in _SHOWS:
             return False
+        if not number % TAGS_PER_STEP:
+            yield
         if tag.conditional:
             continue
         if not tag.closing and tag.name in _HIDDEN_TEXT:

@@ -2,9 +2,11 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from functools import lru_cache
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from policies.address import canonical_domain, within
 from policies.glob import matches, pattern
@@ -14,12 +16,12 @@ MAX_LINKS = 1_000
 
 # RFC 3986 §3, for http and https with a host and without user information: a name before "@" is how links deceive.
 _PCT = r"%[0-9A-Fa-f]{2}"
-_CHARACTERS = rf"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|{_PCT})*+"
-_QUERY = rf"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|{_PCT})*+"
+_CHARACTERS = rf"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]++|{_PCT})*+"
+_QUERY = rf"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]++|{_PCT})*+"
 _URL = re.compile(
-    rf"https?://(?P<host>\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|{_PCT})++)(?::(?P<port>[0-9]{{1,5}}))?"
-    rf"(?:/{_CHARACTERS})?(?:\?{_QUERY})?(?:#{_QUERY})?",
-    re.IGNORECASE,
+    rf"[Hh][Tt][Tt][Pp][Ss]?://(?P<host>\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|{_PCT})++)"
+    rf"(?::(?P<port>[0-9]{{1,5}}))?"
+    rf"(?:/{_CHARACTERS})?(?:\?{_QUERY})?(?:#{_QUERY})?"
 )
 _HOST_NAME = re.compile(
     r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?"
@@ -53,11 +55,11 @@ _LEAVING = re.compile(
     r"|dar(?:se)?[-_ ]?(?:de[-_ ]?)?baja|cancelar[-_ ]?(?:la[-_ ]?)?suscripci"
 )
 _SIGNING_IN = re.compile(
-    r"(?:^|[/._\-?&=#])(?:log-?in|log-?on|sign-?in|anmelden|sso|oauth2?|saml|authorize|password|passwort|passwd|pwd"
+    r"[/._\-?&=#](?:log-?in|log-?on|sign-?in|anmelden|sso|oauth2?|saml|authorize|password|passwort|passwd|pwd"
     r"|reset|recover|recovery|verify|verification|verif|validate|confirm-email|confirm-account|activate|activation"
     r"|magic-?link|one-?time|otp|2fa|mfa|set-?password|forgot)(?:$|[/._\-?&=#])"
 )
-_SECRET_KEY = re.compile(r"(?:^|[?&;])(?:[a-z_\-]*token|otp|one_?time_?code|reset_?key|auth_?key|nonce|ticket|hmac)=")
+_SECRET_KEY = re.compile(r"[?&;](?:[a-z_\-]*token|otp|one_?time_?code|reset_?key|auth_?key|nonce|ticket|hmac)=")
 _SIGNING_IN_WORDS = re.compile(
     r"reset-?pass|password-?reset|confirm-?e?mail|verify-?e?mail|oobcode=|auth/action|change-?password|forgot-?pass"
 )
@@ -98,10 +100,11 @@ _TEXT_HOST = re.compile(
     r"(?:(?:[^\W_](?:[\w-]*[^\W_])?\.)+(?:[^\W\d_]{2,}|xn--[a-z0-9-]+)|\d{1,3}(?:\.\d{1,3}){3}|localhost)(?::\d+)?(?:[/?#]\S*)?",
     re.IGNORECASE,
 )
-_NOT_WORDS_AT_THE_ENDS = re.compile(r"^[^\w]+|[^\w/]+$")
+_NOT_WORDS = re.compile(r"\W*+")
+_NOT_WORDS_OR_SLASHES = re.compile(r"[^\w/]*+")
 
 # The opt-outs of our own, Postmark, SES, SendGrid, Mailgun, Mailchimp and SparkPost: left in place, and honoured.
-_OPT_OUT_PRESENT = ("data-pm-no-track", "ses:no-track", "data-skip-click", "data-msys-clicktrack-off")
+_OPT_OUT_PRESENT = frozenset({"data-pm-no-track", "ses:no-track", "data-skip-click", "data-msys-clicktrack-off"})
 _OPT_OUT_VALUES = {
     "data-track": ("false", "off", "no", "0"),
     "clicktracking": ("off",),
@@ -129,7 +132,14 @@ def link_rules(visible_url_links: bool, never_wrap: Iterable[str], own_urls: Ite
 def own_place(url: str) -> str:
     """Return host and port of a URL in the form that two addresses of one place share."""
     parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    return _place(parts.scheme, parts.netloc)
+
+
+@lru_cache(maxsize=1_024)
+def _place(scheme: str, netloc: str) -> str:
+    # The links of one message lead to few places.
+    parts = SplitResult(scheme, netloc, "", "", "")
+    port = parts.port or {"http": 80, "https": 443}.get(scheme, 0)
     return f"{canonical_domain(parts.hostname or '')}:{port}"
 
 
@@ -153,7 +163,7 @@ def target(
     if own_place(url) in rules.own_hosts or matches(rules.never_wrap, url):
         return None
     said = f"{text} {labels}".lower()
-    if _LEAVING.search(unquote(url).lower()) or _LEAVING.search(said) or _SIGNING_IN_TEXT.search(said):
+    if leaves(url, said) or _SIGNING_IN_TEXT.search(said):
         return None
     if _PLACEHOLDER.search(url) or _special(url.lower()):
         return None
@@ -162,10 +172,16 @@ def target(
     return url
 
 
+def leaves(url: str, said: str) -> bool:
+    """Tell whether a link leads to where people unsubscribe, by its address or by what is said of it."""
+    return _LEAVING.search(unquote(url).lower()) is not None or _LEAVING.search(said.lower()) is not None
+
+
 def _opted_out(attributes: Mapping[str, str]) -> bool:
-    if any(name in attributes for name in _OPT_OUT_PRESENT):
+    if not _OPT_OUT_PRESENT.isdisjoint(attributes):
         return True
-    return any(attributes.get(name, "\0").strip().lower() in values for name, values in _OPT_OUT_VALUES.items())
+    said = _OPT_OUT_VALUES.keys() & attributes
+    return any(attributes[name].strip().lower() in _OPT_OUT_VALUES[name] for name in said)
 
 
 def _special(url: str) -> bool:
@@ -173,11 +189,11 @@ def _special(url: str) -> bool:
     parts = urlsplit(url)
     # A fragment is a path of its own to programs that run in the browser.
     path_and_query = f"{parts.path}?{parts.query}" + (f"#{parts.fragment}" if parts.fragment else "")
-    if _SIGNING_IN.search(parts.path) or _SIGNING_IN.search(f"#{parts.fragment}"):
+    if _SIGNING_IN.search(parts.path) or (parts.fragment and _SIGNING_IN.search(f"#{parts.fragment}")):
         return True
     if _SIGNING_IN_WORDS.search(url) or _SECRET_KEY.search(f"?{parts.query}&{parts.fragment.replace('?', '&')}"):
         return True
-    host = canonical_domain(parts.hostname or "")
+    host = _place(parts.scheme, parts.netloc).rpartition(":")[0]
     if host.partition(".")[0] in _SIGNING_IN_HOSTS:
         return True
     if not within(host, _MEETING_HOSTS):
@@ -189,14 +205,30 @@ def _special(url: str) -> bool:
 
 def _shows_address(text: str) -> bool:
     """Tell whether the link's text is an address: mail programs warn where it and the target differ."""
-    try:
+    if not text.isascii():
         # The scanner reads bytes as latin-1; most mail means UTF-8.
-        text = text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        text = str(text)
+        with suppress(UnicodeError):
+            text = text.encode("latin-1").decode("utf-8")
     if _TEXT_ADDRESS.search(text) is not None:
         return True
-    return _TEXT_HOST.fullmatch(_NOT_WORDS_AT_THE_ENDS.sub("", text)) is not None
+    if "." not in text and "localhost" not in text.lower():
+        return False
+    # What is no word at the ends goes; at the end found from behind, or a long run inside would be tried from each of
+    # its characters.
+    start = _NOT_WORDS.match(text).end()  # type: ignore[union-attr]  # it matches the empty string
+    end = len(text) - _NOT_WORDS_OR_SLASHES.match(text[::-1]).end()  # type: ignore[union-attr]
+    return _TEXT_HOST.fullmatch(text, start, max(start, end)) is not None
+
+
+# What ends a sentence, or closes what was opened before the address, is no part of it.
+_TEXT_URL = re.compile(rb"\bhttps?://[!-;=?-~]*[A-Za-z0-9/#&=_~+%-]", re.IGNORECASE)
+_GOES_ON = re.compile(rb"[!-;=?-~]*+[\x80-\xff]")
+"""An address that goes on beyond ASCII, as programs read it: left alone, for half of it is another address."""
+
+
+def addresses_in_text(data: bytes) -> Iterator[re.Match[bytes]]:
+    """Yield the web addresses that stand in a text, as far as they are ASCII to their end."""
+    return (match for match in _TEXT_URL.finditer(data) if not _GOES_ON.match(data, match.end()))
 
 
 def unsubscribe_targets(values: Iterable[str]) -> frozenset[str]:

@@ -1,19 +1,26 @@
 """The message: raw bytes, and the facts found in them. Nothing is parsed into a tree and written back out."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from policies.address import canonical_domain
 from policies.facts import Facts, Part
-from policies.words import Protection, Reason
+from policies.words import Protection, Reason, Scope
 from proxy.charset import contains_ascii
 from proxy.encodedword import decode_words
 from proxy.header import AddressList, Field, TooLarge, Unparsable, parse_address_list, scan_fields
-from proxy.html import Scan, is_empty, scan
-from proxy.links import MAX_LINKS, LinkRules, target, unsubscribe_targets
-from proxy.own import OpensTokens, OwnMarks, find_in_html, find_in_text
-from proxy.structure import Entity, read_structure
+from proxy.html import TAGS_PER_STEP, Scan, finding_empty, scan, scanning
+from proxy.html_trackers import find_in_html
+from proxy.links import MAX_LINKS, LinkRules, addresses_in_text, target, unsubscribe_targets
+from proxy.own import OpensTokens, OwnMarks, finding_in_html
+from proxy.own import find_in_html as own_in_html
+from proxy.own import find_in_text as own_in_text
+from proxy.protection import own_signatures, protected_label, protected_structure
+from proxy.slices import Walk, at_once, each
+from proxy.structure import Entity, reading_structure
+from proxy.text_trackers import find_in_text
+from proxy.trackers import Finding, Watch
 from proxy.transfer import Encoded, decode
 from proxy.wish import CONTROL_HEADER
 
@@ -22,24 +29,11 @@ MAX_HTML_BYTES = 2_097_152
 _MAX_TEXT_BYTES = 4_194_304
 """How much of a text part is looked at for inline PGP and for being blank."""
 
-# What ends a sentence, or closes what was opened before the address, is no part of it.
-_TEXT_URL = re.compile(rb"\bhttps?://[!-;=?-~]*[A-Za-z0-9/#&=_~+%-]", re.IGNORECASE)
-_GOES_ON = re.compile(rb"[!-;=?-~]*+[\x80-\xff]")
-"""An address that goes on beyond ASCII, as programs read it: left alone, for half of it is another address."""
+_IN_NEXT_LINE = re.compile(rb"[!-;=?-~]*+ \r?\n")
 _PGP = re.compile(rb"-----BEGIN(?:\s|&nbsp;|&#160;|\xa0|\xc2\xa0)++PGP ")
-_SIGNED_TYPES = frozenset({"multipart/signed", "application/pgp-signature", "application/pkcs7-signature",
-                           "application/x-pkcs7-signature"})  # fmt: skip
-_ENCRYPTED_TYPES = frozenset({"multipart/encrypted", "application/pgp-encrypted",
-                              "application/x-microsoft-rpmsg-message"})  # fmt: skip
-_PKCS7_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
-_CALENDAR_TYPES = frozenset({"text/calendar", "application/ics"})
-_REPORT_TYPES = frozenset({"multipart/report", "message/disposition-notification", "message/delivery-status",
-                           "message/global-delivery-status", "message/global-disposition-notification"})  # fmt: skip
-_TNEF_TYPES = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """One link that may be wrapped: the span of its href value in the decoded part, and where it leads."""
 
     start: int
@@ -49,12 +43,16 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One part that mail programs show as the message, decoded, and what of our own old marks it quotes."""
+    """One part that mail programs show as the message, decoded, and what of our own and of others tracks in it."""
 
     entity: Entity
     encoded: Encoded
     own: OwnMarks
+    foreign: tuple[Finding, ...]
     links: tuple[Link, ...]
+    """The links that may be wrapped, as they stand there."""
+    unwrapped_links: tuple[Link, ...]
+    """The links that may be wrapped where other people's trackers are taken out first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +74,16 @@ class Reading:
     """Links of text-only messages may be wrapped."""
     tokens: OpensTokens | None = None
     """Knows our own old marks; without it none is."""
+    watch: Watch | None = None
+    """Knows other people's trackers; without it none is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trackers:
+    """What tracks in one part that is not to be changed."""
+
+    own: OwnMarks
+    foreign: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +95,13 @@ class Message:
     fields: tuple[Field, ...] = ()
     bodies: tuple[HtmlBody, ...] = ()
     texts: tuple[Body, ...] = ()
-    """The text parts that are edited: they quote our own old marks, or are a text-only message with links to wrap."""
+    """The text parts that there may be something to edit in: old marks, trackers, in text-only mail links to wrap."""
     signatures: tuple[Field, ...] = ()
     """DKIM signatures of our own domains, which a rewritten message goes without."""
     delimiters: frozenset[bytes] = frozenset()
     """What the lines between the parts begin with (RFC 2046 §5.1.1): no edit may make one more of them."""
+    untouchable: tuple[Trackers, ...] = ()
+    """What tracks in the parts of a protected message, which stay as they are."""
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return every value of a header field, by lower-case name, in order."""
@@ -108,43 +118,58 @@ def read_message(raw: bytes, reading: Reading) -> Message:
 
     A message that cannot be taken apart has ``facts.problem`` set, and as many header fields as could be read.
     """
+    return at_once(reading_message(raw, reading))
+
+
+def reading_message(raw: bytes, reading: Reading) -> Walk[Message]:
+    """Walk through a message as ``read_message`` does, in steps."""
     try:
-        entities = read_structure(raw)
+        entities = yield from reading_structure(raw)
     except (Unparsable, TooLarge) as problem:
         fields = _fields_only(raw)
-        signatures, protection = _signatures(raw, fields, reading.removable_signatures)
+        signatures, protection = own_signatures(raw, fields, reading.removable_signatures)
         facts = _header_facts(raw, fields, protection=protection, problem=_reason(problem))
         return Message(raw, facts, fields, signatures=signatures)
     fields = entities[0].fields
-    signatures, protection = _signatures(raw, fields, reading.removable_signatures)
-    protection = _protected_structure(entities) or protection
+    signatures, protection = own_signatures(raw, fields, reading.removable_signatures)
+    protection = protected_structure(entities) or protection or protected_label(raw, fields)
     if protection is not None:
-        return Message(raw, _header_facts(raw, fields, entities, protection), fields)
+        facts = _header_facts(raw, fields, entities, protection)
+        return Message(raw, facts, fields, untouchable=tuple(_seen(raw, entities, reading)))
     if len(raw) > reading.max_bytes:
         return Message(raw, _header_facts(raw, fields, entities, problem=Reason.TOO_LARGE), fields)
-    return _with_bodies(raw, entities, signatures, reading)
+    return (yield from _with_bodies(raw, entities, signatures, reading))
 
 
-def _with_bodies(raw: bytes, entities: Sequence[Entity], signatures: tuple[Field, ...], reading: Reading) -> Message:
+def _with_bodies(
+    raw: bytes, entities: Sequence[Entity], signatures: tuple[Field, ...], reading: Reading
+) -> Walk[Message]:
     fields = entities[0].fields
     try:
         plain = [entity for entity in entities if _is_body(entity.part, "text/plain")]
-        texts = [_text_of(raw, entity.part) for entity in plain]
-        bodies = _html_bodies(raw, entities, reading)
-        editable = tuple(_text_bodies(raw, plain, reading, text_only=not bodies))
+        texts = yield from each(_text_of(raw, entity.part) for entity in plain)
+        unsubscribe = unsubscribe_targets(one.text(raw) for one in fields if one.name == "list-unsubscribe")
+        bodies = yield from _html_bodies(raw, entities, reading, unsubscribe)
+        editable = tuple((yield from each(_text_bodies(raw, plain, reading, unsubscribe, text_only=not bodies))))
     except (Unparsable, TooLarge) as problem:
         return Message(raw, _header_facts(raw, fields, entities, problem=_reason(problem)), fields)
-    if any(_PGP.search(text) for text in [*texts, *(body.encoded.decoded for body in bodies)]):
-        return Message(raw, _header_facts(raw, fields, entities, Protection.ENCRYPTED), fields)
-    has_text = any(text.strip() for text in texts)
+    if any((yield from each(_PGP.search(text) for text in [*texts, *(body.encoded.decoded for body in bodies)]))):
+        seen = tuple(Trackers(body.own, body.foreign) for body in (*bodies, *editable))
+        facts = _header_facts(raw, fields, entities, Protection.ENCRYPTED)
+        return Message(raw, facts, fields, untouchable=seen)
+    everything = (*bodies, *editable)
+    has_text = any((yield from each(text.strip() for text in texts)))
+    empty = yield from _is_empty(bodies, has_text=has_text)
     facts = _header_facts(
         raw,
         fields,
         entities,
         has_html=bool(bodies),
         has_text=has_text,
-        empty=all(is_empty(body.encoded.decoded) for body in bodies) and (bool(bodies) or not has_text),
-        links=sum(len(body.links) for body in (*bodies, *editable)),
+        empty=empty,
+        # Whether trackers are taken out first is not decided yet.
+        links=min(sum(len(body.links) for body in everything), sum(len(body.unwrapped_links) for body in everything)),
+        trackers=sum(one.certain and one.scope is Scope.TOOL for body in everything for one in body.foreign),
     )
     return Message(raw, facts, fields, bodies, editable, signatures, _delimiters(entities))
 
@@ -154,10 +179,49 @@ def _delimiters(entities: Iterable[Entity]) -> frozenset[bytes]:
     return frozenset(b"--" + one.parameters["boundary"].encode("ascii") for one in types)
 
 
-def _text_bodies(raw: bytes, plain: Iterable[Entity], reading: Reading, *, text_only: bool) -> Iterator[Body]:
+def _is_empty(bodies: Iterable[HtmlBody], *, has_text: bool) -> Walk[bool]:
+    """Tell whether nobody would see anything in the HTML parts; where there are none, in the text."""
+    for body in bodies:
+        if not (yield from finding_empty(body.encoded.decoded)):
+            return False
+        has_text = False
+    return not has_text
+
+
+def _seen(raw: bytes, entities: Sequence[Entity], reading: Reading) -> Iterator[Trackers]:
+    """Yield what tracks in the parts of a protected message, as far as they can be read. Never raises."""
+    for entity in entities:
+        part = entity.part
+        is_html = _is_body(part, "text/html")
+        if not is_html and not _is_body(part, "text/plain"):
+            continue
+        if part.end - part.body > _MAX_TEXT_BYTES or not contains_ascii(part.charset or "us-ascii"):
+            continue
+        try:
+            data = decode(raw[part.body : part.end], part.encoding).decoded
+        except Unparsable:
+            continue
+        own = _own(data, reading, is_html=is_html)
+        if reading.watch is None:
+            yield Trackers(own, ())
+        elif is_html:
+            yield Trackers(own, find_in_html(data, scan(data), reading.watch))
+        else:
+            yield Trackers(own, find_in_text(data, part.charset, reading.watch))
+
+
+def _own(data: bytes, reading: Reading, *, is_html: bool) -> OwnMarks:
+    if reading.tokens is None:
+        return OwnMarks()
+    return own_in_html(data, reading.tokens) if is_html else own_in_text(data, reading.tokens)
+
+
+def _text_bodies(
+    raw: bytes, plain: Iterable[Entity], reading: Reading, unsubscribe: frozenset[str], *, text_only: bool
+) -> Iterator[Body]:
     """Yield the text parts that there is something to edit in, and that can be edited; all others stay as they are."""
     wrapping = text_only and reading.plain_text_links
-    if reading.tokens is None and not wrapping:
+    if reading.tokens is None and reading.watch is None and not wrapping:
         return
     for entity in plain:
         part = entity.part
@@ -167,11 +231,23 @@ def _text_bodies(raw: bytes, plain: Iterable[Entity], reading: Reading, *, text_
             encoded = decode(raw[part.body : part.end], part.encoding)
         except Unparsable:
             continue
-        own = find_in_text(encoded.decoded, reading.tokens) if reading.tokens is not None else OwnMarks()
-        found = _text_links(encoded.decoded, reading.links, _joined(entity)) if wrapping else ()
-        links = tuple(link for link in found if not own.covers(link.start))
-        if own.edits or links:
-            yield Body(entity, encoded, own, links[:MAX_LINKS])
+        data = encoded.decoded
+        own, joined = _own(data, reading, is_html=False), _joined(entity)
+        foreign: tuple[Finding, ...] = ()
+        if reading.watch is not None:
+            foreign = find_in_text(data, part.charset, reading.watch, unsubscribe, joined=joined)
+        links = tuple(_text_links(data, own, reading.links, {}, joined=joined)) if wrapping else ()
+        destinations = _destinations(foreign)
+        unwrapped = links
+        if wrapping and destinations:
+            unwrapped = tuple(_text_links(data, own, reading.links, destinations, joined=joined))
+        if own.edits or foreign or links:
+            yield Body(entity, encoded, own, foreign, links[:MAX_LINKS], unwrapped[:MAX_LINKS])
+
+
+def _destinations(foreign: Iterable[Finding]) -> dict[int, str]:
+    """Return where links lead once trackers are taken out of them, by where their address stands."""
+    return {one.start: one.destination for one in foreign if one.destination is not None}
 
 
 def _joined(entity: Entity) -> bool:
@@ -180,15 +256,17 @@ def _joined(entity: Entity) -> bool:
     return said.get("format", "").lower() == "flowed" and said.get("delsp", "").lower() == "yes"
 
 
-def _text_links(data: bytes, rules: LinkRules, joined: bool) -> Iterator[Link]:
+def _text_links(
+    data: bytes, own: OwnMarks, rules: LinkRules, destinations: Mapping[int, str], *, joined: bool
+) -> Iterator[Link]:
     """Yield the addresses in a text that may be wrapped: none in quoted lines (RFC 3676 §4.5), none that goes on."""
-    for match in _TEXT_URL.finditer(data):
+    for match in addresses_in_text(data):
         line_start = data.rfind(b"\n", 0, match.start()) + 1
-        if joined and data.startswith((b" \r\n", b" \n"), match.end()):
+        if joined and _IN_NEXT_LINE.match(data, match.end()):
             continue
-        if data.startswith(b">", line_start) or _GOES_ON.match(data, match.end()):
+        if data.startswith(b">", line_start) or own.covers(match.start()):
             continue
-        url = match[0].decode("ascii")
+        url = destinations.get(match.start(), match[0].decode("ascii"))
         # The address is its own text here; that it is one is what plain_text_links agrees to.
         if target(url, "", {}, rules, frozenset()) == url:
             yield Link(match.start(), match.end(), url)
@@ -217,15 +295,18 @@ def _header_facts(
     has_text: bool = False,
     empty: bool = False,
     links: int = 0,
+    trackers: int = 0,
 ) -> Facts:
     by_name: dict[str, list[str]] = {}
     for one in fields:
         by_name.setdefault(one.name, []).append(one.text(raw))
+    decoded = {name: tuple(map(decode_words, values)) for name, values in by_name.items() if "=?" in "".join(values)}
     lists = [parse_address_list(value) for name in ("to", "cc") for value in by_name.get(name, ())]
     authors = [parse_address_list(value) for value in by_name.get("from", ())]
     return Facts(
         size=len(raw),
         fields={name: tuple(values) for name, values in by_name.items()},
+        decoded=decoded,
         addressed=tuple(address for found in lists for address in found.addresses),
         authors=tuple(address for found in authors for address in found.addresses),
         undisclosed=any(_names_nobody(found) for found in lists),
@@ -236,51 +317,12 @@ def _header_facts(
         has_text=has_text,
         empty=empty,
         links=links,
+        trackers=trackers,
     )
 
 
 def _names_nobody(found: AddressList) -> bool:
     return found.group_syntax or not found.addresses
-
-
-def _signatures(
-    raw: bytes, fields: Iterable[Field], removable: frozenset[str]
-) -> tuple[tuple[Field, ...], Protection | None]:
-    """Return the DKIM signatures that may be taken off, and a protection where one may not (RFC 6376, RFC 8617)."""
-    ours: list[Field] = []
-    for one in fields:
-        if one.name in ("arc-seal", "arc-message-signature"):
-            return (), Protection.DKIM
-        if one.name == "dkim-signature":
-            domain = re.search(r"(?:^|;)\s*d\s*=\s*([^\s;]+)", one.text(raw))
-            if domain is None or canonical_domain(domain[1]) not in removable:
-                return (), Protection.DKIM
-            ours.append(one)
-    return tuple(ours), None
-
-
-def _protected_structure(entities: Sequence[Entity]) -> Protection | None:
-    """Return what makes the structure one that must not be touched, anywhere in it."""
-    found = [_protected_part(entity) for entity in entities]
-    return next((protection for protection in Protection if protection in found), None)
-
-
-def _protected_part(entity: Entity) -> Protection | None:
-    name = entity.part.content_type
-    if name in _SIGNED_TYPES:
-        return Protection.SIGNED
-    if name in _ENCRYPTED_TYPES:
-        return Protection.ENCRYPTED
-    if name in _PKCS7_TYPES:
-        smime_type = entity.media_type.parameters.get("smime-type", "").lower() if entity.media_type else ""
-        return Protection.SIGNED if smime_type == "signed-data" else Protection.ENCRYPTED
-    if name in _REPORT_TYPES:
-        return Protection.REPORT
-    if name in _CALENDAR_TYPES:
-        return Protection.CALENDAR
-    if name in _TNEF_TYPES:
-        return Protection.TNEF
-    return None
 
 
 def _is_body(part: Part, content_type: str) -> bool:
@@ -296,19 +338,20 @@ def _text_of(raw: bytes, part: Part) -> bytes:
         return content
 
 
-def _html_bodies(raw: bytes, entities: Sequence[Entity], reading: Reading) -> tuple[HtmlBody, ...]:
-    unsubscribe = unsubscribe_targets(one.text(raw) for one in entities[0].fields if one.name == "list-unsubscribe")
+def _html_bodies(
+    raw: bytes, entities: Sequence[Entity], reading: Reading, unsubscribe: frozenset[str]
+) -> Walk[tuple[HtmlBody, ...]]:
     bodies = []
     room = MAX_LINKS
     for entity in entities:
         if _is_body(entity.part, "text/html"):
-            body = _html_body(raw, entity, reading, unsubscribe, room)
+            body = yield from _html_body(raw, entity, reading, unsubscribe, room)
             room -= len(body.links)
             bodies.append(body)
     return tuple(bodies)
 
 
-def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozenset[str], room: int) -> HtmlBody:
+def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozenset[str], room: int) -> Walk[HtmlBody]:
     part = entity.part
     if part.end - part.body > 4 * MAX_HTML_BYTES:
         raise TooLarge("HTML part")
@@ -324,22 +367,44 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
         raise TooLarge("HTML part")
     if b"\0" in encoded.decoded:
         raise Unparsable("NUL in HTML")
-    found = scan(encoded.decoded)
-    own = find_in_html(encoded.decoded, reading.tokens) if reading.tokens is not None else OwnMarks()
-    return HtmlBody(entity, encoded, own, _links(found, own, reading.links, unsubscribe, room), found)
+    yield
+    found = yield from scanning(encoded.decoded)
+    yield
+    own = (yield from finding_in_html(encoded.decoded, reading.tokens)) if reading.tokens is not None else OwnMarks()
+    yield
+    foreign = find_in_html(encoded.decoded, found, reading.watch, unsubscribe) if reading.watch is not None else ()
+    destinations = _destinations(foreign)
+    links = yield from _links(found, own, reading.links, unsubscribe, room, {})
+    unwrapped = links
+    if destinations:
+        unwrapped = yield from _links(found, own, reading.links, unsubscribe, room, destinations)
+    return HtmlBody(entity, encoded, own, foreign, links, unwrapped, found)
 
 
-def _links(found: Scan, own: OwnMarks, rules: LinkRules, unsubscribe: frozenset[str], room: int) -> tuple[Link, ...]:
-    """Return the links that may be wrapped: none in quoted history, and no more than there is room for."""
+def _links(
+    found: Scan,
+    own: OwnMarks,
+    rules: LinkRules,
+    unsubscribe: frozenset[str],
+    room: int,
+    destinations: Mapping[int, str],
+) -> Walk[tuple[Link, ...]]:
+    """Return the links that may be wrapped: none in quoted history, and no more than there is room for.
+
+    ``destinations`` are where links lead that are to be unwrapped first, by where their address stands.
+    """
     links: list[Link] = []
-    for anchor in found.anchors:
+    for number, anchor in enumerate(found.anchors, 1):
         if found.quote_at is not None and anchor.start > found.quote_at:
             break
-        url = target(anchor.href, anchor.text, anchor.attributes, rules, unsubscribe, anchor.labels)
+        href = destinations.get(anchor.start, anchor.href)
+        url = target(href, anchor.text, anchor.attributes, rules, unsubscribe, anchor.labels)
         # Not one that is an old mark of ours, or stands in one: it leads where it led before, or goes.
         if url is not None and len(links) < room and not own.covers(anchor.start):
             links.append(Link(anchor.start, anchor.end, url))
+        if not number % TAGS_PER_STEP:
+            yield
     return tuple(links)
 
 
-__all__ = ["CONTROL_HEADER", "HtmlBody", "Link", "Message", "Reading", "read_message"]
+__all__ = ["CONTROL_HEADER", "HtmlBody", "Link", "Message", "Reading", "read_message", "reading_message"]

@@ -3,7 +3,9 @@
 Never lose, never alter: whatever goes wrong on the way, the original bytes go on, untracked, with a reason.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -13,6 +15,9 @@ from prometheus_client import Counter, Histogram
 
 from ledger.decisions import DecidedMessage
 from ledger.ledger import Ledger
+from ledger.merge import Arrival
+from ledger.reader import Known
+from ledger.senders import Saved
 from ledger.tokens import Marks, new_message_id
 from policies import (
     UNAVAILABLE,
@@ -29,15 +34,19 @@ from policies import (
     decide,
     least,
 )
-from policies.address import canonical
+from policies.address import canonical, domain_of
+from policies.fingerprint import Fingerprint, fingerprint
+from policies.tracker import OWN_VENDOR, FoundTracker
 from policies.wish import NOTHING
-from policies.words import Purpose
+from policies.words import ForeignTracking, Purpose
 from proxy.footer import Footer
-from proxy.header import TooLarge, Unparsable
-from proxy.message import Message, Reading, read_message
+from proxy.header import MAX_HEADER_BYTES, TooLarge, Unparsable
+from proxy.letter import letter
+from proxy.message import Message, Reading, reading_message
 from proxy.reply import Reply, ReplyError, reply
-from proxy.rewrite import Outgoing, tracked, untracked
-from proxy.transfer import splice
+from proxy.report import refused, vendor_names
+from proxy.rewrite import Outgoing, tracking, untracked
+from proxy.slices import Walk, at_once, in_slices
 from proxy.upstream import Connection, OutcomeUnknown
 from proxy.wish import CONTROL_HEADER, message_wish, removals_unread, tag_stays, without_tag
 
@@ -46,11 +55,18 @@ MAX_RECEIVED = 50
 
 MESSAGES = Counter("aboveboard_messages", "Messages passed on, by class and reason.", ["message_class", "reason"])
 REPLIES = Counter("aboveboard_upstream_replies", "The upstream's final replies, by class of code.", ["kind"])
+FOREIGN = Counter(
+    "aboveboard_foreign_trackers",
+    "Trackers found in messages, by vendor, tier and action.",
+    ["vendor", "tier", "action"],
+)
 SECONDS = Histogram("aboveboard_prepare_seconds", "Time from the final dot to the first byte sent upstream.")
 
 log = structlog.get_logger()
 
-ConsentLookup = Callable[[str], Awaitable[Consent]]
+LookUp = Callable[[str, str], Awaitable[Known]]
+"""Asked with a recipient's and the sender's address."""
+RunLookup = Callable[[Fingerprint], Awaitable[int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +94,53 @@ class Examination:
     now: datetime
 
 
-async def examine(conduct: Conduct, raw: bytes, envelope: Envelope, consent_of: ConsentLookup) -> Examination:
-    """Return what is decided about a message. Consent is looked up only where there is exactly one recipient."""
-    message = read_message(raw, conduct.reading)
+async def examine(
+    conduct: Conduct, raw: bytes, envelope: Envelope, look_up: LookUp, run_of: RunLookup | None = None
+) -> Examination:
+    """Return what is decided about a message. The ledger is asked only where there is exactly one recipient.
+
+    Without ``run_of`` the message is looked at by itself, as if nothing like it had been sent.
+    """
+    message = await in_slices(reading_message(raw, conduct.reading))
     classification = classify(conduct.policy, message.facts, envelope)
-    wish = Wish(message_wish(message.values(CONTROL_HEADER), message.subject, message.values("sensitivity")))
+    asked = message_wish(message.values(CONTROL_HEADER), message.subject, message.values("sensitivity"))
     if tag_stays(raw, message.fields):
         # A tag that would reach the recipient is no clear wish.
-        wish = Wish(NOTHING)
+        asked = NOTHING
     now = datetime.now(UTC)
-    consent = await _consent(envelope, consent_of, now)
+    found = _fingerprint(message, envelope, classification) if run_of is not None else None
+    if run_of is None or found is None:
+        consent, saved = await _known(envelope, look_up, now)
+    else:
+        (consent, saved), run = await asyncio.gather(_known(envelope, look_up, now), run_of(found))
+        if run is None:
+            # Whether it is one of many is not known, so nothing is known of it.
+            consent = UNAVAILABLE
+        else:
+            classification = classify(conduct.policy, message.facts, envelope, run)
+    wish = Wish(asked, saved)
     decision = decide(conduct.policy, message.facts, envelope, classification.message_class, wish, consent, now)
     return Examination(message, envelope, classification, wish, consent, decision, now)
 
 
-async def _consent(envelope: Envelope, consent_of: ConsentLookup, now: datetime) -> Consent:
-    """Return where the one recipient stands, in every spelling that the envelope has; nothing for several people."""
+def _fingerprint(message: Message, envelope: Envelope, classification: Classification) -> Fingerprint | None:
+    """Return what look-alikes of the message are known by; None where it is not individual anyway, or says little."""
+    if classification.message_class is not MessageClass.INDIVIDUAL:
+        return None
+    own = letter(message, [*envelope.rcpt_to, envelope.sender])
+    return fingerprint(own) if own is not None else None
+
+
+async def _known(envelope: Envelope, look_up: LookUp, now: datetime) -> tuple[Consent, Saved | None]:
+    """Return where the one recipient stands, in every spelling that the envelope has, and what the sender saved.
+
+    Nothing for several people, who are not tracked whatever is known of them.
+    """
     if len(envelope.recipients) != 1:
-        return Consent()
+        return Consent(), None
     spellings = dict.fromkeys(canonical(address) for address in envelope.rcpt_to)
-    return least([await consent_of(address) for address in spellings], now)
+    known = [await look_up(address, envelope.sender) for address in spellings]
+    return least([one.consent for one in known], now), known[-1].saved
 
 
 def again(conduct: Conduct, examined: Examination, problem: Reason) -> Examination:
@@ -119,19 +162,42 @@ def rewrite(
 
     ``room`` is the largest message the upstream takes, in bytes, by its own word.
     """
+    return at_once(rewriting(conduct, examined, marks, eight_bit=eight_bit, room=room))
+
+
+def rewriting(
+    conduct: Conduct, examined: Examination, marks: Marks, *, eight_bit: bool = True, room: int | None = None
+) -> Walk[tuple[Examination, Outgoing]]:
+    """Rewrite as ``rewrite`` does, in steps."""
     if not examined.decision.tracked:
-        return examined, untracked(examined.message)
+        return examined, _as_decided(examined)
     try:
-        outgoing = tracked(examined.message, examined.decision, marks, conduct.footer, eight_bit=eight_bit)
-        if room is not None and len(outgoing.raw) > room - _margin(room):
+        outgoing = yield from tracking(examined.message, examined.decision, marks, conduct.footer, eight_bit=eight_bit)
+        if room is not None and outgoing.size > room - _margin(room):
             raise TooLarge("the rewritten message")
         if not any(change.what in ("pixel", "link") for change in outgoing.changes):
             raise TooLarge("every link would become too long")
     except Unparsable:
-        return again(conduct, examined, Reason.UNPARSABLE), untracked(examined.message)
+        examined = again(conduct, examined, Reason.UNPARSABLE)
     except TooLarge:
-        return again(conduct, examined, Reason.TOO_LARGE), untracked(examined.message)
-    return examined, outgoing
+        examined = again(conduct, examined, Reason.TOO_LARGE)
+    else:
+        return examined, _told(outgoing, examined.decision)
+    return examined, _as_decided(examined)
+
+
+def _as_decided(examined: Examination) -> Outgoing:
+    """Return an untracked message: without other people's trackers where that is what was decided."""
+    if examined.decision.refused:
+        return Outgoing(examined.message.raw, found=refused(examined.message))
+    return _told(untracked(examined.message, clean=examined.decision.removes_trackers), examined.decision)
+
+
+def _told(outgoing: Outgoing, decision: Decision) -> Outgoing:
+    """Return a message with what is told of the trackers in it: nothing where policy keeps other people's."""
+    if decision.foreign_tracking is not ForeignTracking.KEEP:
+        return outgoing
+    return replace(outgoing, found=tuple(one for one in outgoing.found if one.vendor == OWN_VENDOR))
 
 
 def _margin(room: int) -> int:
@@ -150,6 +216,9 @@ class _Prepared:
     subject: str
     content: bytes
     now: datetime
+    found: tuple[FoundTracker, ...] = ()
+    vendors: tuple[str, ...] = ()
+    """Whose tools the message is refused because of."""
 
 
 class Relay:
@@ -157,77 +226,91 @@ class Relay:
 
     def __init__(self, conduct: Conduct, ledger: Ledger) -> None:
         self.conduct = conduct
+        """In force for every message whose final dot comes from now on; may be replaced at any time."""
         self._ledger = ledger
 
     async def deliver(self, raw: bytes, envelope: Envelope, upstream: Connection, protocol: str) -> Reply:
         """Pass a message on and return the upstream's own answer to it, or ours where it gave none."""
         if _loops(raw):
+            await upstream.reset()
             return reply(554, "5.4.6 The message has been through too many servers; it goes round in a circle")
+        # One conduct from here on: another may come into force at any moment, and no message is decided by a mix.
+        conduct = self.conduct
         with SECONDS.time():
-            prepared = await self._prepare(raw, envelope, upstream)
+            prepared = await self._prepare(conduct, raw, envelope, upstream, protocol)
+        self._count(prepared.found)
+        if prepared.decision.refused:
+            # Nothing of it may reach the upstream, which must be ready for another one.
+            await upstream.reset()
+            return await self._concluded(prepared, _refusal(prepared), Outcome.REFUSED)
         MESSAGES.labels(prepared.decision.message_class, prepared.decision.reason).inc()
-        content = self._received(prepared.id, protocol) + prepared.content
         try:
-            answer = await upstream.data(content)
+            answer = await upstream.data(prepared.content)
         except OutcomeUnknown as unknown:
             return await self._concluded(prepared, unknown.reply, Outcome.UNKNOWN)
         except ReplyError as lost:
             return await self._concluded(prepared, lost.reply, Outcome.REFUSED)
         return await self._concluded(prepared, answer, Outcome.ACCEPTED if answer.positive else Outcome.REFUSED)
 
-    async def _prepare(self, raw: bytes, envelope: Envelope, upstream: Connection) -> _Prepared:
+    async def _prepare(
+        self, conduct: Conduct, raw: bytes, envelope: Envelope, upstream: Connection, protocol: str
+    ) -> _Prepared:
         message_id = new_message_id()
         examined: Examination | None = None
         try:
-            examined = await examine(self.conduct, raw, envelope, self._ledger.consent_of)
-            marks = Marks(self._ledger.keyring, self.conduct.public_url, message_id, envelope.rcpt_to[0])
+            run_of = self._run_lookup(conduct, message_id, envelope)
+            examined = await examine(conduct, raw, envelope, self._ledger.look_up, run_of)
+            marks = Marks(self._ledger.keyring, conduct.public_url, message_id, envelope.rcpt_to[0])
             capabilities = upstream.capabilities
-            examined, outgoing = rewrite(
-                self.conduct, examined, marks, eight_bit=capabilities.eight_bit, room=capabilities.size
+            final, outgoing = await in_slices(
+                rewriting(conduct, examined, marks, eight_bit=capabilities.eight_bit, room=capabilities.size)
             )
             prepared = _Prepared(
                 message_id,
                 envelope,
-                examined.decision,
-                without_tag(examined.message.subject),
-                outgoing.raw,
-                examined.now,
+                final.decision,
+                without_tag(final.message.subject),
+                outgoing.behind(_received(conduct, message_id, protocol)),
+                final.now,
+                outgoing.found,
+                vendor_names(final.message) if final.decision.refused else (),
             )
-            if examined.decision.tracked and not await self._ledger.record_decision(_decided(prepared)):
-                examined = again(self.conduct, examined, Reason.LEDGER_UNAVAILABLE)
-                prepared = replace(
-                    prepared, decision=examined.decision, content=untracked(examined.message).raw, id=new_message_id()
-                )
+            if final.decision.tracked and not await self._ledger.record_decision(_decided(prepared)):
+                final = again(conduct, final, Reason.LEDGER_UNAVAILABLE)
+                outgoing, another = _as_decided(final), new_message_id()
+                content = outgoing.behind(_received(conduct, another, protocol))
+                prepared = replace(prepared, decision=final.decision, content=content, id=another, found=outgoing.found)
         except Exception:
             # Whatever it was, the mail must not suffer: the original bytes go, and nothing is claimed of them.
             log.exception("relay.prepare_failed", message=message_id)
-            return self._as_it_came(message_id, raw, envelope, examined)
+            return _as_it_came(conduct, message_id, raw, envelope, examined, _received(conduct, message_id, protocol))
         return prepared
 
-    def _as_it_came(self, message_id: str, raw: bytes, envelope: Envelope, examined: Examination | None) -> _Prepared:
-        """Return the message as it came, without our control header where that can be taken out safely."""
-        content, subject = splice(raw, removals_unread(raw)), ""
-        message_class = MessageClass.GROUP
-        if examined is not None:
-            try:
-                content, message_class = untracked(examined.message).raw, examined.classification.message_class
-            except Exception:
-                log.exception("relay.control_header_kept", message=message_id)
-        decision = Decision(
-            message_class, Reason.ERROR, dict.fromkeys(Purpose, Reason.ERROR), self.conduct.policy.version
-        )
-        return _Prepared(message_id, envelope, decision, subject, content, datetime.now(UTC))
+    def _run_lookup(self, conduct: Conduct, message_id: str, envelope: Envelope) -> RunLookup | None:
+        """Return how to put a message into the merge window and hear of its run; None where nothing is to be counted.
 
-    def _received(self, message_id: str, protocol: str) -> bytes:
-        """Return our trace field (RFC 5321 §4.4), on one line. It never names the client."""
-        if not self.conduct.received:
-            return b""
-        now = format_datetime(datetime.now(UTC))
-        return f"Received: by {self.conduct.hostname} with {protocol} id {message_id}; {now}\r\n".encode("ascii")
+        Of mail that only passes through, which is never tracked, no fingerprint is kept.
+        """
+        window = conduct.policy.model.merge_window
+        if window == "off" or domain_of(envelope.sender) not in conduct.policy.domains:
+            return None
+
+        async def run_of(found: Fingerprint) -> int | None:
+            now = datetime.now(UTC)
+            arrival = Arrival(message_id, envelope.sender, envelope.rcpt_to[0], found, now, window)
+            return await self._ledger.run_of(arrival)
+
+        return run_of
+
+    @staticmethod
+    def _count(found: Sequence[FoundTracker]) -> None:
+        for one in found:
+            FOREIGN.labels(one.vendor or "unknown", one.tier, one.action).inc(one.count)
 
     async def _concluded(self, prepared: _Prepared, answer: Reply, outcome: Outcome) -> Reply:
         """Record how it ended: with the next commit for a tracked message, before the answer for an untracked one."""
-        REPLIES.labels(f"{answer.code // 100}xx").inc()
+        if not prepared.decision.refused:
+            REPLIES.labels(f"{answer.code // 100}xx").inc()
         log.info(
             "relay.message",
             message=prepared.id,
@@ -236,6 +319,8 @@ class Relay:
             outcome=outcome,
             code=answer.code,
         )
+        if prepared.decision.refusal is None:
+            REPLIES.labels(f"{answer.code // 100}xx").inc()
         if prepared.decision.tracked:
             self._ledger.record_outcome(prepared.id, outcome)
         elif prepared.decision.reason is not Reason.LEDGER_UNAVAILABLE:
@@ -243,12 +328,59 @@ class Relay:
         return answer
 
 
+def _as_it_came(
+    conduct: Conduct,
+    message_id: str,
+    raw: bytes,
+    envelope: Envelope,
+    examined: Examination | None,
+    received: bytes,
+) -> _Prepared:
+    """Return the message as it came, without our control header where that can be taken out safely."""
+    content, message_class = None, MessageClass.GROUP
+    if examined is not None:
+        try:
+            content = untracked(examined.message).behind(received)
+            message_class = examined.classification.message_class
+        except Exception:
+            log.exception("relay.control_header_kept", message=message_id)
+    if content is None:
+        content = Outgoing(raw, tuple(removals_unread(raw))).behind(received)
+    decision = Decision(message_class, Reason.ERROR, dict.fromkeys(Purpose, Reason.ERROR), conduct.policy.version)
+    return _Prepared(message_id, envelope, decision, "", content, datetime.now(UTC))
+
+
+def _received(conduct: Conduct, message_id: str, protocol: str) -> bytes:
+    """Return our trace field (RFC 5321 §4.4), on one line. It never names the client."""
+    if not conduct.received:
+        return b""
+    now = format_datetime(datetime.now(UTC))
+    return f"Received: by {conduct.hostname} with {protocol} id {message_id}; {now}\r\n".encode("ascii")
+
+
 def _decided(prepared: _Prepared, outcome: Outcome = Outcome.PENDING) -> DecidedMessage:
-    return DecidedMessage(prepared.id, prepared.decision, prepared.envelope, prepared.subject, prepared.now, outcome)
+    return DecidedMessage(
+        prepared.id, prepared.decision, prepared.envelope, prepared.subject, prepared.now, outcome, prepared.found
+    )
+
+
+_MAX_NAMED = 5
+"""Vendors that a refusal names, so that its line stays short (RFC 5321 §4.5.3.1.5)."""
+
+
+def _refusal(prepared: _Prepared) -> Reply:
+    """Return what a client hears whose message a rule refuses, or that holds trackers which policy refuses."""
+    vendors = prepared.vendors
+    if prepared.decision.refusal is not None:
+        return reply(550, f"5.7.1 {prepared.decision.refusal}")
+    named = [re.sub(r"[^ -~]", "?", name)[:40] for name in vendors[:_MAX_NAMED]]
+    others = f" and {len(vendors) - _MAX_NAMED} more" if len(vendors) > _MAX_NAMED else ""
+    text = f"5.7.1 Not sent: the message holds tracking by {', '.join(named)}{others}, which the policy here forbids"
+    return reply(550, text)
 
 
 def _loops(raw: bytes) -> bool:
     """Tell whether the message has more trace fields than any honest way makes."""
-    end = raw.find(b"\r\n\r\n")
-    header = raw[: end if end != -1 else len(raw)].lower()
+    end = raw.find(b"\r\n\r\n", 0, MAX_HEADER_BYTES)
+    header = raw[: end if end != -1 else MAX_HEADER_BYTES].lower()
     return header.count(b"\nreceived:") + header.startswith(b"received:") > MAX_RECEIVED

@@ -1,16 +1,20 @@
 """Rewriting: spans become edits, edits are spliced into the bytes. Everything that no edit names stays as it is."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from policies.decide import Decision
 from policies.footer import Language
-from policies.words import Purpose
+from policies.tracker import OWN_VENDOR, FoundTracker
+from policies.words import Purpose, Surface, TrackerAction
 from proxy.footer import LONG_HTML, Footer
 from proxy.header import Unparsable
 from proxy.message import Body, HtmlBody, Message
-from proxy.transfer import MAX_LINE, Base64, Edit, Identity, line_break, splice, to_quoted_printable
+from proxy.report import found_in, found_untouched, summary
+from proxy.slices import Walk, at_once
+from proxy.transfer import MAX_LINE, Base64, Edit, Identity, apart, line_break, splice, to_quoted_printable
 from proxy.wish import removals, removals_unread
 
 MAX_URL = 2_000
@@ -43,53 +47,87 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What is sent on, and what was changed in it."""
+    """What is sent on, and what was changed in it: the edits only, for each copy of a large message counts."""
 
-    raw: bytes
+    original: bytes
+    edits: tuple[Edit, ...] = ()
     changes: tuple[Change, ...] = ()
+    found: tuple[FoundTracker, ...] = ()
+    """The trackers that were found, and what was done about them."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return len(self.original) + sum(len(new) - (end - start) for start, end, new in self.edits)
+
+    @property
+    def raw(self) -> bytes:
+        """The message as it is sent on; the original itself where nothing was changed."""
+        return self.behind(b"")
+
+    def behind(self, field: bytes) -> bytes:
+        """Return the message as it is sent on, behind one more header field; one copy is made, if any."""
+        edits = [(0, 0, field), *self.edits] if field else self.edits
+        return splice(self.original, edits) if edits else self.original
 
 
-def untracked(message: Message) -> Outgoing:
-    """Return the message as it came, less our control header, subject tag and old marks (DESIGN.md §1, promise 2)."""
-    own = _own_edits(message)
+def untracked(message: Message, *, clean: bool = False) -> Outgoing:
+    """Return the message as it came, less our control header, subject tag and old marks (DESIGN.md §1, promise 2).
+
+    ``clean`` says that other people's trackers go too.
+    """
+    eol = line_break(message.raw)
+    cleaned = [(body, _cleaned(message, body, eol, clean=clean)) for body in (*message.bodies, *message.texts)]
+    parts = [edit for _, edits in cleaned for edit in edits]
     # A signature of our own that stays covers the subject as any other does; one that our edits break goes.
-    signatures = [(one.start, one.end, b"") for one in message.signatures] if own else []
+    signatures = [(one.start, one.end, b"") for one in message.signatures] if parts else []
     signed = message.facts.protection is not None or len(message.signatures) > len(signatures)
     if message.fields:
         control = removals(message.raw, message.fields, keep_subject=signed)
     else:
         control = removals_unread(message.raw)
-    edits = sorted([*control, *signatures, *own])
+    edits = tuple(sorted([*control, *signatures, *parts]))
+    done = [one for body, made in cleaned for one in found_in(body, bool(made), clean=clean)]
+    found = summary([*done, *found_untouched(message)])
+    changes = [Change("control", len(control)), Change("signature", len(signatures))] if edits else []
+    trackers = _tracker_changes(found) if edits else []
+    return Outgoing(message.raw, edits, _made([*changes, *trackers]), found)
+
+
+def _cleaned(message: Message, body: Body, eol: bytes, *, clean: bool) -> list[Edit]:
+    """Return the edits of the raw message that take trackers out of a part; none where that would need a guess."""
+    edits = _clean_edits(body, clean=clean)
     if not edits:
-        return Outgoing(message.raw)
-    changes = [Change("control", len(control)), Change("signature", len(signatures))]
-    return Outgoing(splice(message.raw, edits), _made([*changes, *_own_changes(message, bool(own))]))
-
-
-def _own_edits(message: Message) -> list[Edit]:
-    """Return the edits of the raw message that take our own old marks out; none where that would need a guess."""
-    eol = line_break(message.raw)
+        return []
     try:
-        return [
-            edit
-            for body in (*message.bodies, *message.texts)
-            if body.own.edits
-            for edit in _part_edits(message, body, body.own.edits, eol, eight_bit=True, grows=False)
-        ]
+        return _part_edits(message, body, edits, eol, eight_bit=True, grows=_grow(edits))
     except (Unparsable, ValueError):
-        # Taking out our own marks is never worth a message that does not leave.
+        # Taking out trackers is never worth a message that does not leave.
         return []
 
 
-def _own_changes(message: Message, taken_out: bool) -> list[Change]:
-    if not taken_out:
-        return []
-    marks = [body.own for body in (*message.bodies, *message.texts)]
-    return [
-        Change("own_pixel", sum(one.pixels for one in marks)),
-        Change("own_link", sum(one.links for one in marks)),
-        Change("own_footer", sum(one.footers for one in marks)),
-    ]
+def _grow(edits: Sequence[Edit]) -> bool:
+    return any(len(new) > end - start for start, end, new in edits)
+
+
+def _clean_edits(body: Body, *, clean: bool) -> list[Edit]:
+    """Return the edits of a decoded part that take our own old marks out, and where asked other people's trackers."""
+    if not clean:
+        return list(body.own.edits)
+    return apart([*body.own.edits, *(edit for one in body.foreign for edit in one.edits)])
+
+
+_OWN_CHANGES = {Surface.IMAGE: "own_pixel", Surface.LINK: "own_link", Surface.ELEMENT: "own_footer"}
+
+
+def _tracker_changes(found: Sequence[FoundTracker]) -> list[Change]:
+    """Return what was taken out, by what it was."""
+    counts: Counter[str] = Counter()
+    for one in found:
+        if one.action in (TrackerAction.REMOVED, TrackerAction.UNWRAPPED):
+            foreign = "foreign_pixel" if one.surface is Surface.IMAGE else f"foreign_{one.surface}"
+            counts[_OWN_CHANGES[one.surface] if one.vendor == OWN_VENDOR else foreign] += one.count
+    return [Change(what, count) for what, count in counts.items()]
 
 
 def _made(changes: Sequence[Change]) -> tuple[Change, ...]:
@@ -102,54 +140,65 @@ def tracked(message: Message, decision: Decision, marks: Marks, footer: Footer, 
     ``eight_bit`` says that the upstream takes 8-bit bytes (RFC 6152); where it does not, an edited part that has some
     is sent as quoted-printable. Raises Unparsable where an edit would need a guess.
     """
+    return at_once(tracking(message, decision, marks, footer, eight_bit=eight_bit))
+
+
+def tracking(
+    message: Message, decision: Decision, marks: Marks, footer: Footer, *, eight_bit: bool = True
+) -> Walk[Outgoing]:
+    """Walk through a message as ``tracked`` does, in steps."""
     control = removals(message.raw, message.fields, keep_subject=False)
     signatures = [(one.start, one.end, b"") for one in message.signatures]
-    eol = line_break(message.raw)
+    eol, clean = line_break(message.raw), decision.removes_trackers
     edits = [*control, *signatures]
     wrapped = 0
-    for text, first in _numbered(message.texts):
-        links = _link_edits(text, first, marks)
-        text_edits = [*text.own.edits, *links]
+    for text, first in _numbered(message.texts, clean=clean):
+        links = yield from _link_edits(text, first, marks, clean=clean)
+        text_edits = apart([*links, *_clean_edits(text, clean=clean)])
         if links and text is message.texts[-1]:
             text_edits.append(_text_footer_edit(text, decision, marks, footer, message))
         wrapped += len(links)
-        edits += _part_edits(message, text, sorted(text_edits), eol, eight_bit=eight_bit, grows=bool(links))
-    for body, first in _numbered(message.bodies):
-        html_edits = list(body.own.edits)
+        edits += _part_edits(message, text, sorted(text_edits), eol, eight_bit=eight_bit, grows=_grow(text_edits))
+    for body, first in _numbered(message.bodies, clean=clean):
+        html_edits = _clean_edits(body, clean=clean)
         if decision.allows(Purpose.CLICK):
-            links = _link_edits(body, first, marks)
+            links = yield from _link_edits(body, first, marks, clean=clean)
             wrapped += len(links)
-            html_edits += links
+            html_edits = apart([*links, *html_edits])
         if body is message.bodies[-1]:
             html_edits.append(_footer_edit(body, decision, marks, footer, message, eol))
         if html_edits:
             edits += _part_edits(message, body, sorted(html_edits), eol, eight_bit=eight_bit, grows=True)
     shown = bool(message.bodies) or wrapped > 0
+    found = summary(one for body in (*message.bodies, *message.texts) for one in found_in(body, True, clean=clean))
     changes = [
         Change("control", len(control)),
         Change("signature", len(signatures)),
-        *_own_changes(message, taken_out=True),
+        *_tracker_changes(found),
         Change("link", wrapped),
         Change("pixel", int(bool(message.bodies) and decision.allows(Purpose.OPEN))),
         Change("footer", int(shown)),
     ]
-    return Outgoing(splice(message.raw, sorted(edits)), _made(changes))
+    return Outgoing(message.raw, tuple(sorted(edits)), _made(changes), found)
 
 
-def _numbered(bodies: Sequence[AnyBody]) -> Iterator[tuple[AnyBody, int]]:
+def _numbered(bodies: Sequence[AnyBody], *, clean: bool) -> Iterator[tuple[AnyBody, int]]:
     number = 1
     for body in bodies:
         yield body, number
-        number += len(body.links)
+        number += len(body.unwrapped_links if clean else body.links)
 
 
-def _link_edits(body: Body, first: int, marks: Marks) -> list[Edit]:
-    """Return the edits that wrap the links."""
+def _link_edits(body: Body, first: int, marks: Marks, *, clean: bool) -> Walk[list[Edit]]:
+    """Return the edits that wrap the links; not of one that stands in what goes."""
     edits = []
-    for number, link in enumerate(body.links, first):
+    gone = [edit for one in body.foreign for edit in one.edits if one.destination is None] if clean else []
+    for number, link in enumerate(body.unwrapped_links if clean else body.links, first):
         url = marks.link(number, link.target)
-        if len(url) <= MAX_URL:
+        inside = any(start <= link.start < end for start, end, _ in gone)
+        if len(url) <= MAX_URL and not inside:
             edits.append((link.start, link.end, url.encode("ascii")))
+        yield
     return edits
 
 
@@ -221,7 +270,8 @@ def _part_edits(
         else:
             content = to_quoted_printable(content, eol)
             found = [*_encoding_edits(body, eol), (part.body, part.end, content)]
-    if _delimiters_in(content, message) > _delimiters_in(message.raw[part.body : part.end], message):
+    made = _delimiters_in(content, message)
+    if made and made > _delimiters_in(message.raw[part.body : part.end], message):
         raise Unparsable("an edit would make a line that ends the part")
     return found
 

@@ -1,11 +1,13 @@
 """The structure of a message: its MIME entities as byte spans (RFC 2046 §5.1). Iterative, linear, with limits."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from policies.facts import Part
+from proxy.encodedword import decode_words
 from proxy.header import Field, MediaType, TooLarge, Unparsable, parse_disposition, parse_media_type, scan_fields
+from proxy.slices import STEP_BYTES, Walk, at_once
 
 MAX_DEPTH = 100
 MAX_PARTS = 1_000
@@ -25,6 +27,8 @@ class Entity:
     fields: tuple[Field, ...]
     media_type: MediaType | None
     """None where Content-Type is there but cannot be read."""
+    file_name: str = ""
+    """As far as it can be read without guessing; empty where there is none."""
 
 
 @dataclass(slots=True)
@@ -44,18 +48,20 @@ class Structure:
     entities: list[Entity] = field(default_factory=list)
     scanned: int = 0
 
-    def read(self) -> None:
-        """Find all entities. Raises Unparsable or TooLarge; nothing is ever guessed."""
+    def read(self) -> Walk[None]:
+        """Find all entities, in steps. Raises Unparsable or TooLarge; nothing is ever guessed."""
         pending = [_Pending(0, len(self.raw), 0, True, _TEXT_PLAIN)]
         while pending:
             here = pending.pop()
             entity = self._entity(here)
             self.entities.append(entity)
-            if len(self.entities) > MAX_PARTS:
-                raise Unparsable("too many parts")
+            yield
             media_type = entity.media_type
             if media_type is not None and media_type.name.startswith("multipart/"):
-                pending.extend(reversed(list(self._children(here, entity, media_type))))
+                children = yield from self._children(here, entity, media_type)
+                if len(self.entities) + len(pending) + len(children) > MAX_PARTS:
+                    raise Unparsable("too many parts")
+                pending.extend(reversed(children))
 
     def _entity(self, here: _Pending) -> Entity:
         raw = self.raw
@@ -87,9 +93,9 @@ class Structure:
             named=named,
             in_body=here.in_body and not attached and not (named and here.depth > 0),
         )
-        return Entity(part, tuple(fields), media_type)
+        return Entity(part, tuple(fields), media_type, _file_name(disposition) or _file_name(media_type))
 
-    def _children(self, here: _Pending, entity: Entity, media_type: MediaType) -> Iterator[_Pending]:
+    def _children(self, here: _Pending, entity: Entity, media_type: MediaType) -> Walk[list[_Pending]]:
         if here.depth >= MAX_DEPTH:
             raise Unparsable("parts are nested too deeply")
         if entity.part.encoding not in ("7bit", "8bit", "binary"):
@@ -98,43 +104,57 @@ class Structure:
         if not boundary or boundary != boundary.rstrip() or not boundary.isascii():
             raise Unparsable("a multipart has no usable boundary")
         default = _MESSAGE if media_type.name == "multipart/digest" else _TEXT_PLAIN
-        spans = list(self._split(entity.part.body, here.end, boundary.encode("ascii")))
+        spans = yield from self._split(entity.part.body, here.end, boundary.encode("ascii"))
+        children = []
         for number, (start, end) in enumerate(spans):
             # Of a multipart/related only the root is shown: the first part, or the one "start" names (RFC 2387 §3.1).
             shown = number == 0 or media_type.name != "multipart/related"
             if media_type.name == "multipart/related" and "start" in media_type.parameters:
                 shown = self._content_id(start, end) == media_type.parameters["start"].strip("<> ")
-            yield _Pending(start, end, here.depth + 1, entity.part.in_body and shown, default)
+                yield
+            children.append(_Pending(start, end, here.depth + 1, entity.part.in_body and shown, default))
+        return children
 
     def _content_id(self, start: int, end: int) -> str:
         fields, _ = scan_fields(self.raw, start, end)
         return next((one.text(self.raw).strip("<> ") for one in fields if one.name == "content-id"), "")
 
-    def _split(self, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
-        """Yield the spans between the delimiter lines; raises Unparsable where the closing one is missing."""
-        raw, delimiter = self.raw, b"--" + boundary
+    def _split(self, start: int, end: int, boundary: bytes) -> Walk[list[tuple[int, int]]]:
+        """Return the spans between the delimiter lines; raises Unparsable where the closing one is missing."""
+        raw, delimiter = self.raw, b"\n--" + boundary
         self.scanned += end - start
         if self.scanned > _MAX_SCANNED * len(raw) + 65_536:
             raise Unparsable("nested parts are too large")
+        spans: list[tuple[int, int]] = []
         part_start: int | None = None
-        at = raw.find(delimiter, start, end)
-        while at != -1:
-            line_end = _DELIMITER_END.match(raw, at + len(delimiter), end)
-            if line_end is not None and (at == start or raw[at - 1] == 10):
-                if part_start is not None:
-                    yield part_start, max(part_start, _before_line_break(raw, at))
-                if line_end[1]:
-                    return
-                part_start = line_end.end()
-            at = raw.find(delimiter, at + len(delimiter), end)
+        # bytes.find and no pattern: it is ten times as fast, and most of a large message is one part without any. From
+        # the line feed on that ends the line above, the first one's is the blank line's: what stands inside lines costs
+        # nothing then.
+        for step_start in range(start - 1, end, STEP_BYTES):
+            step_end = min(step_start + STEP_BYTES + len(delimiter) - 1, end)
+            at = raw.find(delimiter, step_start, step_end)
+            while at != -1:
+                line_end = _DELIMITER_END.match(raw, at + len(delimiter), end)
+                if line_end is not None:
+                    if part_start is not None:
+                        spans.append((part_start, max(part_start, at - raw.startswith(b"\r", at - 1))))
+                    if line_end[1]:
+                        return spans
+                    if len(spans) > MAX_PARTS:
+                        raise Unparsable("too many parts")
+                    part_start = line_end.end()
+                at = raw.find(delimiter, at + len(delimiter), step_end)
+            yield
         raise Unparsable("a multipart is not closed")
 
 
-def _before_line_break(raw: bytes, at: int) -> int:
-    """Return the offset of the line break in front of ``at``: it belongs to the delimiter (RFC 2046 §5.1.1)."""
-    if raw.endswith(b"\r\n", 0, at):
-        return at - 2
-    return at - 1
+def _file_name(value: MediaType | None) -> str:
+    """Return the file name, its pieces put together and without charset and language (RFC 2231 §3 and §4)."""
+    if value is None:
+        return ""
+    pieces = {name: text for name, text in value.parameters.items() if name.partition("*")[0] in ("name", "filename")}
+    name = "".join(pieces[key] for key in sorted(pieces, key=lambda key: (len(key), key)))
+    return unquote(name.rpartition("'")[2]) if any("*" in key for key in pieces) else decode_words(name)
 
 
 def _is_named(value: MediaType | None) -> bool:
@@ -144,9 +164,14 @@ def _is_named(value: MediaType | None) -> bool:
 
 def read_structure(raw: bytes) -> list[Entity]:
     """Return every entity of a message. Raises Unparsable or TooLarge."""
+    return at_once(reading_structure(raw))
+
+
+def reading_structure(raw: bytes) -> Walk[list[Entity]]:
+    """Walk through a message as ``read_structure`` does, in steps."""
     structure = Structure(raw)
-    structure.read()
+    yield from structure.read()
     return structure.entities
 
 
-__all__ = ["Entity", "TooLarge", "Unparsable", "read_structure"]
+__all__ = ["Entity", "TooLarge", "Unparsable", "read_structure", "reading_structure"]

@@ -7,9 +7,7 @@ the lines with an edit; base64 is written anew in the part's own line width, for
 import binascii
 import re
 from abc import ABC, abstractmethod
-from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Sequence
 
 from proxy.header import Unparsable
 
@@ -31,6 +29,15 @@ def splice(raw: bytes, edits: Sequence[Edit]) -> bytes:
         at = end
     pieces.append(view[at:])
     return b"".join(pieces)
+
+
+def apart(edits: Iterable[Edit]) -> list[Edit]:
+    """Return edits in order and apart: one inside another goes with it, and of two of one span the first counts."""
+    kept: list[Edit] = []
+    for edit in sorted(edits, key=lambda edit: (edit[0], edit[1] > edit[0], -edit[1])):
+        if not kept or edit[0] >= kept[-1][1]:
+            kept.append(edit)
+    return kept
 
 
 def line_break(content: bytes) -> bytes:
@@ -88,122 +95,146 @@ class QuotedPrintable(Encoded):
     """Quoted-printable (RFC 2045 §6.7), strictly: every ``=`` starts an octet or a soft line break."""
 
     _ALLOWED = bytes([*b"\t\r\n", *range(0x20, 0x7F)])
-    _BAD_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?(?:\n|\Z))")
-    _PADDING = (b" \n", b"\t\n", b" \r\n", b"\t\r\n")
+    # One letter at the front of each, and no repeat where two sets will do: these run over all of every part.
+    _BARE_RETURN = re.compile(rb"\r(?!\n)")
+    _BAD_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f][0-9A-Fa-f]|\r?\n|[ \t]*+\r?(?:\n|\Z))")
+    _PADDING = re.compile(rb"\n(?:(?<=[ \t]\n)|(?<=[ \t]\r\n))")
     _LINE_END_SPACE = re.compile(rb"[ \t](?=\r?\n)")
 
     def __init__(self, content: bytes) -> None:
-        if content.translate(None, self._ALLOWED) or content.count(b"\r") != content.count(b"\r\n"):
+        if content.translate(None, self._ALLOWED) or self._BARE_RETURN.search(content):
             raise Unparsable("not quoted-printable")
         if self._BAD_ESCAPE.search(content):
             raise Unparsable("not quoted-printable")
-        self._content = content
-        self._padded = content[-1:] in (b" ", b"\t", b"=") or any(padding in content for padding in self._PADDING)
-        bare = b"".join(map(_bare, content.splitlines(keepends=True))) if self._padded else content
-        self.decoded = binascii.a2b_qp(bare)
+        self._content = self._unpadded = content
+        if content[-1:] in (b" ", b"\t", b"=") or self._PADDING.search(content):
+            self._unpadded = _LINE_PADDING.sub(b"", content)
+        self.decoded = binascii.a2b_qp(self._unpadded)
 
     def with_edits(self, edits: Sequence[Edit], eol: bytes) -> bytes:
         """Return the content with the lines that an edit touches written anew, and all others as they were."""
-        table = _Lines(self._content, padded=self._padded)
-        if table.decoded[-1] != len(self.decoded):
-            raise Unparsable("quoted-printable lines do not add up")
-        groups: list[tuple[int, int, list[Edit]]] = []
-        reached = 0
-        for edit in edits:
-            if edit[0] < reached:
-                raise ValueError("edits overlap")
-            reached = edit[1]
-            first, last = table.line_of(edit[0]), table.line_of(edit[1])
-            if groups and first <= groups[-1][1]:
-                first, _, together = groups.pop()
-                groups.append((first, last, [*together, edit]))
-            else:
-                groups.append((first, last, [edit]))
-        return splice(self._content, [self._rewrite(table, group, eol) for group in groups])
+        lines = self._line_edits(edits, eol)
+        if self._unpadded is self._content:
+            return splice(self._content, [(first, _line_end(self._content, last), new) for first, last, new in lines])
+        # The lines that are not written anew keep their padding.
+        padded = self._padded_lines()
+        return splice(self._content, [(padded[first][0], padded[last][1], new) for first, last, new in lines])
 
-    def _rewrite(self, table: "_Lines", group: tuple[int, int, list[Edit]], eol: bytes) -> Edit:
-        first, last, edits = group
-        start, end = table.encoded[first], table.encoded[last + 1]
-        at, pieces = start, []
+    def _padded_lines(self) -> dict[int, tuple[int, int]]:
+        """Return the span of each line with its padding, by where the line begins without."""
+        found: dict[int, tuple[int, int]] = {}
+        start = at = 0
+        for line in self._content.splitlines(keepends=True):
+            found[start] = at, at + len(line)
+            start, at = start + len(_LINE_PADDING.sub(b"", line)), at + len(line)
+        # What is appended behind the last line break stands on a line of its own.
+        found.setdefault(start, (at, at))
+        return found
+
+    def _line_edits(self, edits: Sequence[Edit], eol: bytes) -> Iterator[Edit]:
+        """Yield what edits of the decoded bytes amount to: where the first and the last line begin, and both anew."""
+        places = _Places(self._unpadded)
+        first = last = at = -1
+        pieces: list[bytes] = []
         for edit_start, edit_end, replacement in edits:
-            from_, to = self._place(table, edit_start), self._place(table, edit_end)
-            pieces += [self._content[at:from_], quote(replacement)]
-            at = max(to, from_)
-        content_end = table.content_end(last)
-        pieces.append(self._content[at:content_end])
+            if edit_start < places.decoded:
+                raise ValueError("edits overlap")
+            from_ = places.find(edit_start)
+            if places.line_start != last:
+                if pieces:
+                    yield first, last, self._rewritten(pieces, at, last, eol)
+                first = at = places.line_start
+                pieces = []
+            to = places.find(edit_end)
+            pieces += [self._unpadded[at:from_], quote(replacement)]
+            last, at = places.line_start, max(to, from_)
+        if pieces:
+            yield first, last, self._rewritten(pieces, at, last, eol)
+        if places.left() != len(self.decoded) - places.decoded:
+            raise Unparsable("quoted-printable lines do not add up")
+
+    def _rewritten(self, pieces: Sequence[bytes], at: int, last: int, eol: bytes) -> bytes:
+        """Return lines anew: the pieces, then what follows them at ``at``, in the line that begins at ``last``."""
+        rest = self._unpadded[at : _line_end(self._unpadded, last)]
+        characters = _characters(rest)
+        text = b"".join([*pieces, rest[:characters]])
+        tail = rest[characters:]
         # Decoders drop white space at the end of a line (RFC 2045 §6.7 rule 3). Only edits bring line breaks here, but
         # the white space before one may be the line's own.
-        text = self._LINE_END_SPACE.sub(lambda found: b"=%02X" % ord(found[0]), b"".join(pieces))
-        # A line that is written anew goes without its padding: with it, it could become too long.
-        tail = self._content[max(at, content_end) : end].translate(None, b" \t")
+        if b"\n" in text:
+            text = self._LINE_END_SPACE.sub(lambda found: b"=%02X" % ord(found[0]), text)
         if not tail.startswith(b"=") and text[-1:] in (b" ", b"\t"):
             text = text[:-1] + b"=%02X" % text[-1]
-        return start, end, wrap(text, eol) + tail
+        return wrap(text, eol) + tail
 
-    def _place(self, table: "_Lines", offset: int) -> int:
-        """Return where in the encoded content the decoded offset lies."""
-        line = table.line_of(offset)
-        # Edits come in order, and one line may hold thousands: the way goes on from the last place in it.
-        placed_line, decoded, at = table.placed
-        if placed_line != line or decoded > offset:
-            decoded, at = table.decoded[line], table.encoded[line]
-        rest, end = offset - decoded, table.content_end(line)
-        while True:
-            escape = self._content.find(b"=", at, end)
-            plain = (escape if escape != -1 else end) - at
-            if rest <= plain:
-                table.placed = line, offset, at + rest
-                return at + rest
-            # Behind the characters of a line only its line break is left, and padding that decoders drop.
-            if escape == -1:
-                raise Unparsable("an edit begins or ends inside a line break")
-            rest -= plain + 1
-            at = escape + 3
+
+def _line_end(content: bytes, at: int) -> int:
+    """Return where the line at the offset ends, behind its line break."""
+    return content.find(b"\n", at) + 1 or len(content)
 
 
 def _characters(line: bytes) -> int:
-    """Return how many encoded bytes of a line are its own: what is behind them is padding, ``=`` and line break."""
-    own = line.rstrip(b"\r\n").rstrip(b" \t")
+    """Return how many encoded bytes of a line are its own: what is behind them is ``=`` and the line break."""
+    own = line.rstrip(b"\r\n")
     return len(own) - own.endswith(b"=")
 
 
-def _bare(line: bytes) -> bytes:
-    """Return a line without the padding and the soft line break that decoders drop (RFC 2045 §6.7 rules 3 and 5)."""
-    own = line.rstrip(b"\r\n")
-    ending = line[len(own) :]
-    own = own.rstrip(b" \t")
-    return own[:-1] if own.endswith(b"=") else own + ending
+_LINE_PADDING = re.compile(rb"[ \t]++(?=\r?\n|\Z)")
+"""White space at the end of a line, which decoders drop (RFC 2045 §6.7 rule 3)."""
 
 
-class _Lines:
-    """Where every line of quoted-printable begins, in encoded and in decoded bytes."""
+class _Places:
+    """Where decoded offsets, asked for in order, lie in quoted-printable that has no padding.
 
-    def __init__(self, content: bytes, *, padded: bool) -> None:
-        self._lines = content.splitlines(keepends=True)
-        if padded:
-            lengths = [len(bare) - 2 * bare.count(b"=") for bare in map(_bare, self._lines)]
-        else:
-            # An escape is two bytes longer than what it means; a soft line break means nothing, and CRLF is one longer.
-            lengths = [len(line) - 2 * line.count(b"=") - line.endswith(b"=\r\n") for line in self._lines]
-        if not self._lines or content.endswith(b"\n"):
-            # What is appended behind the last line break stands on a line of its own.
-            self._lines.append(b"")
-            lengths.append(0)
-        self.encoded = [0, *accumulate(map(len, self._lines))]
-        self._content_ends: dict[int, int] = {}
-        self.placed = (-1, 0, 0)
-        """The last decoded offset that was placed: in which line, which offset, and where."""
-        self.decoded = [0, *accumulate(lengths)]
+    Nothing is counted twice, and most of it by ``bytes.count``: many edits in one part cost little more than one.
+    """
 
-    def line_of(self, offset: int) -> int:
-        """Return the line that holds the decoded offset."""
-        return min(bisect_right(self.decoded, offset), len(self.decoded) - 1) - 1
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.decoded = 0
+        """The last decoded offset that was asked for."""
+        self._at = 0
+        self.line_start = 0
+        """Where the line of the last place begins."""
 
-    def content_end(self, line: int) -> int:
-        """Return the encoded offset where the line's own characters end."""
-        if line not in self._content_ends:
-            self._content_ends[line] = self.encoded[line] + _characters(self._lines[line])
-        return self._content_ends[line]
+    def find(self, offset: int) -> int:
+        """Return the place of a decoded offset: behind a soft line break that stands there."""
+        content, at, rest = self._content, self._at, offset - self.decoded
+        count, length = content.count, len(content)
+        while rest > 0:
+            # What is decoded is never longer than what it was, so this is not too far; nor may it cut through "=3D".
+            end = at + rest
+            cut = content.rfind(b"=", max(at, end - 2), end)
+            if cut == at:
+                at, characters = self._behind_sign(at)
+                rest -= characters
+                continue
+            end = end if cut == -1 else cut
+            # An octet is two bytes longer than what it means; a soft line break means nothing, and CRLF is one longer.
+            rest -= end - at - 2 * count(b"=", at, end) - count(b"=\r\n", at, end)
+            at = end
+            if at >= length and rest:
+                raise Unparsable("quoted-printable lines do not add up")
+        while content.startswith((b"=\r", b"=\n"), at):
+            at, _ = self._behind_sign(at)
+        if content.startswith(b"\r\n", at - 1) and at:
+            raise Unparsable("an edit begins or ends inside a line break")
+        self.line_start = content.rfind(b"\n", self._at, at) + 1 or self.line_start
+        self._at, self.decoded = at, offset
+        return at
+
+    def _behind_sign(self, at: int) -> tuple[int, int]:
+        """Return the place behind the octet or soft line break whose ``=`` is at ``at``, and how much it says."""
+        if self._content[at + 1] == 10:
+            return at + 2, 0
+        return at + 3, int(self._content[at + 1] != 13)
+
+    def left(self) -> int:
+        """Return how many characters stand behind the last place."""
+        content, at = self._content, self._at
+        # A sign at the very end means nothing.
+        ends_open = content.endswith(b"=")
+        return len(content) - at - 2 * content.count(b"=", at) - content.count(b"=\r\n", at) + ends_open
 
 
 def quote(text: bytes) -> bytes:
@@ -213,7 +244,7 @@ def quote(text: bytes) -> bytes:
 
 def wrap(quoted: bytes, eol: bytes) -> bytes:
     """Return quoted text with soft line breaks put in, so that no line is over 76 characters (RFC 2045 §6.7 rule 5)."""
-    return b"\n".join(_wrap_line(line, eol) for line in quoted.split(b"\n"))
+    return b"\n".join([_wrap_line(line, eol) for line in quoted.split(b"\n")])
 
 
 def _wrap_line(line: bytes, eol: bytes) -> bytes:

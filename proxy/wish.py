@@ -19,6 +19,8 @@ _CONTROL_LINES = re.compile(
     rb"^" + CONTROL_HEADER.encode("ascii") + rb"[ \t]*:[^\r\n]*+(?:\r?\n[ \t][^\r\n]*+)*+\r?\n",
     re.IGNORECASE | re.MULTILINE,
 )
+_BLANK_LINE = re.compile(rb"\A\r?\n|\n\r?\n")
+_MAX_UNREAD = 1_048_576
 _PRIVATE = frozenset({"private", "personal", "company-confidential"})
 """RFC 4021 §2.1.55."""
 
@@ -96,8 +98,9 @@ def removals(raw: bytes, fields: Iterable[Field], keep_subject: bool) -> list[Ed
 def removals_unread(raw: bytes) -> list[Edit]:
     """Return the edits that take our control headers out of a header that could not be read field by field.
 
-    What looks like one, up to the first blank line, is one: nobody else writes it.
+    What looks like one, up to the first blank line, is one: nobody else writes it. No header is longer than a
+    megabyte; a body of 25 that nothing parts from its header would take a second to look through.
     """
-    blank = re.search(rb"\A\r?\n|\n\r?\n", raw)
-    end = blank.start() + 1 if blank else len(raw)
+    blank = _BLANK_LINE.search(raw, 0, _MAX_UNREAD)
+    end = blank.start() + 1 if blank else min(len(raw), _MAX_UNREAD)
     return [(match.start(), match.end(), b"") for match in _CONTROL_LINES.finditer(raw, 0, end)]

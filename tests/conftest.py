@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.postgresql import Cluster, cluster
 
@@ -19,3 +20,11 @@ def postgresql_url(postgresql_cluster: Cluster) -> Iterator[str]:
     """The URL of an empty PostgreSQL database for one test."""
     with postgresql_cluster.database() as url:
         yield url
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """What a command sets up for its own process does not outlive the test that ran it."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)

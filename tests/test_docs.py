@@ -11,6 +11,7 @@ import click
 import pytest
 from prometheus_client import REGISTRY
 
+import aboveboard.serve  # noqa: F401  # registers its metrics
 import proxy.server  # noqa: F401  # registers its metrics
 from aboveboard.cli import main
 from aboveboard.config import json_schema, parse

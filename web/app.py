@@ -26,10 +26,19 @@ async def how(request: Request) -> Response:
 
 
 async def health(request: Request) -> Response:
-    """Say whether the process and its ledger answer. The process is well without a ledger: links work, mail flows."""
+    """Say whether process and ledger answer, and which policy is in force.
+
+    The process is well without a ledger: links work, mail flows.
+    """
     site: Site = request.app.state.site
     answers = await site.ledger.answers()
-    return JSONResponse({"status": "ok" if answers else "degraded", "ledger": "ok" if answers else "unavailable"})
+    return JSONResponse(
+        {
+            "status": "ok" if answers else "degraded",
+            "ledger": "ok" if answers else "unavailable",
+            "policy": {"version": site.policy.version, "stale": site.stale},
+        }
+    )
 
 
 async def _not_there(request: Request, error: Exception) -> Response:
@@ -53,7 +62,7 @@ ROUTES = [
     Route("/l/{token}", link, methods=["GET"]),
     Route("/stop/{token}", stop, methods=["GET", "POST"]),
     Route("/you/{token}", you, methods=["GET", "POST"]),
-    Route("/mail/{token}", mail, methods=["GET"]),
+    Route("/mail/{token}", mail, methods=["GET", "POST"]),
     Route("/how", how, methods=["GET"]),
     Route("/health", health, methods=["GET"]),
     Mount("/static", StaticFiles(directory=STATIC)),

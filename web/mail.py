@@ -1,4 +1,4 @@
-"""The sender's pages: their own messages and what happened to them, never whether a person refused."""
+"""The sender's page: their own messages and what happened to them, never whether a person refused; their setting."""
 
 from typing import Any
 
@@ -7,53 +7,44 @@ from starlette.responses import Response
 
 from ledger.errors import LedgerUnavailable
 from ledger.tokens import open_sender
+from policies.sentence import sentence
 from policies.words import Purpose, Reason
+from web.forms import FormTooLarge, from_elsewhere, read_form
+from web.setting import save, shown
 from web.site import Site
 
 SHOWN = 200
 """Messages on the page."""
 
-_CONSENT_REASONS = {Reason.SUPPRESSED, Reason.REFUSED, Reason.WITHDRAWN, Reason.EXPIRED, Reason.NO_CONSENT}
-
-SENTENCES: dict[Reason, str] = {
-    Reason.ERROR: "Something went wrong here; the message went out exactly as you sent it.",
-    Reason.UNPARSABLE: "The message is built in a way that cannot be changed safely.",
-    Reason.TOO_LARGE: "The message is too large.",
-    Reason.LEDGER_UNAVAILABLE: "Consent could not be looked up at that moment.",
-    Reason.PROTECTED: "Signed, encrypted, calendar and similar messages are never changed.",
-    Reason.AUTOMATED: "Automatic messages are never tracked.",
-    Reason.LIST: "Newsletters and mailing lists are never tracked.",
-    Reason.BULK: "Bulk mail is never tracked.",
-    Reason.GROUP: "Mail to several people, or to a shared mailbox, is never tracked.",
-    Reason.INTERNAL: "Mail to colleagues is not tracked.",
-    Reason.POLICY_OFF: "Your organisation has switched this off.",
-    Reason.RULE: "A rule of your organisation excludes this message.",
-    Reason.SENDER_OFF: "You have switched tracking off.",
-    Reason.MESSAGE_OFF: "You switched it off for this message.",
-    Reason.PLAIN_TEXT: "Plain text messages are not tracked.",
-    Reason.EMPTY_BODY: "The message has nothing to see in it.",
-    Reason.NOTHING_TO_TRACK: "There is nothing in the message that could be tracked.",
-    **dict.fromkeys(_CONSENT_REASONS, "There is no agreement from this person."),
-}
-"""What a sender reads. Every reason that has to do with consent says the same."""
-
 
 async def mail(request: Request) -> Response:
-    """Show a sender's messages, by the link that was made for them."""
+    """Show a sender's messages, by the link that was made for them; on POST save what they chose for the next ones."""
     site: Site = request.app.state.site
     sender_hash = open_sender(site.ledger.keyring, request.path_params["token"])
     if sender_hash is None:
         return site.render("no_sender.html", status=404)
-    only = request.query_params.get("show", "")
-    only = only if only in ("tracked", "untracked") else "all"
+    done = ""
     try:
-        messages = await site.ledger.messages(sender_hash=sender_hash, limit=SHOWN)
-        hits = await site.ledger.hits(message_ids=[one["message"] for one in messages if one["reason"] == "tracked"])
+        if request.method == "POST":
+            if from_elsewhere(request, site.public_url):
+                return site.render("elsewhere.html", status=403)
+            done = await save(site.ledger, sender_hash, await read_form(request))
+        return await _page(request, site, sender_hash, done)
+    except FormTooLarge:
+        return site.render("too_large.html", status=413)
     except LedgerUnavailable:
         return site.render("try_again.html", status=503)
+
+
+async def _page(request: Request, site: Site, sender_hash: str, done: str) -> Response:
+    only = request.query_params.get("show", "")
+    only = only if only in ("tracked", "untracked") else "all"
+    messages = await site.ledger.messages(sender_hash=sender_hash, limit=SHOWN)
+    hits = await site.ledger.hits(message_ids=[one["message"] for one in messages if one["reason"] == "tracked"])
+    setting = shown(site.policy, await site.ledger.setting_of(sender_hash))
     rows = [_row(one, [hit for hit in hits if hit["message"] == one["message"]]) for one in messages]
-    shown = [row for row in rows if only == "all" or row["tracked"] == (only == "tracked")]
-    return site.render("mail.html", rows=shown, show=only, shown=SHOWN)
+    rows = [row for row in rows if only == "all" or row["tracked"] == (only == "tracked")]
+    return site.render("mail.html", rows=rows, show=only, shown=SHOWN, setting=setting, done=done)
 
 
 def _row(message: dict[str, Any], hits: list[dict[str, Any]]) -> dict[str, Any]:
@@ -64,7 +55,7 @@ def _row(message: dict[str, Any], hits: list[dict[str, Any]]) -> dict[str, Any]:
         "subject": message["subject"],
         "recipient": message["recipient"],
         "delivered": message["outcome"],
-        "why": SENTENCES.get(reason, ""),
+        "why": sentence(reason, {Purpose(key): Reason(value) for key, value in message["reasons"].items()}),
         "open": _state(message, hits, Purpose.OPEN),
         "click": _state(message, hits, Purpose.CLICK),
     }

@@ -4,7 +4,6 @@ Works without JavaScript and without cookies; a second POST gives the same page 
 """
 
 from typing import Any
-from urllib.parse import parse_qs
 
 import structlog
 from starlette.requests import Request
@@ -16,18 +15,13 @@ from ledger.tokens import open_stop
 from policies.address import masked
 from policies.consent import REFUSALS, Assurance, Consent
 from policies.words import Purpose
+from web.forms import FormTooLarge, read_form
 from web.site import Site
 
-MAX_FORM = 8_192
-"""Bytes of a form; more is 413."""
 STOP_LABEL = "Stop tracking"
 CHOOSE_LABEL = "Stop the ones I ticked"
 
 log = structlog.get_logger()
-
-
-class FormTooLarge(Exception):
-    """The body of a POST is larger than any form of ours."""
 
 
 async def stop(request: Request) -> Response:
@@ -45,7 +39,8 @@ async def stop(request: Request) -> Response:
             you=_other_page(request, "you"),
         )
     try:
-        form = await _form(request)
+        # What it says does not matter: the POST is the refusal.
+        form = await read_form(request)
     except FormTooLarge:
         return site.render("too_large.html", status=413)
     return await _refuse(request, site, person, list(Purpose), form, STOP_LABEL)
@@ -59,7 +54,7 @@ async def you(request: Request) -> Response:
         return site.render("no_token.html", status=404)
     if request.method == "POST":
         try:
-            form = await _form(request)
+            form = await read_form(request)
         except FormTooLarge:
             return site.render("too_large.html", status=413)
         chosen = [purpose for purpose in Purpose if purpose.value in form.get("stop", [])]
@@ -110,22 +105,6 @@ async def _shown_address(site: Site, person: Person) -> str | None:
     except LedgerUnavailable:
         return None
     return masked(address) if address else None
-
-
-async def _form(request: Request) -> dict[str, list[str]]:
-    """Return a form's fields; a body of another type counts as an empty form, for POST alone is the refusal."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM:
-            raise FormTooLarge
-    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        return {}
-    try:
-        return parse_qs(body.decode("utf-8", "replace"), max_num_fields=50)
-    except ValueError:
-        # More fields than any form of ours has. What it says does not matter: the POST is the refusal.
-        return {}
 
 
 async def _refuse(

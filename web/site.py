@@ -6,12 +6,13 @@ from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.notice import Notice, Teller
 from policies.footer import Language
+from policies.policy import Policy
 from web.pages import Renderer, renderer
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The ledger, and the organisation as its pages name it."""
+    """The ledger, the policy, and the organisation as its pages name it."""
 
     ledger: Ledger
     organisation: str
@@ -19,6 +20,10 @@ class Site:
     privacy_url: str
     public_url: str
     teller: Teller
+    policy: Policy
+    """In force here."""
+    stale: bool = False
+    """The configuration file has changed since and is not right, so what was in force before still is."""
     render: Renderer = field(init=False)
 
     def __post_init__(self) -> None:

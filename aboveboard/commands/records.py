@@ -65,7 +65,8 @@ def purge(config_path: Path) -> None:
     removed = with_ledger(config, lambda ledger: ledger.purge())
     click.echo(
         f"Removed: {removed['hits']} hits, {removed['untracked']} decisions of untracked messages, {removed['names']} "
-        f"names and subjects, {removed['decisions']} decisions of tracked messages."
+        f"names and subjects, {removed['decisions']} decisions of tracked messages, "
+        f"{removed['trackers']} other people's trackers."
     )
 
 

@@ -1,5 +1,6 @@
 """The command, called as a person calls it: what it prints, where, and its exit code."""
 
+import asyncio
 import json
 import socket
 import sqlite3
@@ -10,7 +11,10 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
+from aboveboard import compose
 from aboveboard.cli import main
+from aboveboard.config import load
+from ledger.keys import Keyring
 
 CONFIG = """
 [organisation]
@@ -53,6 +57,12 @@ EVIDENCE = ("--evidence", "form 12")
 def test_check(command: Command, tmp_path: Path) -> None:
     """check exits 0 for a right file; else it exits 1 and names the error on standard error."""
     assert 0 == command("check").exit_code
+    (tmp_path / "note.toml").write_text(CONFIG + '[policy.groups]\nsales = ["*@example.org"]\n')
+    noted = command("check", "--config", "note.toml")
+    assert (0, "note: policy.groups.sales: is a group that no rule names.") == (
+        noted.exit_code,
+        noted.stdout.splitlines()[0],
+    )
     (tmp_path / "bad.toml").write_text(CONFIG + "[policy]\nopne = 1\n")
     bad = command("check", "--config", "bad.toml")
     assert (1, "", 'policy.opne: is not a known key (did you mean "open"?).\n') == (
@@ -94,12 +104,108 @@ def test_explain_with_consent(command: Command) -> None:
     assert "reason: tracked" in command("explain", *MESSAGE).stdout
 
 
+def test_explain_where_it_would_come_in(command: Command) -> None:
+    """A listener that is not in the file and a client that is no address are told; right ones are taken."""
+    wrong = command("explain", *MESSAGE, "--listener", "127.0.0.1:25")
+    assert (1, "--listener: there is no 127.0.0.1:25 in the file, only 127.0.0.1:1587.\n") == (
+        wrong.exit_code,
+        wrong.stderr,
+    )
+    assert 2 == command("explain", *MESSAGE, "--client", "printer").exit_code
+    assert 0 == command("explain", *MESSAGE, "--listener", "127.0.0.1:1587", "--client", "10.0.0.1").exit_code
+
+
+def test_explain_knows_what_the_sender_saved(command: Command, tmp_path: Path) -> None:
+    """explain counts the sender's saved default where the message says nothing, as the relay would."""
+    command(*GRANT, *EVIDENCE)
+    asyncio.run(_save_nothing(tmp_path / "aboveboard.toml", "alice@example.org"))
+    (tmp_path / "silent.eml").write_bytes(EML.replace(b"[track open] ", b""))
+    answers = [json.loads(command("explain", name, *MESSAGE[1:], "--json").stdout) for name in ("m.eml", "silent.eml")]
+    assert ["tracked", "sender_off"] == [answer["reason"] for answer in answers]
+
+
+async def _save_nothing(path: Path, sender: str) -> None:
+    config = load(path)
+    async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
+        await ledger.save_setting(ledger.keyring.folded(sender), frozenset())
+
+
 def test_explain_with_a_ledger_that_is_gone(command: Command, tmp_path: Path) -> None:
     """explain says ledger_unavailable, as the relay would, where the ledger's file was deleted."""
     command(*GRANT, *EVIDENCE)
     for file in tmp_path.glob("aboveboard.db*"):
         file.unlink()
     assert "ledger_unavailable" == json.loads(command("explain", *MESSAGE, "--json").stdout)["reason"]
+
+
+TRACKER = b'<img src="https://t.yesware.com/t/0a1b2c3d4e5f/60718293a4b5/spacer.gif">'
+PAGE = (
+    b"From: alice@example.org\r\nTo: bob@customer.test\r\nSubject: x\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: text/html; charset=utf-8\r\n\r\n<p>Dear Bob" + TRACKER + b"</p>\r\n"
+)
+FOUND = {
+    "scope": "tool",
+    "vendor": "yesware",
+    "surface": "image",
+    "tier": "B",
+    "action": "removed",
+    "host": "t.yesware.com",
+    "count": 1,
+}
+
+
+def test_explain_names_trackers(command: Command, tmp_path: Path) -> None:
+    """explain says whose tracker was found, where, how good the evidence is, and what was done; hosts only."""
+    (tmp_path / "page.eml").write_bytes(PAGE)
+    answer = json.loads(command("explain", "page.eml", *MESSAGE[1:], "--json").stdout)
+
+    assert ([FOUND], [{"what": "foreign_pixel", "count": 1}]) == (answer["foreign"], answer["changes"])
+    assert "tracker: removed, yesware (tool, image, tier B) ×1" in command("explain", "page.eml", *MESSAGE[1:]).stdout
+    assert PAGE.replace(TRACKER, b"") == command("rewrite", "page.eml", *MESSAGE[1:]).stdout_bytes
+
+
+@pytest.mark.parametrize(
+    ("policy", "action"),
+    [
+        ('vendors_off = ["yesware"]', None),
+        ('foreign_allowed = ["https://t.yesware.com/*"]', None),
+        ('foreign_tracking = { individual = "keep", group = "keep", bulk = "keep" }', None),
+        ('foreign_tracking = { individual = "report" }', "reported"),
+        ('foreign_tracking = { individual = "refuse" }', "refused"),
+    ],
+    ids=["switched off", "allowed", "kept", "reported", "refused"],
+)
+def test_policy_on_trackers(command: Command, tmp_path: Path, policy: str, action: str | None) -> None:
+    """Rules can be switched off, addresses allowed, and each class has its answer."""
+    (tmp_path / "page.eml").write_bytes(PAGE)
+    (tmp_path / "aboveboard.toml").write_text(CONFIG + f"[policy]\n{policy}\n")
+    answer = json.loads(command("explain", "page.eml", *MESSAGE[1:], "--json").stdout)
+
+    assert [FOUND | {"action": action}] * (action is not None) == answer["foreign"]
+    assert (action == "refused") == answer["refused"]
+    assert PAGE == command("rewrite", "page.eml", *MESSAGE[1:]).stdout_bytes
+
+
+def test_own_vendor_rules(command: Command, tmp_path: Path) -> None:
+    """An organisation adds rules of its own, in the shape of the shipped ones."""
+    own = """[[policy.vendor]]
+id = "acme"
+name = "Acme"
+kind = "tool"
+source = ["made up"]
+[[policy.vendor.mark]]
+on = ["image"]
+host = ["px.acme.test"]
+certainty = "certain"
+hit = ["https://px.acme.test/o.gif"]
+miss = ["https://acme.test/"]
+"""
+    (tmp_path / "page.eml").write_bytes(PAGE.replace(TRACKER, b'<img src="https://px.acme.test/o.gif">'))
+    (tmp_path / "aboveboard.toml").write_text(CONFIG + own)
+
+    answer = json.loads(command("explain", "page.eml", *MESSAGE[1:], "--json").stdout)
+
+    assert [("acme", "removed")] == [(one["vendor"], one["action"]) for one in answer["foreign"]]
 
 
 def test_rewrite_untracked_is_identical(command: Command, tmp_path: Path) -> None:

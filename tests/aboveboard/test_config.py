@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aboveboard import compose
-from aboveboard.config import ConfigError, load, parse, without_effect
+from aboveboard.config import ConfigError, load, notes, parse, without_effect
 
 DESIGN = """
 [organisation]
@@ -110,6 +110,22 @@ def test_paths_are_relative_to_the_file() -> None:
     assert Path("/run/secrets/key") == absolute.ledger.key_file
 
 
+VENDOR: dict[str, Any] = {
+    "id": "acme",
+    "name": "Acme",
+    "kind": "tool",
+    "source": ["made up"],
+    "mark": [
+        {
+            "on": ["image"],
+            "host": ["px.acme.test"],
+            "certainty": "certain",
+            "hit": ["https://px.acme.test/o.gif"],
+            "miss": ["https://acme.test/"],
+        }
+    ],
+}
+
 WRONG = [
     ("organisation.name", None, "organisation.name: is missing."),
     ("organisation.nmae", "x", 'organisation.nmae: is not a known key (did you mean "name"?).'),
@@ -143,10 +159,52 @@ WRONG = [
     ("web.public_url", "https://t.example.org/?x=1", "web.public_url: must be a web address"),
     ("web.address", "127.0.0.1:1587", "web.address: 127.0.0.1:1587 is in use already, by relay.listener[0].address."),
     ("ledger.url", "mysql://x/y", 'ledger.url: must be "sqlite:///FILE"'),
-    ("policy.open", "always", "policy.open: must be 'never' or 'with-consent', not 'always'."),
+    ("policy.open", "maybe", "policy.open: must be 'never' or 'with-consent', not 'maybe'."),
     ("policy.rule.0.then", {"open": "with-consent"}, "policy.rule[0].then.open: must be 'never'"),
     ("policy.rule.0.when", {"recipent": ["*"]}, "policy.rule[0].when.recipent: is not a known key (did you mean"),
     ("policy.rule.0.name", None, "policy.rule[0].name: is missing."),
+    ("policy.vendors_off", ["mailtrak"], "policy.vendors_off[0]: must be the id of a vendor that comes"),
+    ("policy.vendor", [VENDOR | {"id": "mailtrack"}], "policy.vendor[0].id: must not be that of a vendor that comes"),
+    ("policy.vendor", [VENDOR, VENDOR], "policy.vendor[1].id: must be the id of one vendor only"),
+    (
+        "policy.vendor",
+        [VENDOR | {"mark": [VENDOR["mark"][0] | {"hit": ["https://x.test/"]}]}],
+        "policy.vendor[0].mark[0].hit[0]: must be matched by its mark",
+    ),
+    ("policy.vendor", [VENDOR | {"kind": "spy"}], "policy.vendor[0].kind: must be 'tool', 'platform' or 'gateway'"),
+    ("policy.vendor", [VENDOR | {"mark": []}], "policy.vendor[0]: must have a mark or an element."),
+    ("retention.foreign_days", 400, "retention.foreign_days: input should be less than or equal to 395"),
+    ("policy.open", "always", 'policy.open: tracking without consent cannot be allowed; use "with-consent"'),
+    ("policy.internal", True, 'policy.internal: tracking without consent cannot be allowed; use "with-consent"'),
+    ("policy.rule.0.then", {"open": "on"},
+     'policy.rule[0].then.open: tracking without consent cannot be allowed; a rule can only say "never", not \'on\' '
+     '(rule "Never the press").'),
+    ("policy.rule.0.when", {"recipient": ["press.example"]},
+     'policy.rule[0].when.recipient[0]: "press.example" matches no address; write "*@press.example" '
+     '(rule "Never the press").'),
+    ("policy.rule.0.when", {"recipient": []},
+     'policy.rule[0].when.recipient: must not be empty (rule "Never the press").'),
+    ("policy.rule.0.when", {"header": {"X-Unit": [""]}}, "policy.rule[0].when.header.X-Unit[0]: string should have"),
+    ("policy.rule.0.when", {"header": {"X Unit": ["a"]}},
+     "policy.rule[0].when.header.X Unit: must be the name of a header field"),
+    ("policy.rule.0.when", {"listener": ["127.0.0.1:25"]},
+     'policy.rule[0].when.listener[0]: "127.0.0.1:25" is not the address of a relay.listener'),
+    ("policy.rule.0.when", {"client": ["10.0.0.1/8"]}, "policy.rule[0].when.client[0]: must be a network"),
+    ("policy.rule.0.when", {"time": {"zone": "Berlin"}}, "policy.rule[0].when.time.zone: must be a time zone"),
+    ("policy.rule.0.when", {"time": {"zone": "UTC", "from": "8"}},
+     "policy.rule[0].when.time.from: must be a time of day"),
+    ("policy.rule.0.when", {"time": {"zone": "UTC", "days": ["Monday"]}},
+     "policy.rule[0].when.time.days[0]: must be 'mon'"),
+    ("policy.rule.0.when", {"size": {"min": -1}}, "policy.rule[0].when.size.min: input should be greater"),
+    ("policy.rule.0.then", {"refuse": "a\r\n250 OK"}, "policy.rule[0].then.refuse: must be one line"),
+    ("policy.rule.0.then", {"refuse": "Nö"}, "policy.rule[0].then.refuse: must be ASCII"),
+    ("policy.rule.0.then", {"footer": "See www.example.org"}, "policy.rule[0].then.footer: must hold no address"),
+    ("policy.rule.0.then", {"footer": "x" * 121}, "policy.rule[0].then.footer: string should have at most 120"),
+    ("policy.groups", {"HR team": []}, "policy.groups.HR team: must not be empty."),
+    ("policy.groups", {"HR team": ["hr"]}, 'policy.groups.HR team[0]: "hr" matches no address; write "hr@*".'),
+    ("policy.preset", "none", "policy.preset: must be 'strict', 'report-only' or 'never-track', not 'none'."),
+    ("policy.preset", ["strict"], "policy.preset: must be 'strict', 'report-only' or 'never-track', not ['strict']."),
+    ("policy.rule.0.name", "two\nlines", "policy.rule[0].name: must be one line of text"),
     ("retention.hits_days", 400, "retention.hits_days: input should be less than or equal to 395"),
     ("relais", {}, 'relais: is not a known key (did you mean "relay"?).'),
 ]  # fmt: skip
@@ -206,8 +264,16 @@ def test_a_file_that_is_none(tmp_path: Path, content: bytes | None, sentence: st
         load(path)
 
 
+def test_what_has_no_effect_is_said() -> None:
+    """A rule that lowers nothing is named by its key path and its name, and is no error."""
+    content = changed("policy.open", "never")
+    content["policy"]["click"] = "never"
+
+    assert 'policy.rule[0]: lowers nothing that is not so already (rule "Never the press").' in notes(
+        parse(content, Path("/etc"))
+    )
+
+
 def test_settings_without_effect_are_said() -> None:
     """A setting that this version does not act on is named, and no other is."""
-    assert ["policy.foreign_tracking", "policy.merge_window", "system_mail"] == sorted(
-        one.partition(":")[0] for one in without_effect(parse(BASE, Path("/etc")))
-    )
+    assert ["system_mail"] == sorted(one.partition(":")[0] for one in without_effect(parse(BASE, Path("/etc"))))

@@ -54,6 +54,10 @@ class Answer:
     headers: Message
     body: bytes
 
+    def json(self) -> Any:
+        """Return what a JSON body says."""
+        return json.loads(self.body)
+
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *args: Any) -> None:
@@ -175,6 +179,11 @@ class Service:
     def messages(self) -> list[dict[str, Any]]:
         """Return what `aboveboard messages` lists."""
         found: list[dict[str, Any]] = json.loads(self.command("messages", "--json"))
+        return found
+
+    def policy(self, version: str) -> dict[str, Any]:
+        """Return a version of the policy that ruled, as `aboveboard audit` prints it."""
+        found: dict[str, Any] = json.loads(self.command("audit", "--policy", version))
         return found
 
     def hits(self, message: str) -> list[dict[str, Any]]:

@@ -14,8 +14,9 @@ from html.entities import html5
 from typing import Any
 
 from aboveboard.explain import assumed_consent
+from ledger.reader import Known
 from ledger.tokens import Marks, OwnTokens, new_message_id, open_click
-from policies import Consent, Envelope, PolicyModel, Purpose, Reason, compile_policy
+from policies import Envelope, PolicyModel, Purpose, Reason, compile_policy
 from proxy.footer import Footer
 from proxy.links import link_rules
 from proxy.message import Message, Reading, read_message
@@ -80,16 +81,18 @@ class RememberingMarks:
 
 
 def _at_once(coroutine: Coroutine[Any, Any, Examination]) -> Examination:
-    """Return what a coroutine returns that has nothing to wait for."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
-    raise Fault("examining waits for something")
+    """Return what a coroutine returns that waits for nothing but its next turn."""
+    while True:
+        try:
+            waits_for = coroutine.send(None)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        if waits_for is not None:
+            raise Fault("examining waits for something")
 
 
-async def _everybody_agreed(_: str) -> Consent:
-    return assumed_consent(frozenset(Purpose))
+async def _everybody_agreed(*_: str) -> Known:
+    return Known(assumed_consent(frozenset(Purpose)))
 
 
 def judge(raw: bytes, *, eight_bit: bool = True, plain_text_links: bool = False) -> str:

@@ -17,7 +17,7 @@ from ledger.database import GENESIS
 from ledger.keys import KeyFile, Keyring
 from ledger.ledger import Ledger, LedgerSettings
 from ledger.schema import chain_head, consent_event, consent_personal
-from tests.ledger.samples import BY_FOOTER, EVERYTHING, MAX, ON_PAPER, OPEN, by_hand
+from tests.ledger.samples import ANNA, BY_FOOTER, EVERYTHING, MAX, ON_PAPER, OPEN, by_hand
 
 EVENTS = 6
 NUMBERS = {"sequence"}
@@ -257,7 +257,7 @@ async def test_head_file_that_cannot_be_written_stops_nobody(ledger: Ledger, hea
     head_file.path.mkdir()
     await ledger.grant(MAX, OPEN, ON_PAPER)
 
-    assert (await ledger.consent_of(MAX)).on(OPEN[0]).event is not None
+    assert (await ledger.look_up(MAX, ANNA)).consent.on(OPEN[0]).event is not None
 
 
 async def test_two_writers_make_one_chain(ledger: Ledger, settings: LedgerSettings, keyring: Keyring) -> None:

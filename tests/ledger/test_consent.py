@@ -19,6 +19,7 @@ from ledger.schema import consent_event, moment, notice
 from policies.consent import Assurance, State
 from policies.words import Purpose
 from tests.ledger.samples import (
+    ANNA,
     BY_FOOTER,
     BY_MAILBOX,
     EVERYTHING,
@@ -37,7 +38,7 @@ BY_MAIL = Act("data_subject", "reply_mail", Assurance.MAILBOX_PROVEN, "Stop it, 
 
 async def states(ledger: Ledger, address: str = MAX) -> dict[str, str]:
     """Return where somebody stands, as far as that is known."""
-    consent = await ledger.consent_of(address)
+    consent = (await ledger.look_up(address, ANNA)).consent
     assert consent.available
     return {purpose.value: state.value for purpose in Purpose if (state := consent.on(purpose).state)}
 
@@ -58,14 +59,14 @@ async def events(ledger: Ledger, address: str = MAX) -> list[tuple[str, str]]:
 async def test_nobody_is_known_at_first(ledger: Ledger) -> None:
     """Without an event consent is unknown, which is not granted."""
     assert {} == await states(ledger)
-    assert not (await ledger.consent_of(MAX)).granted(Purpose.OPEN, now())
+    assert not (await ledger.look_up(MAX, ANNA)).consent.granted(Purpose.OPEN, now())
 
 
 async def test_grant_stands(ledger: Ledger) -> None:
     """A grant stands from the moment it is recorded, for its purpose only, and for as long as is said."""
     before = now()
     await ledger.grant(MAX, OPEN, ON_PAPER)
-    consent = await ledger.consent_of(MAX)
+    consent = (await ledger.look_up(MAX, ANNA)).consent
 
     assert {"open": "granted"} == await states(ledger)
     assert consent.granted(Purpose.OPEN, now())
@@ -270,7 +271,7 @@ async def test_altered_state_is_not_believed_blindly(ledger: Ledger, url: str) -
     with by_hand(url) as connection:
         connection.execute(update(consent_event).values(state="agreed"))
 
-    assert not (await ledger.consent_of(MAX)).granted(Purpose.OPEN, now())
+    assert not (await ledger.look_up(MAX, ANNA)).consent.granted(Purpose.OPEN, now())
 
 
 async def test_refusal_and_asserted_grant_at_once(ledger: Ledger, database: Database, keyring: Keyring) -> None:

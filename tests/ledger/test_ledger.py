@@ -18,10 +18,10 @@ from ledger.decisions import DecidedMessage
 from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
 from ledger.ledger import PATIENCE, Ledger, LedgerSettings
+from ledger.reader import NOT_KNOWN
 from ledger.schema import access, moment
-from policies.consent import UNAVAILABLE
 from policies.words import Outcome, Purpose, Reason
-from tests.ledger.samples import BY_FOOTER, EVERYTHING, MAX, ON_PAPER, OPEN, TELLER, by_hand, decided, hit, now
+from tests.ledger.samples import ANNA, BY_FOOTER, EVERYTHING, MAX, ON_PAPER, OPEN, TELLER, by_hand, decided, hit, now
 from tests.postgresql import Cluster
 
 ENOUGH = PATIENCE + 0.35
@@ -38,7 +38,7 @@ async def timed(work: Awaitable[object]) -> tuple[object, float]:
 async def answers(ledger: Ledger, one: DecidedMessage | None = None) -> list[object]:
     """Ask everything that mail and hits wait for, and return the answers; none may take longer than patience."""
     questions = [
-        ledger.consent_of(MAX),
+        ledger.look_up(MAX, ANNA),
         ledger.record_decision(one or decided()),
         ledger.record_hit(PIXEL),
         ledger.tick(),
@@ -51,11 +51,11 @@ async def answers(ledger: Ledger, one: DecidedMessage | None = None) -> list[obj
 
 async def told_and_right(ledger: Ledger) -> bool:
     """Tell whether consent is known, a decision is recorded, and nothing is in the way."""
-    consent, recorded, _, _, answered = await answers(ledger)
-    return bool(consent.available and recorded and answered)  # type: ignore[attr-defined]
+    known, recorded, _, _, answered = await answers(ledger)
+    return bool(known.consent.available and recorded and answered)  # type: ignore[attr-defined]
 
 
-NO_ANSWER = [UNAVAILABLE, False, None, None, False]
+NO_ANSWER = [NOT_KNOWN, False, None, None, False]
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ async def test_refusal_waits_for_a_lock(ledger: Ledger, url: str) -> None:
     with locked(url):
         await ledger.refuse(Person.of(ledger.keyring, MAX), OPEN, BY_FOOTER)
 
-    assert "refused" == (await ledger.consent_of(MAX)).on(Purpose.OPEN).state
+    assert "refused" == (await ledger.look_up(MAX, ANNA)).consent.on(Purpose.OPEN).state
 
 
 async def test_outcome_waits_for_a_lock(ledger: Ledger, url: str) -> None:
@@ -180,7 +180,7 @@ async def test_file_put_back_works_again(file_url: str, path: Path, key_file: Pa
         path.with_name("elsewhere").rename(path)
 
         assert await told_and_right(ledger)
-        assert (await ledger.consent_of(MAX)).granted(Purpose.OPEN, now())
+        assert (await ledger.look_up(MAX, ANNA)).consent.granted(Purpose.OPEN, now())
         await ledger.grant("eva@x.example", OPEN, ON_PAPER)
         assert (await ledger.verify()).whole
 
@@ -199,7 +199,7 @@ async def test_backup_put_in_its_place_works(file_url: str, path: Path, key_file
         backup.rename(path)
 
         assert await told_and_right(ledger)
-        assert "granted" == (await ledger.consent_of(MAX)).on(Purpose.OPEN).state
+        assert "granted" == (await ledger.look_up(MAX, ANNA)).consent.on(Purpose.OPEN).state
         assert [4] == [flaw.sequence for flaw in (await ledger.verify()).flaws]
 
 
@@ -209,7 +209,7 @@ async def test_unmigrated_file_is_no_ledger(tmp_path: Path, key_file: Path, file
     empty.touch()
     async with opened(f"sqlite:///{empty}", key_file) as ledger:
         consent, recorded, *_ = await answers(ledger)
-        assert (UNAVAILABLE, False) == (consent, recorded)
+        assert (NOT_KNOWN, False) == (consent, recorded)
 
     with closing(sqlite3.connect(empty)) as connection:
         assert [] == connection.execute("SELECT name FROM sqlite_master").fetchall()
@@ -251,27 +251,27 @@ async def test_refusal_elsewhere_holds_at_once(ledger: Ledger, settings: LedgerS
     """What one process records, every other one sees in its next look-up."""
     async with Ledger(settings, keyring) as other:
         await ledger.grant(MAX, OPEN, ON_PAPER)
-        assert "granted" == (await other.consent_of(MAX)).on(Purpose.OPEN).state
+        assert "granted" == (await other.look_up(MAX, ANNA)).consent.on(Purpose.OPEN).state
         await other.refuse(Person.of(keyring, MAX), OPEN, BY_FOOTER)
-        assert "withdrawn" == (await ledger.consent_of(MAX)).on(Purpose.OPEN).state
+        assert "withdrawn" == (await ledger.look_up(MAX, ANNA)).consent.on(Purpose.OPEN).state
 
 
 async def test_many_look_ups_at_once(ledger: Ledger) -> None:
     """Everybody who asks at the same moment gets their own answer."""
     await ledger.grant(MAX, OPEN, ON_PAPER)
-    found = await asyncio.gather(*(ledger.consent_of(f"p{at}@x.example" if at % 2 else MAX) for at in range(200)))
+    found = await asyncio.gather(*(ledger.look_up(f"p{at}@x.example" if at % 2 else MAX, ANNA) for at in range(200)))
 
-    assert [at % 2 == 0 for at in range(200)] == [consent.granted(Purpose.OPEN, now()) for consent in found]
+    assert [at % 2 == 0 for at in range(200)] == [known.consent.granted(Purpose.OPEN, now()) for known in found]
 
 
 async def test_closed_ledger_answers_nothing(settings: LedgerSettings, keyring: Keyring) -> None:
     """After the end nothing is waited for for ever, and nothing is raised where mail or a hit would hear it."""
     async with Ledger(settings, keyring) as ledger:
-        under_way = asyncio.create_task(ledger.consent_of(MAX))
+        under_way = asyncio.create_task(ledger.look_up(MAX, ANNA))
         await asyncio.sleep(0)
 
-    assert not (await under_way).granted(Purpose.OPEN, now())
-    assert UNAVAILABLE == await ledger.consent_of(MAX)
+    assert not (await under_way).consent.granted(Purpose.OPEN, now())
+    assert NOT_KNOWN == await ledger.look_up(MAX, ANNA)
     assert not await ledger.record_decision(decided())
     await ledger.record_hit(PIXEL)
     await ledger.tick()

@@ -13,7 +13,7 @@ from ledger.notice import Notice
 from ledger.schema import metadata
 from policies.footer import Language
 from policies.words import Purpose
-from tests.ledger.samples import EVERYTHING, MAX, NOTICE, ON_PAPER, OPEN, TELLER, now
+from tests.ledger.samples import ANNA, EVERYTHING, MAX, NOTICE, ON_PAPER, OPEN, TELLER, now
 
 _FIELDS = [field.name for field in fields(Notice)]
 
@@ -149,12 +149,12 @@ async def test_changed_purposes_need_new_consent(ledger: Ledger, second: str, ex
     """Who agreed to something else has not agreed to this; other words for the same change nothing (row 73)."""
     await ledger.add_notice(own(), "anna")
     await ledger.grant(MAX, EVERYTHING, ON_PAPER)
-    assert (await ledger.consent_of(MAX)).granted(Purpose.OPEN, now())
+    assert (await ledger.look_up(MAX, ANNA)).consent.granted(Purpose.OPEN, now())
 
     added = await ledger.add_notice(second, "anna")
 
     assert expected is not added.ends_grants
-    assert expected == (await ledger.consent_of(MAX)).granted(Purpose.OPEN, now())
+    assert expected == (await ledger.look_up(MAX, ANNA)).consent.granted(Purpose.OPEN, now())
     await ledger.grant(MAX, OPEN, ON_PAPER)
-    assert (await ledger.consent_of(MAX)).granted(Purpose.OPEN, now())
+    assert (await ledger.look_up(MAX, ANNA)).consent.granted(Purpose.OPEN, now())
     assert (await ledger.verify()).whole

@@ -55,7 +55,7 @@ async def test_hits(tmp_path: Path) -> None:
         await ledger.grant("bob@customer.test", [Purpose.OPEN, Purpose.CLICK], PAPER)
         message_id = await record(ledger, timedelta(0), Reason.TRACKED)
         await ledger.record_hit(Hit(message_id, Purpose.OPEN, NOW, Verdict.UNKNOWN))
-        assert {"hits": 0} | dict.fromkeys(("untracked", "names", "decisions"), 0) == await ledger.purge()
+        assert {"hits": 0} | dict.fromkeys(("untracked", "names", "trackers", "decisions"), 0) == await ledger.purge()
         removed = await _purge_at(ledger, NOW + timedelta(days=91))
         assert (1, []) == (removed["hits"], await ledger.hits())
 

@@ -41,8 +41,8 @@ def classified(
     return found.message_class.value, [signal.name for signal in found.signals]
 
 
-# The cases, by their number in cases/classification.md. 97 and 98 are about the merge window, which needs a memory that
-# classification does not have.
+# The cases, by their number in cases/classification.md. 97 and 98 are about the merge window, which the ledger
+# remembers: tests/proxy/test_merge_window.py. Here is only what is made of its answer.
 CASES: list[tuple[str, dict[str, Any], str]] = [
     ("86 one recipient", {}, "individual"),
     ("87 two recipients", {"to": (JANE, "max@org.example"), "rcpt": (JANE, "max@org.example")}, "group"),
@@ -224,3 +224,28 @@ def test_unknown_is_not_individual(facts: Facts, envelope: Envelope) -> None:
     )
 
     assert plain == (classify(POLICY, facts, envelope).message_class is MessageClass.INDIVIDUAL)
+
+
+@pytest.mark.parametrize(
+    ("window", "run", "expected"),
+    [
+        ({"messages": 5}, 0, "individual"),
+        ({"messages": 5}, 4, "individual"),
+        ({"messages": 5}, 5, "bulk"),
+        ({"messages": 2}, 2, "bulk"),
+        ("off", 1_000, "individual"),
+    ],
+    ids=["not counted", "four", "97 five", "two", "off"],
+)
+def test_look_alikes_are_bulk(window: Any, run: int, expected: str) -> None:
+    """97: so many look-alike messages as the policy says are bulk, by a signal with a name of its own."""
+    policy = compile_policy(PolicyModel(merge_window=window), ["example.org"])
+    found = classify(policy, Facts(size=100, addressed=(JANE,)), Envelope("sender@example.org", (JANE,)), run)
+    assert expected == found.message_class
+    assert ["merge_window"] * (expected == "bulk") == [signal.name for signal in found.signals]
+
+
+def test_a_run_makes_nothing_less_restricted() -> None:
+    """A look-alike that is something stricter stays so."""
+    facts = Facts(size=100, addressed=(JANE,), protection=Protection.SIGNED)
+    assert "protected" == classify(POLICY, facts, Envelope("sender@example.org", (JANE,)), 9).message_class

@@ -164,7 +164,7 @@ def permitted(case: Case, purpose: Purpose) -> bool:
         and case.consent.available
         and stand is not None
         and stand.event is not None
-        and stand.event.state is State.GRANTED
+        and stand.event.state in (State.GRANTED, State.RENEWED)
         and stand.event.valid_until is not None
         and None not in (stand.event.valid_until.tzinfo, case.now.tzinfo)
         and stand.event.valid_until > case.now

@@ -8,6 +8,7 @@ import pytest
 
 from policies import (
     Consent,
+    Decision,
     Envelope,
     Facts,
     ForeignTracking,
@@ -32,8 +33,18 @@ def action(
     **foreign_tracking: Any,
 ) -> ForeignTracking:
     """Return what is decided about foreign trackers."""
+    return decided(message_class, facts, envelope, **foreign_tracking).foreign_tracking
+
+
+def decided(
+    message_class: MessageClass = MessageClass.INDIVIDUAL,
+    facts: Facts = FACTS,
+    envelope: Envelope = ENVELOPE,
+    **foreign_tracking: Any,
+) -> Decision:
+    """Return the decision for a message."""
     policy = compile_policy(PolicyModel(foreign_tracking=foreign_tracking), ["example.org"])
-    return decide(policy, facts, envelope, message_class, Wish(), Consent(), NOW).foreign_tracking
+    return decide(policy, facts, envelope, message_class, Wish(), Consent(), NOW)
 
 
 @pytest.mark.parametrize(
@@ -81,3 +92,34 @@ def test_mail_that_only_passes_through_is_neither_changed_nor_refused(
 ) -> None:
     """Other people's mail, as in forwards and redirects, is not the organisation's to change."""
     assert "report" == action(facts=facts, envelope=envelope, individual=setting)
+
+
+@pytest.mark.parametrize(
+    ("setting", "trackers", "expected"),
+    [
+        ("refuse", 1, (True, True)),
+        ("refuse", 0, (False, True)),
+        ("remove", 1, (False, True)),
+        ("report", 1, (False, False)),
+    ],
+)
+def test_refused(setting: str, trackers: int, expected: tuple[bool, bool]) -> None:
+    """A message is refused where policy says so and a tool of the sender's tracks in it; else trackers go."""
+    decision = decided(facts=replace(FACTS, trackers=trackers), individual=setting)
+
+    assert expected == (decision.refused, decision.removes_trackers)
+    assert not (decision.refused and decision.tracked)
+
+
+def test_a_refused_message_is_not_tracked() -> None:
+    """What is refused is not tracked either, and says policy_off."""
+    decision = decided(facts=replace(FACTS, trackers=1), individual="refuse")
+
+    assert {Reason.POLICY_OFF} == set(decision.reasons.values())
+
+
+def test_what_passes_through_is_never_refused() -> None:
+    """A forward with a tracker in it is not the sender's doing."""
+    envelope = replace(ENVELOPE, mail_from="somebody@elsewhere.example")
+
+    assert not decided(facts=replace(FACTS, trackers=1), envelope=envelope, individual="refuse").refused

@@ -1,10 +1,12 @@
 """Globs over addresses and URLs."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.glob import address_pattern, matches, pattern
+from policies.glob import GlobIndex, address_pattern, matches, overlap, pattern
 
 
 def by_the_book(glob: str, text: str) -> bool:
@@ -107,3 +109,41 @@ def test_many_stars_are_no_way_to_stop_the_relay() -> None:
 def test_address_glob(glob: str, address: str, expected: bool) -> None:
     """A glob over addresses is folded as addresses are, so that case and alphabet do not matter."""
     assert expected == matches(address_pattern([glob]), address)
+
+
+GLOBS = st.text("ab*?", max_size=5)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(GLOBS, max_size=8), st.text("ab", max_size=6))
+def test_an_index_finds_the_owners_of_all_that_match(globs: list[str], text: str) -> None:
+    """An index over many globs finds exactly the owners whose glob matches the text."""
+    index = GlobIndex((glob, 1 << at) for at, glob in enumerate(globs))
+
+    assert sum(1 << at for at, glob in enumerate(globs) if by_the_book(glob, text)) == index.owners(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("*@a.example", "anna@*", True),
+        ("*@a.example", "anna@b.example", False),
+        ("*@*.a.example", "*@a.example", False),
+        ("a?c", "*bc", True),
+        ("a?c", "a*d", False),
+        ("", "*", True),
+        ("", "?", False),
+    ],
+)
+def test_overlap(one: str, other: str, expected: bool) -> None:
+    """Two globs overlap where one text could match both."""
+    assert [expected, expected] == [overlap(one, other), overlap(other, one)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(GLOBS, GLOBS)
+def test_overlap_is_what_trying_finds(one: str, other: str) -> None:
+    """Every text that two small globs have in common is found, and nothing is called one that is not."""
+    texts = ("".join(letters) for length in range(9) for letters in itertools.product("ab", repeat=length))
+
+    assert any(by_the_book(one, text) and by_the_book(other, text) for text in texts) == overlap(one, other)

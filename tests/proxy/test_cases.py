@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ledger.reader import Known
 from policies import Consent, Envelope, PolicyModel, Purpose, compile_policy
 from policies.address import canonical
 from policies.consent import Assurance, ConsentEvent, Standing, State
@@ -66,12 +67,12 @@ async def carried(case: dict[str, Any]) -> tuple[Examination, Outgoing, Marks]:
     state = State(case.get("state", "granted"))
     said = {canonical(who): consent(what, state) for who, what in case.get("agreed", dict.fromkeys(rcpt, BOTH)).items()}
 
-    async def consent_of(address: str) -> Consent:
-        return said.get(address, Consent())
+    async def look_up(recipient: str, sender: str) -> Known:
+        return Known(said.get(recipient, Consent()))
 
     here, marks = conduct(case), Marks()
     envelope = Envelope(case.get("mail_from", "max@example.org"), rcpt)
-    examined = await examine(here, (FOLDER / f"{case['name']}.in.eml").read_bytes(), envelope, consent_of)
+    examined = await examine(here, (FOLDER / f"{case['name']}.in.eml").read_bytes(), envelope, look_up)
     return *rewrite(here, examined, marks, eight_bit=case.get("eight_bit", True)), marks
 
 

@@ -8,7 +8,7 @@ from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.html import is_empty, scan, visible_text
+from proxy.html import MAX_VALUE, is_empty, scan, visible_text
 from tests.proxy.samples import CORPUS, needs_corpus
 
 
@@ -297,6 +297,38 @@ def test_more_ways_that_history_begins(marker: bytes) -> None:
     found = scan(b'<a href="https://a.test/">new</a>' + marker + b'<a href="https://b.test/">old</a>')
     assert found.quote_at is not None
     assert [anchor.start < found.quote_at for anchor in found.anchors] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("data", "quote_at"),
+    [
+        pytest.param(b"gmail_quote <p>x<div class=gmail_quote>", 16, id="in text first"),
+        pytest.param(b"a < b gmail_quote<div class=gmail_quote>", 17, id="behind a less-than sign"),
+        pytest.param(b'<div title="<x" class="gmail_quote">', 0, id="behind one in a value"),
+        pytest.param(b'<p title="<p class=gmail_quote"><div class=gmail_quote>', 32, id="in a value first"),
+        pytest.param(b'<p title="<p gmail_quote <p gmail_quote">x', None, id="in a value only"),
+        pytest.param(b"<style>.gmail_quote {}</style><div class=gmail_quote>", 30, id="in a style first"),
+        pytest.param(b"<!-- gmail_quote --><div class=gmail_quote>", 20, id="in a comment first"),
+        pytest.param(b"<!--[if mso]><div class=gmail_quote><![endif]-->", 13, id="in a condition"),
+        pytest.param(b"<!--[if mso]>x<![endif]--><div class=gmail_quote>", 26, id="behind a condition"),
+        pytest.param(b"<div class=my_gmail_quote_x><div class=gmail_quote>", 28, id="behind a near one"),
+        pytest.param(b"</div class=gmail_quote><div class=gmail_quote>", 24, id="behind an end tag"),
+        pytest.param(b'<div class="GMAIL_QUOTE">', 0, id="in capitals"),
+        pytest.param(b"<div class=gmail_quote", None, id="never closed"),
+        pytest.param(b"<p>x</p>begin forwarded message: -----original message-----", 8, id="the first of two lines"),
+    ],
+)
+def test_where_a_quote_begins(data: bytes, quote_at: int | None) -> None:
+    """The first tag that says that history follows counts, and what only stands in text or a value does not."""
+    assert quote_at == scan(data).quote_at
+
+
+def test_values_of_no_use() -> None:
+    """A link with an address of many kilobytes is none, and of other values that long only the beginning is read."""
+    address = b"https://a.test/" + b"x" * MAX_VALUE
+    (anchor,) = scan(b'<a href="%s">x</a><a href=u title="%s">' % (address, b"&amp;" * MAX_VALUE)).anchors
+
+    assert (b"u".decode(), MAX_VALUE // 5 + 1) == (anchor.href, anchor.labels.count("&"))
 
 
 def test_labels_of_a_link() -> None:

@@ -5,12 +5,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html.entities import html5
+from itertools import product
 from typing import Any
 
 import pytest
 
 from proxy.entities import decode_attribute
-from proxy.html import all_tags
+from proxy.html import all_tags, scan
 from tests.proxy.samples import CORPUS, needs_corpus
 
 StartTag = tuple[str, dict[str, str]]
@@ -175,3 +176,50 @@ def test_script(script: str, ends: bool) -> None:
     expected = ["script", "i"] if ends else ["script"]
 
     assert [name for name, _ in start_tags(f"<script>{script}<i>")] == expected
+
+
+def end_of_tag(text: str, at: int) -> int | None:
+    """Return where the tag whose name ends at ``at`` ends, by the tokenizer's states one by one (§13.2.5.32 to 40)."""
+    state = "before name"
+    for place in range(at, len(text)):
+        letter = text[place]
+        blank = letter in "\t\n\f\r "
+        if state in ("double", "single"):
+            if letter == {"double": '"', "single": "'"}[state]:
+                state = "before name"
+        elif letter == ">":
+            return place + 1
+        elif state == "before value":
+            if not blank:
+                state = {'"': "double", "'": "single"}.get(letter, "unquoted")
+        elif state == "unquoted":
+            state = "before name" if blank else state
+        elif letter == "/":
+            state = "before name"
+        elif letter == "=" and state in ("name", "after name"):
+            state = "before value"
+        elif blank:
+            state = "after name" if state in ("name", "after name") else "before name"
+        else:
+            state = "name"
+    return None
+
+
+@pytest.mark.parametrize("first", ["", " ", " b", " b=", ' b="', "/"], ids=repr)
+def test_every_short_tag(first: str) -> None:
+    """Whatever stands in a tag, it ends where the tokenizer's states end it, skipped or not."""
+    for length in range(5):
+        for letters in product("a =\"'/>", repeat=length):
+            inside = first + "".join(letters)
+            text = f"<p{inside}><a href=u>"
+            at = next(place for place in range(2, len(text)) if text[place] in " />")
+            end = end_of_tag(text, at)
+            data = text.encode()
+            tags = [(tag.start, tag.end) for tag in all_tags(data)]
+            found = [anchor.start for anchor in scan(data).anchors]
+
+            assert ([end] if end is not None else []) == [end for _, end in tags[:1]], text
+            if end is not None and text.startswith("<a href=u>", end):
+                assert [end + len("<a href=")] == found, text
+            elif end is None or "<a" not in text[end:]:
+                assert [] == found, text

@@ -264,8 +264,9 @@ def test_any_link(href: str, text: str) -> None:
         ("https://x.com/", "a." * 250_000),
         ("https://x.com/", "a@" * 250_000),
         ("https://x.com/", "dar" * 160_000),
+        ("https://x.com/", "." * 500_000 + "x"),
     ],
-    ids=["host", "escapes", "keys", "dashes", "word", "labels", "at signs", "leaving"],
+    ids=["host", "escapes", "keys", "dashes", "word", "labels", "at signs", "leaving", "punctuation"],
 )
 def test_hostile(href: str, text: str) -> None:
     """A link of 500 kB made to be slow is judged in the end (M6)."""

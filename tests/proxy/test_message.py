@@ -233,3 +233,13 @@ def test_mutated(data: st.DataObject, raw: bytes) -> None:
 
     assert message.raw == raw
     assert all(0 <= part.start <= part.body <= part.end <= len(raw) for part in message.facts.parts)
+
+
+def test_encoded_words_are_read() -> None:
+    """Fields with encoded words are there as people read them too, and only those; what cannot be decoded stays."""
+    raw = b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nX-A: plain\r\nX-B: =?none?q?x?=\r\n\r\nx\r\n"
+    facts = read_message(raw, Reading()).facts
+
+    assert {"subject": ("Grüße",), "x-b": ("=?none?q?x?=",)} == facts.decoded
+    assert ("Grüße",) == facts.as_read("subject")
+    assert ("plain",) == facts.as_read("x-a")

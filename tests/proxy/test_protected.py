@@ -118,6 +118,56 @@ def test_type_alone(content_type: bytes, protection: Protection | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "protection"),
+    [
+        (b'Content-Type: application/octet-stream; name="message.rpmsg"', Protection.ENCRYPTED),
+        (
+            b"Content-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=Message.RPMSG",
+            Protection.ENCRYPTED,
+        ),
+        (
+            b"Content-Type: text/plain\r\nContent-Disposition: attachment; filename*=utf-8''message%2Erpmsg",
+            Protection.ENCRYPTED,
+        ),
+        (b'Content-Type: x/y; name*0="message."; name*1="rpmsg"', Protection.ENCRYPTED),
+        (b'Content-Type: x/y; name="=?utf-8?q?message=2Erpmsg?="', Protection.ENCRYPTED),
+        (b'Content-Type: application/octet-stream; name="my message.rpmsg.txt"', None),
+    ],
+)
+def test_message_rpmsg(fields: bytes, protection: Protection | None) -> None:
+    """A part called message.rpmsg is what Microsoft 365 encrypted, whatever its type and however it says it."""
+    html = b"Content-Type: text/html; charset=utf-8\r\n\r\n<p>x"
+    raw = (
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+        + html
+        + b"\r\n--b\r\n"
+        + fields
+        + b"\r\n\r\nx\r\n--b--\r\n"
+    )
+
+    assert read(raw).facts.protection is protection
+
+
+@pytest.mark.parametrize(
+    ("label", "protection"),
+    [
+        (b"MSIP_Label_1_Enabled=true; MSIP_Label_1_ContentBits=8", Protection.ENCRYPTED),
+        (
+            b"MSIP_Label_1_Enabled=true;\r\n MSIP_Label_1_Name=Secret; MSIP_Label_1_ContentBits=11;",
+            Protection.ENCRYPTED,
+        ),
+        (b"MSIP_Label_1_Enabled=true; MSIP_Label_1_ContentBits=perhaps", Protection.ENCRYPTED),
+        (b"MSIP_Label_1_Enabled=true; MSIP_Label_1_ContentBits=7", None),
+        (b"MSIP_Label_1_Enabled=true; MSIP_Label_1_Name=Secret", None),
+        (b"MSIP_Label_1_Enabled=false; MSIP_Label_1_ContentBits=8", None),
+    ],
+)
+def test_a_label_that_encrypts(label: bytes, protection: Protection | None) -> None:
+    """A sensitivity label that says that it encrypts, or may say so, protects the message; others do not."""
+    assert read(html_mail(b"<p>x</p>", more=b"msip_labels: " + label + b"\r\n")).facts.protection is protection
+
+
+@pytest.mark.parametrize(
     "html",
     [
         b"-----BEGIN PGP MESSAGE-----",

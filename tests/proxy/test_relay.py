@@ -4,6 +4,7 @@ import asyncio
 import re
 import smtplib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import structlog
 
 from ledger.decisions import DecidedMessage
 from ledger.ledger import Ledger
+from ledger.reader import Known
 from policies import PolicyModel, Purpose, Reason
 from proxy import relay
 from proxy.footer import Footer
@@ -117,7 +119,7 @@ def _raise(*_: Any, **__: Any) -> None:
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(relay, "read_message"), (relay, "classify"), (relay, "decide"), (relay, "tracked"), (Footer, "html")],
+    [(relay, "reading_message"), (relay, "classify"), (relay, "decide"), (relay, "tracking"), (Footer, "html")],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
 async def test_promise_4_an_exception_sends_the_original(
@@ -198,8 +200,6 @@ async def test_eight_bit_html_for_a_seven_bit_upstream_is_encoded(tmp_path: Path
 
 async def test_received_can_be_switched_off(tmp_path: Path) -> None:
     """received = false adds nothing at all."""
-    from dataclasses import replace
-
     settings = replace(conduct(), received=False)
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, settings=settings) as running:
         await send(running)
@@ -278,3 +278,25 @@ async def test_a_tag_that_is_no_clear_wish_is_off(tmp_path: Path, subject: bytes
         (recorded,) = await running.ledger.messages()
     assert "message_off" == recorded["reason"]
     assert b"/o/" not in delivered(upstream)
+
+
+async def test_no_message_is_decided_by_a_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conduct that comes into force while a message is decided counts from the next message on."""
+    before = conduct()
+    after = replace(conduct(PolicyModel(open="never", click="never")), received=False)
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, settings=before) as running:
+        await running.agree("bob@customer.test")
+        look_up = running.ledger.look_up
+
+        async def meanwhile(recipient: str, sender: str) -> Known:
+            running.server.relay.conduct = after
+            return await look_up(recipient, sender)
+
+        monkeypatch.setattr(running.ledger, "look_up", meanwhile)
+        for _ in range(2):
+            await send(running)
+        second, first = await running.ledger.messages()
+    assert ("tracked", before.policy.version) == (first["reason"], first["policy_version"])
+    assert ("policy_off", after.policy.version) == (second["reason"], second["policy_version"])
+    assert upstream.messages[0].startswith(b"Received: ")
+    assert HTML == upstream.messages[1]

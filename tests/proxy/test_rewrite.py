@@ -1,6 +1,7 @@
 """Rewriting: what tracked and untracked messages look like, byte for byte."""
 
 import base64
+import tracemalloc
 
 import pytest
 from bs4 import BeautifulSoup
@@ -293,3 +294,20 @@ def test_unquoted_value_stays_one() -> None:
     out = _tracked(html_mail(b"<a CLASS=c href=https://x.com/a?b=c  ID='i'\tdata-x>x</a>"))
 
     assert b"<a CLASS=c href=https://mail.example.org/l/link1  ID='i'\tdata-x>x</a>" in out
+
+
+def test_one_copy_is_made_of_a_large_message() -> None:
+    """Reading and rewriting a message with a large attachment takes the memory of one copy, not of two."""
+    attachment = b"Content-Type: application/pdf\r\n\r\n" + b"x" * 8_000_000 + b"\r\n--b--\r\n"
+    html = b"Content-Type: text/html; charset=utf-8\r\n\r\n<a href='https://a.test/'>x</a></body>"
+    raw = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + html + b"\r\n--b\r\n" + attachment
+
+    tracemalloc.start()
+    outgoing = tracked(read(raw), EVERYTHING_ON, FixedMarks(), FOOTER)
+    content = outgoing.behind(b"Received: by relay.test\r\n")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert content == b"Received: by relay.test\r\n" + outgoing.raw
+    assert outgoing.size == len(outgoing.raw)
+    assert peak < 1.2 * len(raw)

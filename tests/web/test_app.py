@@ -1,73 +1,18 @@
 """The web application against a real ledger: pixels, links, refusals, pages; what is recorded and what never is."""
 
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
-from ledger.decisions import DecidedMessage
 from ledger.keys import Keyring
 from ledger.ledger import Ledger
-from ledger.notice import Teller
 from ledger.tokens import Marks, new_message_id, sender_url, stop_url
-from policies import Decision, Envelope, MessageClass, Purpose, Reason
-from tests.relaying import PAPER, open_ledger
-from web.app import ROUTES, build
+from policies import PolicyModel, Purpose, Reason, compile_policy
+from tests.web.sites import BROWSER, PUBLIC, TARGET, Setting, record_message
+from web.app import ROUTES
 from web.hits import GIF
-from web.site import Site
-
-PUBLIC = "http://track.test"
-TARGET = "https://shop.example/a%2Fb?x=1&y=%C3%BC+z#frag"
-BROWSER = {"user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
-
-
-@dataclass
-class Setting:
-    """A site with one tracked message from alice to bob, who agreed."""
-
-    client: httpx2.AsyncClient
-    ledger: Ledger
-    folder: Path
-    marks: Marks
-    sent: list[str] = field(default_factory=list)
-
-    async def get(self, url: str, **headers: str) -> httpx2.Response:
-        """Fetch an address as a browser does, with more headers."""
-        return await self.client.get(url, headers={**BROWSER, **headers})
-
-    def lose_the_ledger(self) -> None:
-        """Delete the database under the running application."""
-        for file in self.folder.glob("ledger.db*"):
-            file.unlink()
-
-
-async def record_message(ledger: Ledger, sender: str, recipient: str, reason: Reason = Reason.TRACKED) -> str:
-    """Record a message as the relay would and return its id."""
-    message_id = new_message_id()
-    decision = Decision(MessageClass.INDIVIDUAL, reason, dict.fromkeys(Purpose, reason), "v1")
-    decided = DecidedMessage(
-        message_id, decision, Envelope(sender, (recipient,)), "Our <b>offer</b>", datetime.now(UTC)
-    )
-    assert await ledger.record_decision(decided)
-    return message_id
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Setting]:
-    """A running site."""
-    async with open_ledger(tmp_path) as ledger:
-        await ledger.grant("bob@customer.test", [Purpose.OPEN, Purpose.CLICK], PAPER)
-        message_id = await record_message(ledger, "alice@example.org", "bob@customer.test")
-        teller = Teller("Example GmbH", "privacy@example.org", "https://example.org/privacy")
-        app = build(Site(ledger, "Example GmbH", "privacy@example.org", "https://example.org/privacy", PUBLIC, teller))
-        transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url=PUBLIC) as client:
-            yield Setting(client, ledger, tmp_path, Marks(ledger.keyring, PUBLIC, message_id, "bob@customer.test"))
 
 
 async def test_pixel_and_link_are_recorded(site: Setting) -> None:
@@ -260,7 +205,7 @@ async def test_stop_works_for_somebody_nothing_is_known_of(site: Setting) -> Non
     """154: a refusal by somebody who was never tracked is recorded all the same."""
     answer = await site.client.post(stop_url(site.ledger.keyring, PUBLIC, "new@customer.test"))
     assert 200 == answer.status_code
-    standing = await site.ledger.consent_of("NEW@customer.test")
+    standing = (await site.ledger.look_up("NEW@customer.test", "alice@example.org")).consent
     assert {"refused"} == {standing.on(purpose).state for purpose in Purpose}
 
 
@@ -280,7 +225,7 @@ async def test_preference_page_shows_and_reduces(site: Setting) -> None:
     assert "bob@" not in page.text
     assert "1 message to you with 1 recorded event" in " ".join(page.text.split())
     assert 200 == (await site.client.post(url, data={"stop": "click"})).status_code
-    standing = await site.ledger.consent_of("bob@customer.test")
+    standing = (await site.ledger.look_up("bob@customer.test", "alice@example.org")).consent
     assert ("granted", "withdrawn") == (standing.on(Purpose.OPEN).state, standing.on(Purpose.CLICK).state)
 
 
@@ -295,7 +240,7 @@ async def test_promise_7_senders_see_their_own(site: Setting) -> None:
     assert "Image: loaded" in page
     assert "Our &lt;b&gt;offer&lt;/b&gt;" in page
     assert not any(word in page for word in ("secret@", "carol@", "other@", "efused", "ithdr"))
-    assert 3 == page.count("There is no agreement from this person.")
+    assert 3 == page.count("No agreement to be tracked is on record for this person.")
 
 
 async def test_sender_link_ends(site: Setting) -> None:
@@ -321,11 +266,13 @@ async def test_every_answer_is_private(site: Setting, path: str) -> None:
 
 
 async def test_health(site: Setting) -> None:
-    """The health page says how the ledger is, and the process is well without it."""
-    assert {"status": "ok", "ledger": "ok"} == (await site.get("/health")).json()
+    """The health page says how the ledger is and which policy is in force; the process is well without a ledger."""
+    policy = {"version": compile_policy(PolicyModel(), ["example.org"]).version, "stale": False}
+    assert {"status": "ok", "ledger": "ok", "policy": policy} == (await site.get("/health")).json()
     site.lose_the_ledger()
     answer = await site.get("/health")
-    assert (200, {"status": "degraded", "ledger": "unavailable"}) == (answer.status_code, answer.json())
+    assert 200 == answer.status_code
+    assert {"status": "degraded", "ledger": "unavailable", "policy": policy} == answer.json()
 
 
 async def test_an_error_says_nothing_of_its_cause(site: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,7 +301,7 @@ async def test_a_form_with_too_many_fields_is_a_refusal_all_the_same(site: Setti
     body = b"&".join(b"a=1" for _ in range(100))
     headers = {"content-type": "application/x-www-form-urlencoded"}
     assert 200 == (await site.client.post(site.marks.stop(), content=body, headers=headers)).status_code
-    standing = await site.ledger.consent_of("bob@customer.test")
+    standing = (await site.ledger.look_up("bob@customer.test", "alice@example.org")).consent
     assert {"granted"}.isdisjoint({str(standing.on(purpose).state) for purpose in Purpose})
 
 

@@ -1,0 +1,100 @@
+"""Foreign trackers in a text part: links that stand there whole, and the glyph that Streak leaves behind."""
+
+import re
+from collections.abc import Iterator
+
+from policies.words import Scope, Surface, Tier, TrackerAction
+from proxy.html import quote_line
+from proxy.links import addresses_in_text
+from proxy.trackers import Finding, TrackedLink, Watch, link_findings
+
+_GLYPH = "\u1427"
+"""Streak's white glyph (case 6 of cases/trackers.md), which programs that make a text part out of HTML take along."""
+_STREAK = ("div", {"hspace": "streak-pt-mark"})
+_WRAPPED_FROM = 60
+"""Characters of a line from which on a program may have broken it."""
+
+
+def find_in_text(
+    data: bytes, charset: str, watch: Watch, unsubscribe: frozenset[str] = frozenset(), *, joined: bool = False
+) -> tuple[Finding, ...]:
+    """Return the foreign trackers of a text part, in order.
+
+    ``charset`` contains ASCII. ``joined`` says that a line that ends in a space goes on in the next (RFC 3676 §4.1).
+    """
+    quote_at = quote_line(data.lower()) if b"://" in data else None
+    links = _links(data, quote_at, watch, unsubscribe, joined=joined) if b"://" in data else iter(())
+    return tuple(sorted([*links, *_glyphs(data, charset, watch)], key=lambda finding: finding.start))
+
+
+def _links(
+    data: bytes, quote_at: int | None, watch: Watch, unsubscribe: frozenset[str], *, joined: bool
+) -> Iterator[Finding]:
+    for match in addresses_in_text(data):
+        url = match[0].decode("ascii")
+        if watch.link(url) is None:
+            continue
+        line_start = data.rfind(b"\n", 0, match.start()) + 1
+        behind_quote = quote_at is not None and match.start() >= quote_at
+        scope = Scope.QUOTED if data.startswith(b">", line_start) or behind_quote else Scope.TOOL
+        link = TrackedLink(url, match.start(), match.end(), scope)
+        goes_on = joined and data.startswith((b" \r\n", b" \n"), match.end())
+        whole = not goes_on and _is_whole(data, line_start, match)
+        yield from link_findings(watch, link, unsubscribe, _ascii if whole else _unknown)
+
+
+def _ascii(url: str) -> bytes | None:
+    return url.encode("ascii") if re.fullmatch(r"[!-;=?-~]+", url) else None
+
+
+def _unknown(url: str) -> None:
+    """Write nothing: half an address decodes to half a destination."""
+
+
+def _is_whole(data: bytes, line_start: int, match: re.Match[bytes]) -> bool:
+    """Tell whether an address ends where it seems to: a program that breaks lines breaks them at a usual length.
+
+    One between angle brackets (RFC 3986 appendix C) ends with the bracket.
+    """
+    if data[max(0, match.start() - 1) : match.start()] == b"<":
+        return data.startswith(b">", match.end())
+    end = match.end()
+    if data[end : end + 1] not in (b"", b"\r", b"\n") or end - line_start < _WRAPPED_FROM:
+        return True
+    following = data[data.find(b"\n", end) + 1 :][:1] if data.find(b"\n", end) != -1 else b""
+    return following in (b"", b"\r", b"\n", b" ", b"\t", b">", b"<")
+
+
+def _glyphs(data: bytes, charset: str, watch: Watch) -> Iterator[Finding]:
+    """Yield the lines that hold nothing but Streak's glyph."""
+    try:
+        glyph = _GLYPH.encode(charset or "us-ascii")
+    except (UnicodeError, LookupError):
+        return
+    if glyph not in data:
+        return
+    match = watch.rules.element(*_STREAK)
+    if match is None:
+        return
+    for line in re.finditer(rb"^[ \t]*+" + re.escape(glyph) + rb"[ \t]*+(\r?\n|\r?\Z)", data, re.MULTILINE):
+        start, end = line.span()
+        if _goes_on(data, start):
+            # RFC 3676 §4.2: the paragraph before it would run on into what comes after it.
+            end = line.start(1)
+        yield Finding(
+            Scope.TOOL,
+            match.vendor,
+            match.name,
+            Surface.ELEMENT,
+            Tier.C,
+            "",
+            start,
+            TrackerAction.REMOVED,
+            ((start, end, b""),),
+        )
+
+
+def _goes_on(data: bytes, start: int) -> bool:
+    """Tell whether the line in front ends in a space, and so is not the last of its paragraph in format=flowed."""
+    before = data[max(0, start - 6) : start].removesuffix(b"\n").removesuffix(b"\r")
+    return before.endswith(b" ") and not before.endswith(b"\n-- ") and before != b"-- "
