@@ -1,4 +1,4 @@
-"""The running relay beside its peers: rates, added latency, memory, stalls. ``python -m tests.bench.relay``.
+"""The running relay beside its peers: rates, added latency, memory, stalls. ``make bench TABLES=relay``.
 
 The peers and the load are Postfix's: its before-queue filter, which rewrites nothing, smtp-source and smtp-sink. Runs
 as root, for Postfix; without it the comparison is left out.
@@ -324,7 +324,3 @@ def table() -> None:
     bench(2, two_workers)
     print("relay, one worker")
     bench(1, one_worker)
-
-
-if __name__ == "__main__":
-    table()

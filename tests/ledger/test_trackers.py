@@ -1,11 +1,13 @@
 """Trackers on record: by kind and host, with the sender sealed, in the decision's own commit, for their time."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
 
 from ledger import retention, trackers
@@ -34,13 +36,18 @@ FOUND = (
 )
 
 
+def message_with(found: tuple[FoundTracker, ...], age: timedelta = timedelta(0)) -> DecidedMessage:
+    """Return an untracked message with trackers."""
+    decision = Decision(MessageClass.GROUP, Reason.GROUP, dict.fromkeys(Purpose, Reason.GROUP), "v1")
+    envelope = Envelope(SENDER, ("bob@customer.test", "carol@customer.test"))
+    return DecidedMessage(new_message_id(), decision, envelope, "Offer", NOW - age, found=found)
+
+
 async def record(ledger: Ledger, age: timedelta = timedelta(0), found: tuple[FoundTracker, ...] = FOUND) -> str:
     """Record an untracked message with trackers, and return its id."""
-    decision = Decision(MessageClass.GROUP, Reason.GROUP, dict.fromkeys(Purpose, Reason.GROUP), "v1")
-    message_id = new_message_id()
-    envelope = Envelope(SENDER, ("bob@customer.test", "carol@customer.test"))
-    assert await ledger.record_decision(DecidedMessage(message_id, decision, envelope, "Offer", NOW - age, found=found))
-    return message_id
+    message = message_with(found, age)
+    assert await ledger.record_decision(message)
+    return message.id
 
 
 def rows(folder: Path) -> list[Any]:
@@ -78,6 +85,24 @@ async def test_a_message_without_trackers_has_no_row(tmp_path: Path) -> None:
     """Nothing found, nothing recorded."""
     async with open_ledger(tmp_path) as ledger:
         await record(ledger, found=())
+
+    assert [] == rows(tmp_path)
+
+
+async def test_what_came_too_late_leaves_nothing(tmp_path: Path) -> None:
+    """Where a decision is not written in time, nothing of what was found is written either."""
+    under_way, over = asyncio.Event(), asyncio.Event()
+
+    async def hold(_: AsyncConnection) -> None:
+        under_way.set()
+        await over.wait()
+
+    async with open_ledger(tmp_path) as ledger:
+        holding = asyncio.create_task(ledger.job(hold))
+        await under_way.wait()
+        assert not await ledger.record_decision(message_with(FOUND))
+        over.set()
+        await holding
 
     assert [] == rows(tmp_path)
 
