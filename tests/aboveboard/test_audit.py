@@ -48,7 +48,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command
 
 async def _fill(path: Path) -> None:
     config = load(path)
-    compose.make_ready(config)
+    await compose.make_ready(config)
     decision = Decision(MessageClass.GROUP, Reason.GROUP, dict.fromkeys(Purpose, Reason.GROUP), "v1")
     envelope, now = Envelope(ALICE, ("bob@customer.test", "carol@customer.test")), datetime.now(UTC)
     message = DecidedMessage(new_message_id(), decision, envelope, "Our offer", now, found=(FOUND,))

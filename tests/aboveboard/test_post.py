@@ -18,7 +18,7 @@ from ledger.ledger import Ledger
 from ledger.outbox import Letter
 from ledger.schema import outbox as outbox_table
 from policies.footer import Language
-from proxy.upstream import parse_route
+from proxy.route import parse_route
 from tests.relaying import open_ledger
 from tests.upstream import FakeUpstream
 

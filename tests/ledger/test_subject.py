@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import select
 
 from ledger import decisions, links, outbox, requests, senders, subject
+from ledger.batch import WithinTransaction
 from ledger.calendar import Calendar
 from ledger.consent import Act, Person
 from ledger.ledger import Ledger
@@ -166,7 +167,8 @@ async def test_a_message_that_is_recorded_late_does_not_bring_the_address_back(
     settle = subject.remove_late
 
     async def written_meanwhile(connection: Any, folded_hash: str) -> None:
-        await decisions.record(connection, [decisions.to_row(ledger.keyring, late)])
+        rows = [decisions.to_row(ledger.keyring, late)]
+        await connection.run_sync(lambda inside: decisions.record(WithinTransaction(inside), rows))
         await settle(connection, folded_hash)
 
     monkeypatch.setattr(subject, "remove_late", written_meanwhile)
