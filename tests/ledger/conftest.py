@@ -112,3 +112,22 @@ def on_disk(url: str, request: pytest.FixtureRequest) -> Callable[[], bytes]:
         return lambda: b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
     cluster: Cluster = request.getfixturevalue("postgresql_cluster")
     return lambda: cluster.bytes_of(url)
+
+
+IN_A_HURRY = {
+    "test_informing",
+    "test_journal",
+    "test_ledger",
+    "test_merge",
+    "test_patience",
+    "test_subject",
+    "test_writer",
+}
+"""Modules whose tests are about how long the ledger may take, or see to it themselves."""
+
+
+@pytest.fixture(autouse=True)
+def _time_enough(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not about the ledger's patience must not fail by it on a busy machine."""
+    if request.module.__name__.rpartition(".")[2] not in IN_A_HURRY:
+        monkeypatch.setattr("ledger.ledger.PATIENCE", 10.0)
