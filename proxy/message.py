@@ -20,7 +20,7 @@ from proxy.slices import Walk, at_once, each
 from proxy.structure import Entity, reading_structure
 from proxy.text_trackers import find_in_text
 from proxy.trackers import Finding, Watch
-from proxy.transfer import Encoded, decode
+from proxy.transfer import Encoded, decode, splice
 from proxy.wish import CONTROL_HEADER
 
 MAX_HTML_BYTES = 2_097_152
@@ -153,7 +153,8 @@ def _with_bodies(
         editable = tuple((yield from each(_text_bodies(raw, plain, reading, unsubscribe, text_only=not bodies))))
     except (Unparsable, TooLarge) as problem:
         return Message(raw, _header_facts(raw, fields, entities, problem=_reason(problem)), fields)
-    if any((yield from each(_PGP.search(text) for text in [*texts, *(body.encoded.decoded for body in bodies)]))):
+    read = [*texts, *(body.encoded.decoded for body in bodies), *_without_marks((*bodies, *editable))]
+    if any((yield from each(_PGP.search(text) for text in read))):
         seen = tuple(Trackers(body.own, body.foreign) for body in (*bodies, *editable))
         facts = _header_facts(raw, fields, entities, Protection.ENCRYPTED)
         return Message(raw, facts, fields, untouchable=seen)
@@ -172,6 +173,13 @@ def _with_bodies(
         trackers=sum(one.certain and one.scope is Scope.TOOL for body in everything for one in body.foreign),
     )
     return Message(raw, facts, fields, bodies, editable, signatures, _delimiters(entities))
+
+
+def _without_marks(bodies: Iterable[Body]) -> Iterator[bytes]:
+    """Yield the parts in which taking a mark of ours out could leave what looks like inline PGP behind."""
+    for body in bodies:
+        if body.own.edits and b"-----BEGIN" in body.encoded.decoded:
+            yield splice(body.encoded.decoded, body.own.edits)
 
 
 def _delimiters(entities: Iterable[Entity]) -> frozenset[bytes]:

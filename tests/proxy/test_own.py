@@ -10,6 +10,7 @@ import pytest
 from ledger.keys import Keyring
 from ledger.tokens import Marks, OwnTokens, new_message_id
 from policies import Decision, MessageClass, Purpose, Reason
+from policies.words import Protection
 from proxy.footer import Footer
 from proxy.header import Unparsable
 from proxy.message import Reading, read_message
@@ -147,6 +148,14 @@ def test_protected_is_not_touched() -> None:
     """What is signed keeps our old marks: byte for byte."""
     raw = encoded(REPLY, "8bit").replace(b"Subject:", b"DKIM-Signature: v=1; d=example.org; b=x\r\nSubject:")
     assert untracked(read_message(raw, READING)).raw == raw
+
+
+def test_what_a_mark_hides_in_inline_pgp_is_not_put_together() -> None:
+    """A mark of ours in the middle of inline PGP's first line stays: without it the message would read as encrypted."""
+    raw = encoded(f'<p>-----BEGIN PGP<img src="{PIXEL}"> MESSAGE-----</p>', "8bit")
+    message = read_message(raw, READING)
+
+    assert (Protection.ENCRYPTED, raw) == (message.facts.protection, untracked(message).raw)
 
 
 def test_own_signature_goes_with_our_marks() -> None:
