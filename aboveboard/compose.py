@@ -6,8 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from aboveboard.config import Config, ConfigError, ListenerSection, UpstreamSection
+from aboveboard.config import ConfigError
 from aboveboard.post import Sender
+from aboveboard.settings import Config, ListenerSection, UpstreamSection
 from ledger.calendar import Calendar
 from ledger.chain import HeadFile
 from ledger.database import Place, prepare

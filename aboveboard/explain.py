@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aboveboard import compose
-from aboveboard.config import Config
+from aboveboard.settings import Config
 from ledger.database import Place
 from ledger.errors import LedgerError
 from ledger.keys import Keyring

@@ -6,7 +6,8 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from aboveboard import compose
-from aboveboard.config import Config, ConfigError
+from aboveboard.config import ConfigError
+from aboveboard.settings import Config
 from ledger.database import Place
 from ledger.errors import LedgerError
 from ledger.keys import KeyFile

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aboveboard.config import Config, ConfigError, loads, read_text
+from aboveboard.config import ConfigError, loads, read_text
+from aboveboard.settings import Config
 from policies.policy import canonical_text, version_of
 
 RELOADED = ("policy", "organisation", "retention")

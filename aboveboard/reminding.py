@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aboveboard.config import Config
+from aboveboard.settings import Config
 from ledger import chain, informing, outbox, requests
 from ledger.informing import WITHIN
 from ledger.ledger import Ledger

@@ -25,8 +25,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_serv
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from aboveboard import compose
-from aboveboard.config import ConfigError, split_address
+from aboveboard.config import ConfigError
 from aboveboard.reload import InForce, WatchedFile
+from aboveboard.values import split_address
 from aboveboard.worker import DRAIN_SECONDS
 from ledger.errors import LedgerMissing
 from ledger.keys import Keyring

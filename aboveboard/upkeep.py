@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aboveboard import compose
 from aboveboard.collection import MAIL
-from aboveboard.config import Config
 from aboveboard.reminding import remind
+from aboveboard.settings import Config
 from ledger import outbox, proof, renewal
 from ledger.errors import LedgerError
 from ledger.ledger import Ledger

@@ -17,8 +17,8 @@ import structlog
 import uvicorn
 
 from aboveboard import compose, post
-from aboveboard.config import Config
 from aboveboard.reload import InForce, signature
+from aboveboard.settings import Config
 from aboveboard.upkeep import keep_up
 from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring

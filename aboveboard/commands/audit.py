@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from aboveboard.commands.shared import fail, load_config, with_ledger
-from aboveboard.config import Config
 from aboveboard.parameters import DAY, TEXT, config_option, json_option
+from aboveboard.settings import Config
 from ledger.audit import Period
 from ledger.ledger import Ledger
 

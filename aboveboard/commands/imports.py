@@ -11,8 +11,8 @@ from aboveboard import agreements, compose
 from aboveboard.agreements import AgreementsError
 from aboveboard.commands.consent import consent
 from aboveboard.commands.shared import fail, load_config, print_rows, with_ledger
-from aboveboard.config import Config
 from aboveboard.parameters import config_option, json_option
+from aboveboard.settings import Config
 from ledger import consent as consent_record
 from ledger import imports
 from ledger.imports import Agreement, Imported, Landing, Manner, Point, Progress

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aboveboard import compose, reminding
 from aboveboard.commands.shared import load_config, print_rows, with_ledger
-from aboveboard.config import Config
 from aboveboard.parameters import ADDRESS, TEXT, config_option, json_option
+from aboveboard.settings import Config
 from ledger import informing
 from ledger import requests as cases
 from ledger.ledger import Ledger

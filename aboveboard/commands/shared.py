@@ -10,7 +10,8 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from aboveboard import compose
-from aboveboard.config import Config, ConfigError, load
+from aboveboard.config import ConfigError, load
+from aboveboard.settings import Config
 from ledger.errors import LedgerError
 from ledger.keys import Keyring
 from ledger.ledger import Ledger

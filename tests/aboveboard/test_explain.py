@@ -11,8 +11,9 @@ import httpx2
 import pytest
 
 from aboveboard import compose
-from aboveboard.config import Config, parse
+from aboveboard.config import parse
 from aboveboard.explain import as_text, envelope_of, explain_message
+from aboveboard.settings import Config
 from ledger.consent import Person
 from ledger.keys import Keyring
 from ledger.tokens import sender_url

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from aboveboard import compose, upkeep
-from aboveboard.config import Config, load
+from aboveboard.config import load
+from aboveboard.settings import Config
 from ledger import outbox
 from ledger.keys import Keyring
 from ledger.ledger import Ledger

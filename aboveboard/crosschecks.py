@@ -1,0 +1,85 @@
+"""What is wrong between settings: two on one port, mail in clear, a relay that is its own upstream."""
+
+from urllib.parse import urlsplit
+
+from aboveboard.settings import Config, ListenerSection, SystemMailSection, UpstreamSection
+from aboveboard.values import is_loopback, split_address
+from proxy.route import DEFAULT_PORTS
+from proxy.vendorcheck import problems as vendor_problems
+
+
+def cross_checks(config: Config) -> list[str]:
+    """Return a sentence for everything that is wrong between settings, each beginning with a key path."""
+    problems: list[str] = []
+    seen: dict[str, str] = {}
+    addresses = [(f"relay.listener[{at}].address", one.address) for at, one in enumerate(config.relay.listener)]
+    addresses.append(("web.address", config.web.address))
+    if config.web.metrics_address is not None:
+        addresses.append(("web.metrics_address", config.web.metrics_address))
+    for path, address in addresses:
+        if address in seen:
+            problems.append(f"{path}: {address} is in use already, by {seen[address]}.")
+        seen[address] = path
+    for at, listener in enumerate(config.relay.listener):
+        problems += _listener_checks(f"relay.listener[{at}]", listener)
+    for at, upstream in enumerate(config.relay.upstream):
+        problems += _upstream_checks(f"relay.upstream[{at}]", upstream)
+        problems += _loop_checks(f"relay.upstream[{at}]", upstream, config.relay.listener)
+    if config.policy.vendor or config.policy.vendors_off:
+        problems += (f"policy.{one}" for one in vendor_problems(config.policy.vendor, config.policy.vendors_off))
+    if config.system_mail is not None:
+        problems += _server_checks("system_mail", config.system_mail)
+    if config.consent.needs_mail() and config.system_mail is None:
+        problems.append('consent.anchor: "mail" needs [system_mail]; set that, or name a file.')
+    return [*problems, *config.consent.problems()]
+
+
+def _loop_checks(path: str, upstream: UpstreamSection, listeners: list[ListenerSection]) -> list[str]:
+    """Find an upstream that is this relay itself: it would connect to itself without end."""
+    ports = {port for host, port in map(split_address, (one.address for one in listeners)) if _is_here(host)}
+    here = [parts for parts in map(urlsplit, upstream.url) if is_loopback(parts.hostname or "")]
+    same = any((parts.port or DEFAULT_PORTS[parts.scheme]) in ports for parts in here)
+    return [f"{path}.url: is a listener of this relay; name the mail server behind it."] if same else []
+
+
+def _is_here(host: str) -> bool:
+    return is_loopback(host) or host in ("0.0.0.0", "::")  # noqa: S104  # an address to compare with
+
+
+def _listener_checks(path: str, listener: ListenerSection) -> list[str]:
+    problems = []
+    for name, file in (("certificate", listener.certificate), ("key", listener.key)):
+        if listener.tls == "none" and file is not None:
+            problems.append(f'{path}.{name}: has no meaning with tls = "none".')
+        elif listener.tls != "none" and file is None:
+            problems.append(f'{path}.{name}: is missing; tls = "{listener.tls}" needs it.')
+        elif file is not None and not file.is_file():
+            problems.append(f"{path}.{name}: there is no file {file}.")
+    return problems
+
+
+def _upstream_checks(path: str, upstream: UpstreamSection) -> list[str]:
+    problems = []
+    plain = [parts for parts in map(urlsplit, upstream.url) if parts.scheme == "smtp"]
+    if not all(is_loopback(parts.hostname or "") for parts in plain) and not upstream.insecure:
+        problems.append(
+            f'{path}.url: mail would travel in clear; use "smtp+starttls://" or "smtps://", or set insecure = true.'
+        )
+    return problems + _login_checks(path, upstream)
+
+
+def _server_checks(path: str, section: SystemMailSection) -> list[str]:
+    """Find what is wrong with the server for mail of our own; links that prove a mailbox never travel in clear."""
+    parts = urlsplit(section.url)
+    clear = parts.scheme == "smtp" and not is_loopback(parts.hostname or "")
+    problems = [f'{path}.url: mail would travel in clear; use "smtp+starttls://" or "smtps://".'] if clear else []
+    return problems + _login_checks(path, section)
+
+
+def _login_checks(path: str, upstream: UpstreamSection | SystemMailSection) -> list[str]:
+    problems = []
+    if (upstream.username is None) != (upstream.password_file is None):
+        problems.append(f"{path}: username and password_file belong together.")
+    elif upstream.password_file is not None and not upstream.password_file.is_file():
+        problems.append(f"{path}.password_file: there is no file {upstream.password_file}.")
+    return problems

@@ -1,0 +1,118 @@
+"""The values that settings take: addresses, domains, networks and URLs, each with a sentence for what is wrong."""
+
+import ipaddress
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+
+_LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
+_DOMAIN = re.compile(
+    r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.I
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address is this machine only."""
+    if host.lower() in _LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of ``HOST:PORT`` or ``[IPV6]:PORT``. Raises ValueError with a sentence."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%a-z]+)\]|([^:\[\]]+)):(\d{1,5})", address)
+    if match is None or int(match[3]) > 65_535:
+        raise ValueError('must be "HOST:PORT", like "127.0.0.1:1587" or "[::1]:1587"')
+    return match[1] or match[2], int(match[3])
+
+
+def _address(value: str) -> str:
+    split_address(value)
+    return value
+
+
+def _domain(value: str) -> str:
+    if not value.isascii():
+        return value
+    if not _DOMAIN.fullmatch(value):
+        raise ValueError('must be a domain name, like "example.org"')
+    return value
+
+
+def _web_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError('must be a web address, like "https://example.org/privacy"')
+    return value
+
+
+def _public_url(value: str) -> str:
+    parts = urlsplit(_web_url(value))
+    if not value.isascii() or len(value) > 200 or parts.username:
+        raise ValueError("must be plain ASCII, at most 200 characters, without user name")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError("must begin with https://, for people's choices travel over it")
+    return value.rstrip("/")
+
+
+def _network(value: str) -> str:
+    try:
+        network = ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError('must be a network, like "10.1.0.0/16" or "192.0.2.7"') from error
+    least = 8 if network.version == 4 else 32
+    if network.prefixlen < least:
+        raise ValueError(f"is wider than /{least}: the relay would send mail for everybody there")
+    return value
+
+
+def _upstream_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("smtp", "smtp+starttls", "smtps") or not parts.hostname or parts.path not in ("", "/"):
+        raise ValueError('must be "smtp://HOST:PORT", "smtp+starttls://HOST:PORT" or "smtps://HOST:PORT"')
+    if parts.username or parts.password:
+        raise ValueError("must not hold a login: use username and password_file")
+    return value
+
+
+def _upstream_urls(value: list[str]) -> list[str]:
+    if not value:
+        raise ValueError("must not be empty")
+    return [_upstream_url(url) for url in value]
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _ledger_url(value: str) -> str:
+    if not value.startswith(("sqlite:///", "postgresql://")) or value == "sqlite:///":
+        raise ValueError('must be "sqlite:///FILE" or "postgresql://USER@HOST/DATABASE"')
+    return value
+
+
+def _mail_address(value: str) -> str:
+    if not re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", value):
+        raise ValueError('must be an e-mail address, like "privacy@example.org"')
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Domain = Annotated[str, AfterValidator(_domain)]
+WebUrl = Annotated[str, AfterValidator(_web_url)]
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
+NetworkText = Annotated[str, AfterValidator(_network)]
+UpstreamUrl = Annotated[str, AfterValidator(_upstream_url)]
+UpstreamUrls = Annotated[
+    list[str],
+    BeforeValidator(_listed),
+    AfterValidator(_upstream_urls),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
+LedgerUrl = Annotated[str, AfterValidator(_ledger_url)]
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
