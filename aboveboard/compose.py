@@ -2,6 +2,7 @@
 
 import ipaddress
 import ssl
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -262,4 +263,12 @@ def sender(config: Config) -> Sender | None:
         config.web.public_url,
         section.sender,
         parse_route(section.url, ["*"], hostname(config), section.username, password),
+    )
+
+
+def same_sender(sender: Sender, config: Config) -> Sender:
+    """Return a sender that says of the organisation what the configuration says now, and hands in where it did."""
+    organisation = config.organisation
+    return replace(
+        sender, organisation=organisation.name, contact=organisation.contact, privacy_url=organisation.privacy_url
     )
