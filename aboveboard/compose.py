@@ -247,6 +247,7 @@ def site(config: Config, opened: Ledger, *, stale: bool = False) -> Site:
         mails=config.system_mail is not None,
         points={point.id: Point(point.title, point.wording) for point in config.consent.point if point.public},
         validity=periods(config).consent,
+        trusted_proxies=tuple(ipaddress.ip_network(network) for network in config.web.trusted_proxies),
     )
 
 

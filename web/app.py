@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from ledger import outbox
 from ledger.errors import LedgerUnavailable
+from web.client import Pace, TooOften
 from web.forms import FormTooLarge
 from web.hits import Ticks, link, pixel
 from web.join import join
@@ -72,6 +73,12 @@ async def _too_large(request: Request, error: Exception) -> Response:
     return page(request, "too_large.html", 413)
 
 
+async def _too_often(request: Request, error: Exception) -> Response:
+    response = page(request, "too_often.html", 429)
+    response.headers["retry-after"] = "3600"
+    return response
+
+
 ROUTES = [
     Route("/o/{token:path}", pixel, methods=["GET"]),
     Route("/l/{token}", link, methods=["GET"]),
@@ -111,6 +118,7 @@ def build(site: Site) -> Starlette:
             HTTPException: _not_there,
             LedgerUnavailable: _try_again,
             FormTooLarge: _too_large,
+            TooOften: _too_often,
             Exception: _went_wrong,
         },
     )
@@ -118,6 +126,7 @@ def build(site: Site) -> Starlette:
     app.router.redirect_slashes = False
     app.state.site = site
     app.state.ticks = Ticks()
+    app.state.pace = Pace()
     return app
 
 
