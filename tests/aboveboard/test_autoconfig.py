@@ -115,7 +115,7 @@ def test_what_is_configured_is_told() -> None:
     assert ["imap", "pop3"] == [one.get("type") for one in root.iterfind("emailProvider/incomingServer")]
     (server,) = servers(root, "outgoingServer")
     assert ("balancer.example.org", "465", "SSL") == (server["hostname"], server["port"], server["socketType"])
-    assert ("one.example", "Mail") == (root.findtext("emailProvider/domain"), root.findtext("emailProvider/displayName"))
+    assert ["one.example", "Mail"] == [root.findtext(f"emailProvider/{name}") for name in ("domain", "displayName")]
 
 
 @pytest.mark.parametrize(
