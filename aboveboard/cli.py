@@ -119,7 +119,10 @@ def check(config_path: Path, online: bool) -> None:
         click.echo(f"note: {sentence}")
     problems = local_problems(config)
     if online:
-        problems += asyncio.run(try_everything(config))
+        found = asyncio.run(try_everything(config))
+        problems += [one for one in found.problems if one not in problems]
+        for sentence in found.notes:
+            click.echo(f"note: {sentence}")
     if problems:
         fail(*problems)
     click.echo(f"{config_path}: everything is in order.")

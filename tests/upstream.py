@@ -71,6 +71,7 @@ class FakeUpstream:
         mails = 0
         while not self.greeting.startswith("4"):
             line = (await reader.readuntil(b"\r\n")).decode("utf-8").removesuffix("\r\n")
+            line = line[:4].upper() + line[4:]  # Verbs are four letters; smtplib writes them small.
             self.heard.append(line)
             mails += line.startswith("MAIL")
             if self.hang_up_on is not None and line.startswith(self.hang_up_on):
@@ -78,7 +79,7 @@ class FakeUpstream:
             if self.hang_up_once_on is not None and line.startswith(self.hang_up_once_on):
                 self.hang_up_once_on = None
                 return
-            if line.startswith("EHLO"):
+            if line.startswith("EHLO") and self._answer(line) is None:
                 lines = ["upstream.test", *self.extensions]
                 for at, text in enumerate(lines):
                     await self._say(writer, f"250{'-' if at < len(lines) - 1 else ' '}{text}")
