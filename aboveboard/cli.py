@@ -16,6 +16,7 @@ from aboveboard.commands.audit import audit
 from aboveboard.commands.consent import consent
 from aboveboard.commands.notice import notice
 from aboveboard.commands.requests import requests
+from aboveboard.commands.sendtest import send_test
 from aboveboard.commands.shared import fail, load_config
 from aboveboard.commands.subject import subject
 from aboveboard.config import ConfigError, json_schema, notes
@@ -192,6 +193,7 @@ def rewrite(
 
 
 for command in (
+    send_test,
     consent,
     notice,
     subject,

@@ -155,9 +155,11 @@ class Trial:
         except (OSError, smtplib.SMTPException) as error:
             raise Failed("it offers no login by password", "use a port where it does, or another login") from error
 
-    def begin(self, sender: str) -> Answer:
-        """Say MAIL."""
-        answer = self._ask("mail", sender)
+    def begin(self, sender: str, *, utf8: bool = False) -> Answer:
+        """Say MAIL; ``utf8`` where an address of the message goes beyond ASCII (RFC 6531 §3.4)."""
+        if utf8 and not self.client.has_extn("smtputf8"):
+            raise Failed("it takes no addresses beyond ASCII", "use addresses in ASCII, or another server")
+        answer = self._ask("mail", sender, ["SMTPUTF8"] if utf8 else [])
         if answer[0] != 250:
             raise Failed(f"it refuses the sender with {said(answer)}", _later(answer) or _SENDER)
         return answer
@@ -188,7 +190,7 @@ class Trial:
         except (OSError, smtplib.SMTPException):
             self.client.close()
 
-    def _ask(self, command: str, *words: str) -> Answer:
+    def _ask(self, command: str, *words: object) -> Answer:
         try:
             answer: Answer = getattr(self.client, command)(*words)
         except (OSError, smtplib.SMTPException) as error:
