@@ -22,9 +22,12 @@ from policies import Policy, compile_policy
 from policies.address import canonical_domain
 from policies.glob import pattern
 from policies.words import ForeignTracking
+from proxy.auth import Verifier
 from proxy.footer import Footer
 from proxy.links import link_rules, own_place
 from proxy.message import Reading
+from proxy.ownership import Ownership, parse_alias
+from proxy.passthrough import PassThrough
 from proxy.pool import Upstreams
 from proxy.relay import Conduct
 from proxy.route import Limits, Route, parse_route
@@ -208,6 +211,13 @@ def _password(path: str, file: Path | None) -> str | None:
         raise ConfigError([f"{path}.password_file: cannot be read."]) from error
 
 
+def verifiers(config: Config, upstreams: Upstreams) -> dict[str, Verifier]:
+    """Return who tells whether somebody may log in, by what listeners call it."""
+    aliases = tuple(parse_alias(one.login, one.addresses) for one in config.relay.alias)
+    ownership = Ownership(tuple(config.organisation.domains), aliases)
+    return {"pass-through": PassThrough(upstreams, ownership)}
+
+
 def listener(at: int, section: ListenerSection) -> Listener:
     """Return how a listening address treats its clients. Raises ConfigError where its certificate does not load."""
     return Listener(
@@ -215,6 +225,7 @@ def listener(at: int, section: ListenerSection) -> Listener:
         tls=section.tls,
         tls_context=_server_context(at, section),
         automated=section.message_class == "automated",
+        auth=section.auth,
         address=section.address,
     )
 

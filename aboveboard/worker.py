@@ -140,11 +140,13 @@ async def _relay(task: Task, ready: Ready, stop: asyncio.Event) -> None:
         async def adopt(fresh: InForce) -> None:
             relay.conduct = await asyncio.to_thread(compose.conduct, fresh.config, ledger.keyring)
 
+        upstreams = compose.upstreams(config, task.workers)
         server = Server(
             relay,
-            compose.upstreams(config, task.workers),
+            upstreams,
             config.relay.max_message_bytes,
             compose.hostname(config),
+            verifiers=compose.verifiers(config, upstreams),
         )
         listeners = [compose.listener(at, section) for at, section in enumerate(config.relay.listener)]
         async with _Follower(task.place, ledger, adopt).following(in_force):

@@ -4,10 +4,11 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from proxy.auth import Admission, Authentication, Trust, Verifier
 from proxy.pool import Upstreams
 from proxy.relay import Relay
 from proxy.session import COMMANDS, Session
@@ -26,6 +27,8 @@ class Listener:
     tls: str = "none"
     tls_context: ssl.SSLContext | None = None
     automated: bool = False
+    auth: str = "networks"
+    """Who may send: clients in trusted networks, or those whom the verifier of this name lets in."""
     address: str = ""
     """The listening address as the configuration writes it."""
 
@@ -54,17 +57,26 @@ class Server:
         max_message_bytes: int,
         hostname: str,
         idle_seconds: float = IDLE_SECONDS,
+        verifiers: Mapping[str, Verifier] | None = None,
     ) -> None:
         self.relay = relay
         self.upstreams = upstreams
         self.max_message_bytes = max_message_bytes
         self.hostname = hostname
         self.idle_seconds = idle_seconds
+        self.verifiers = verifiers or {}
+        """By what listeners call them."""
         self.draining = False
         self.sessions: set[Session] = set()
         self.deliveries: set[Session] = set()
         """The sessions whose message is on its way to the upstream, and those that ended meanwhile."""
         self._listening: list[asyncio.Server] = []
+
+    def admission(self, listener: Listener) -> Admission:
+        """Return what decides whether a new session on a listener may send."""
+        if listener.auth == "networks":
+            return Trust(self.upstreams, listener.trusts)
+        return Authentication(self.verifiers[listener.auth])
 
     async def listen(self, bound: Sequence[tuple[socket.socket, Listener]]) -> None:
         """Take clients on sockets that are bound already."""

@@ -10,6 +10,7 @@ import logging
 import math
 import ssl
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,8 +18,10 @@ from aiosmtpd.smtp import SMTP, TLSSetupException
 from prometheus_client import Counter, Gauge
 
 from policies import Envelope
+from proxy.extensions import offered, protocol
 from proxy.path import Offer, mail_parameters, parse_path, recipient
 from proxy.reply import Reply, ReplyError, reply
+from proxy.sasl import MAX_LINE, decoded
 from proxy.tally import Tally
 from proxy.transaction import Transaction
 from proxy.wire import ClientGone, Wire
@@ -51,6 +54,7 @@ class Session(SMTP):
         self._listener = listener
         self._wire: Wire | None = None
         self._transaction: Transaction | None = None
+        self._admission = server.admission(listener)
         self._extended = False
         self._greeted = False
         self._errors = 0
@@ -86,6 +90,8 @@ class Session(SMTP):
         self.transport = transport
         peer: object = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
+        own: object = transport.get_extra_info("sockname")
+        self._is_loopback = isinstance(own, tuple) and ip_address(str(own[0]).partition("%")[0]).is_loopback
         self._handler_coroutine = self.loop.create_task(self._handle_client())
         self._server.sessions.add(self)
         SESSIONS.set(len(self._server.sessions))
@@ -162,6 +168,7 @@ class Session(SMTP):
             log.debug("smtp.client_gone")
         finally:
             self._end_transaction()
+            self._admission.end()
             self.hang_up()
 
     async def _next_command(self, wire: Wire) -> bool:
@@ -172,7 +179,7 @@ class Session(SMTP):
         try:
             self._idle = True
             self._reset_timeout()
-            line = await wire.line(MAX_COMMAND_LINE)
+            line = await wire.line(MAX_LINE if self._admission.takes_logins else MAX_COMMAND_LINE)
             self._idle = False
             return await self._command(line)
         except ReplyError as error:
@@ -195,12 +202,14 @@ class Session(SMTP):
     async def _command(self, line: bytes) -> bool:
         verb, _, argument = line.decode("utf-8", "surrogateescape").partition(" ")
         verb = verb.upper()
+        if len(line) > MAX_COMMAND_LINE and verb != "AUTH":
+            raise ReplyError(reply(500, "5.5.2 The line is too long"))
         if verb in ("GET", "POST", "CONNECT", "PUT", "HEAD", "OPTIONS", "DELETE"):
             raise ReplyError(reply(502, "5.7.0 This is not a web server"), close=True)
         command = _COMMANDS.get(verb)
         if command is None:
             raise ReplyError(reply(500, "5.5.1 That is not a command we know"))
-        if not self._greeted and verb in ("MAIL", "RCPT", "DATA", "STARTTLS"):
+        if not self._greeted and verb in ("MAIL", "RCPT", "DATA", "STARTTLS", "AUTH"):
             raise ReplyError(reply(503, "5.5.1 Say EHLO first"))
         await command(self, argument.strip(" "))
         return verb != "QUIT"
@@ -222,23 +231,37 @@ class Session(SMTP):
     @property
     def _offer(self) -> Offer:
         common = self._server.upstreams.common
-        return Offer(extended=self._extended, smtputf8=common.smtputf8, dsn=common.dsn)
+        auth = self._admission.takes_logins
+        return Offer(extended=self._extended, smtputf8=common.smtputf8, dsn=common.dsn, auth=auth)
 
     def _extensions(self) -> list[str]:
-        """Return what is offered: never more than the upstream can do."""
-        common = self._server.upstreams.common
-        offered = ["PIPELINING", f"SIZE {self._server.size_limit}"]
-        if common.eight_bit:
-            offered.append("8BITMIME")
-        if common.smtputf8:
-            offered.append("SMTPUTF8")
-        if common.enhanced_codes:
-            offered.append("ENHANCEDSTATUSCODES")
-        if common.dsn:
-            offered.append("DSN")
+        words = offered(self._server.upstreams.common, self._server.size_limit)
         if self.tls_context is not None and not self._secure:
-            offered.append("STARTTLS")
-        return offered
+            words.append("STARTTLS")
+        return words + (self._admission.extensions() if self._is_private else [])
+
+    @property
+    def _is_private(self) -> bool:
+        """Tell whether a login may travel: behind TLS, or where a listener without it is local."""
+        return self._secure or (self._listener.tls == "none" and self._is_loopback)
+
+    async def _auth(self, argument: str) -> None:
+        if self._transaction is not None:
+            raise ReplyError(reply(503, "5.5.1 Not in the middle of a transaction"))
+        if self._admission.takes_logins and not self._is_private:
+            raise ReplyError(reply(538, "5.7.11 Say STARTTLS first: a login does not travel in clear"))
+        await self._answer(await self._admission.command(argument, self._peer, self._ask))
+
+    async def _ask(self, challenge: str) -> bytes:
+        """Send a challenge of AUTH and return the client's response, decoded."""
+        if self._wire is None:
+            raise ClientGone
+        await self._answer(reply(334, challenge))
+        try:
+            line = await self._wire.line(MAX_LINE)
+        except ReplyError as error:
+            raise ReplyError(reply(500, "5.5.6 The line is too long, or not strict"), close=error.close) from None
+        return decoded(line.decode("ascii", "replace"))
 
     async def _starttls(self, argument: str) -> None:
         if argument:
@@ -256,16 +279,14 @@ class Session(SMTP):
     async def _mail(self, argument: str) -> None:
         if self._transaction is not None:
             raise ReplyError(reply(503, "5.5.1 A transaction is under way already"))
-        if not self._listener.trusts(self._peer):
-            raise ReplyError(reply(550, "5.7.1 This address may not send through this relay"))
         path = parse_path("FROM", argument)
         parameters = mail_parameters(path, self._offer)
         if (parameters.size or 0) > self._server.size_limit:
             raise ReplyError(reply(552, f"5.3.4 The message is larger than {self._server.size_limit} octets"))
-        pool = self._server.upstreams.pool(path.address)
-        if pool is None:
+        source = self._admission.source(path.address, self._peer)
+        if source is None:
             raise ReplyError(reply(550, "5.7.1 No mail server is set for this sender"))
-        self._transaction = Transaction(pool, path.address, parameters)
+        self._transaction = Transaction(source, path.address, parameters)
         await self._answer(reply(250, "2.1.0 OK"))
 
     async def _rcpt(self, argument: str) -> None:
@@ -292,6 +313,8 @@ class Session(SMTP):
         await self._answer(reply(354, "End with a dot on a line of its own"))
         try:
             content = await self._wire.content(self._server.size_limit)
+            if self._admission.login is not None:
+                self._admission.login.check_author(content)
         except BaseException:
             # Nobody has the message: the upstream must not wait for a DATA that will not come.
             self._end_transaction()
@@ -302,19 +325,24 @@ class Session(SMTP):
 
     async def _deliver(self, transaction: Transaction, content: bytes) -> Reply:
         """Have the message passed on. A client that hangs up now does not stop it."""
+        login = self._admission.login
         envelope = Envelope(
             transaction.mail_from,
             transaction.rcpt_to,
+            login=login.address if login is not None else None,
             automated=self._listener.automated,
             listener=self._listener.address,
             client=self._peer,
         )
-        protocol = f"{'UTF8SMTP' if transaction.parameters.smtputf8 else 'ESMTP' if self._extended else 'SMTP'}"
-        if self._secure and protocol != "SMTP":
-            protocol += "S"
+        way = protocol(
+            extended=self._extended,
+            smtputf8=transaction.parameters.smtputf8,
+            secure=self._secure,
+            logged_in=login is not None,
+        )
         self._server.deliveries.add(self)
         try:
-            return await self._server.relay.deliver(content, envelope, await transaction.connection(), protocol)
+            return await self._server.relay.deliver(content, envelope, await transaction.connection(), way)
         finally:
             transaction.end()
             self._server.deliveries.discard(self)
@@ -334,7 +362,7 @@ class Session(SMTP):
         await self._answer(reply(214, "2.0.0 RFC 5321 is spoken here"))
 
     async def _not_here(self, argument: str) -> None:
-        # EXPN would tell who is on a list; BDAT, TURN and AUTH were not offered.
+        # EXPN would tell who is on a list; BDAT and TURN were not offered.
         raise ReplyError(reply(502, "5.5.1 That command is not offered here"))
 
     async def _quit(self, argument: str) -> None:
@@ -361,5 +389,6 @@ _COMMANDS: dict[str, Callable[[Session, str], Awaitable[None]]] = {
     "VRFY": Session._vrfy,
     "HELP": Session._help,
     "QUIT": Session._quit,
-    **dict.fromkeys(("EXPN", "BDAT", "TURN", "ETRN", "AUTH"), Session._not_here),
+    "AUTH": Session._auth,
+    **dict.fromkeys(("EXPN", "BDAT", "TURN", "ETRN"), Session._not_here),
 }
