@@ -23,6 +23,7 @@ from policies.address import canonical_domain
 from policies.glob import pattern
 from policies.words import ForeignTracking
 from proxy.footer import Footer
+from proxy.limits import SharedLimits
 from proxy.links import link_rules, own_place
 from proxy.message import Reading
 from proxy.pool import Upstreams
@@ -208,6 +209,12 @@ def _password(path: str, file: Path | None) -> str | None:
         raise ConfigError([f"{path}.password_file: cannot be read."]) from error
 
 
+def shared_limits(config: Config) -> SharedLimits:
+    """Return how many connections and bytes there may be at once in all workers."""
+    said = config.relay
+    return SharedLimits(said.max_connections, said.max_connections_per_client, said.max_bytes_in_flight)
+
+
 def listener(at: int, section: ListenerSection) -> Listener:
     """Return how a listening address treats its clients. Raises ConfigError where its certificate does not load."""
     return Listener(
@@ -215,6 +222,7 @@ def listener(at: int, section: ListenerSection) -> Listener:
         tls=section.tls,
         tls_context=_server_context(at, section),
         automated=section.message_class == "automated",
+        normalises=section.bare_newlines == "normalise",
         address=section.address,
     )
 

@@ -49,6 +49,9 @@ class ListenerSection(Section):
     message_class: Literal["automated"] | None = Field(
         default=None, alias="class", description="automated: for printers and machines; nothing is ever tracked."
     )
+    bare_newlines: Literal["refuse", "normalise"] = Field(
+        default="refuse", description="normalise: take CR and LF alone for line ends, for devices that send them."
+    )
 
 
 class UpstreamSection(Section):
@@ -77,6 +80,11 @@ class RelaySection(Section):
     )
     max_message_bytes: int = Field(
         default=36_700_160, ge=65_536, le=1_073_741_824, description="Largest message taken."
+    )
+    max_connections: int = Field(default=1_000, ge=1, le=1_000_000, description="SMTP connections at once.")
+    max_connections_per_client: int = Field(default=50, ge=1, le=60_000, description="Of them, from one address.")
+    max_bytes_in_flight: int = Field(
+        default=536_870_912, ge=65_536, description="Octets of all messages that are being handed in."
     )
     received: bool = Field(default=True, description="Add one Received line.")
     processed_header: bool = Field(default=False, description="Loop marker for Exchange and Workspace round trips.")
