@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from aboveboard import autoconfig
 from aboveboard.config import ConfigError
 from aboveboard.post import Sender
 from aboveboard.settings import Config, ListenerSection, UpstreamSection
@@ -254,6 +255,7 @@ def site(config: Config, opened: Ledger, *, stale: bool = False) -> Site:
         mails=config.system_mail is not None,
         points={point.id: Point(point.title, point.wording) for point in config.consent.point if point.public},
         validity=periods(config).consent,
+        autoconfig=autoconfig.told(config),
     )
 
 

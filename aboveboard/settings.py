@@ -10,6 +10,7 @@ from aboveboard.collection import ConsentSection
 from aboveboard.values import (
     Address,
     Domain,
+    IncomingUrls,
     LedgerUrl,
     MailAddress,
     NetworkText,
@@ -103,6 +104,27 @@ class WebSection(Section):
     metrics_address: Address | None = Field(default=None, description="HOST:PORT of the metrics page.")
 
 
+class AutoconfigSection(Section):
+    """What mail programs are told that set themselves up by somebody's address."""
+
+    incoming: IncomingUrls = Field(
+        description="imaps://, imap+starttls://, pop3s:// or pop3+starttls://: where mail is read; or several."
+    )
+    outgoing: UpstreamUrls | None = Field(
+        default=None, description="Where mail is handed in; by default the listeners for people, under relay.hostname."
+    )
+    username: Literal["address", "local-part"] = Field(default="address", description="What people log in with.")
+    domains: list[Domain] | None = Field(
+        default=None, min_length=1, description="Whose addresses; by default organisation.domains."
+    )
+    display_name: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=60,
+        description="What the account is called; by default the organisation.",
+    )
+
+
 class LedgerSection(Section):
     """Where consent, decisions and hits are kept."""
 
@@ -159,6 +181,7 @@ class Config(Section):
     web: WebSection
     ledger: LedgerSection = LedgerSection()
     system_mail: SystemMailSection | None = None
+    autoconfig: AutoconfigSection | None = None
     policy: PolicyModel = PolicyModel()
     consent: ConsentSection = ConsentSection()
     retention: RetentionSection = RetentionSection()

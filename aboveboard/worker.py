@@ -22,7 +22,8 @@ from aboveboard.settings import Config
 from aboveboard.upkeep import keep_up
 from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
-from ledger.ledger import PATIENCE, Ledger
+from ledger.ledger import Ledger
+from ledger.patience import PATIENCE
 from ledger.versions import PolicyVersion
 from proxy.limits import Census
 from proxy.relay import Relay
