@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Protocol
 
 import structlog
 from prometheus_client import Counter
 
-from proxy.pool import Upstreams
+from proxy.pool import Pool, Upstreams
 from proxy.reply import Reply, ReplyError, reply
 from proxy.sasl import Ask, Credential, hear
 from proxy.transaction import Source
@@ -22,16 +23,29 @@ LOGINS = Counter("aboveboard_logins", "Attempts to log in, by what became of the
 log = structlog.get_logger()
 
 
+def is_local(transport: asyncio.BaseTransport | None) -> bool:
+    """Tell whether a connection came to this machine's own loopback address: nobody can listen in."""
+    own: object = transport.get_extra_info("sockname") if transport is not None else None
+    return isinstance(own, tuple) and ip_address(str(own[0]).partition("%")[0]).is_loopback
+
+
+def known(pool: Pool | None) -> Pool:
+    """Return the pool that was found for a sender. Raises ReplyError where there is none."""
+    if pool is None:
+        raise ReplyError(reply(550, "5.7.1 No mail server is set for this sender"))
+    return pool
+
+
 class Login(Protocol):
     """Somebody who is logged in, for one session."""
 
     address: str
     """Whose mail it is."""
 
-    def source(self, sender: str) -> Source | None:
-        """Return where connections for mail of a sender come from; None where no upstream is set for it.
+    def source(self, sender: str) -> Source:
+        """Return where connections for mail of a sender come from.
 
-        Raises ReplyError where the login may not send as this sender.
+        Raises ReplyError where the login may not send as this sender, or no upstream is set for it.
         """
 
     def check_author(self, content: bytes) -> None:
@@ -61,10 +75,10 @@ class Admission(Protocol):
     login: Login | None
     takes_logins: bool
 
-    def source(self, sender: str, client: str) -> Source | None:
-        """Return where connections for mail of a sender come from; None where no upstream is set for it.
+    def source(self, sender: str, client: str) -> Source:
+        """Return where connections for mail of a sender come from.
 
-        ``client`` is the client's IP address. Raises ReplyError where it may not send.
+        ``client`` is the client's IP address. Raises ReplyError where it may not send, or no upstream is set.
         """
 
     def extensions(self) -> list[str]:
@@ -87,11 +101,11 @@ class Trust:
         self._upstreams = upstreams
         self._trusts = trusts
 
-    def source(self, sender: str, client: str) -> Source | None:
+    def source(self, sender: str, client: str) -> Source:
         """Return the pool for mail of a sender. Raises ReplyError for a client in no trusted network."""
         if not self._trusts(client):
             raise ReplyError(reply(550, "5.7.1 This address may not send through this relay"))
-        return self._upstreams.pool(sender)
+        return known(self._upstreams.pool(sender))
 
     def extensions(self) -> list[str]:
         """Return nothing: AUTH is not offered."""
@@ -115,7 +129,7 @@ class Authentication:
         self._verifier = verifier
         self._failures = 0
 
-    def source(self, sender: str, client: str) -> Source | None:
+    def source(self, sender: str, client: str) -> Source:
         """Return where the login's connections come from. Raises ReplyError where nobody is logged in."""
         if self.login is None:
             raise ReplyError(reply(530, "5.7.0 Log in first"))

@@ -17,8 +17,8 @@ def offered(common: Capabilities, size_limit: int) -> list[str]:
     return words
 
 
-def protocol(*, extended: bool, smtputf8: bool, secure: bool, logged_in: bool) -> str:
+def protocol(*, extended: bool, utf8: bool, tls: bool, auth: bool) -> str:
     """Return what a trace field calls the way a message came in (RFC 3848, RFC 6531 §4.3)."""
-    if not extended and not smtputf8:
+    if not extended and not utf8:
         return "SMTP"
-    return f"{'UTF8SMTP' if smtputf8 else 'ESMTP'}{'S' if secure else ''}{'A' if logged_in else ''}"
+    return f"{'UTF8SMTP' if utf8 else 'ESMTP'}{'S' if tls else ''}{'A' if auth else ''}"

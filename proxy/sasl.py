@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from proxy.reply import ReplyError, reply
+from proxy.wire import Wire
 
 PLAIN, LOGIN, XOAUTH2 = "PLAIN", "LOGIN", "XOAUTH2"
 MECHANISMS = (PLAIN, LOGIN, XOAUTH2)
@@ -63,6 +64,15 @@ def decoded(text: str) -> bytes:
         raise ReplyError(reply(501, "5.5.2 That is not base64")) from None
 
 
+async def response(wire: Wire, *, normalise: bool) -> bytes:
+    """Return a client's response, decoded; ``normalise`` as for every line. Raises ReplyError."""
+    try:
+        line = await wire.line(MAX_LINE, normalise=normalise)
+    except ReplyError as error:
+        raise ReplyError(reply(500, "5.5.6 The line is too long, or not strict"), close=error.close) from None
+    return decoded(line.decode("ascii", "replace"))
+
+
 async def hear(mechanism: str, initial: str, ask: Ask) -> Credential:
     """Return what a client says to log in, beginning with the initial response if there is one. Raises ReplyError."""
     # RFC 4954 §4: "=" is an initial response of no length.
@@ -70,13 +80,13 @@ async def hear(mechanism: str, initial: str, ask: Ask) -> Credential:
     if mechanism == LOGIN:
         user = first if first is not None else await ask(encoded(b"Username:"))
         return _credential(LOGIN, user, await ask(encoded(b"Password:")))
-    response = first if first is not None else await ask("")
-    return _plain(response) if mechanism == PLAIN else _xoauth2(response)
+    whole = first if first is not None else await ask("")
+    return _plain(whole) if mechanism == PLAIN else _xoauth2(whole)
 
 
-def _plain(response: bytes) -> Credential:
+def _plain(whole: bytes) -> Credential:
     """Return what RFC 4616 §2 writes as authorization identity, NUL, authentication identity, NUL, password."""
-    parts = response.split(b"\0")
+    parts = whole.split(b"\0")
     if len(parts) != 3:
         raise _malformed()
     acting_for, user, secret = parts
@@ -85,8 +95,8 @@ def _plain(response: bytes) -> Credential:
     return _credential(PLAIN, user, secret)
 
 
-def _xoauth2(response: bytes) -> Credential:
-    match = _XOAUTH2.fullmatch(response)
+def _xoauth2(whole: bytes) -> Credential:
+    match = _XOAUTH2.fullmatch(whole)
     if match is None:
         raise _malformed()
     return _credential(XOAUTH2, match[1], match[2])

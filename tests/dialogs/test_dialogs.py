@@ -11,6 +11,7 @@ A dialog is a file of lines:
     tls: KIND                        how the listener encrypts: none, starttls (the default) or implicit
     login: USER SECRET               the upstream takes this login
     alias: LOGIN ADDRESS             this login may also write as this address
+    newlines: normalise              bare CR and LF are made CRLF
     c: TEXT                          the client sends TEXT and CRLF
     c| TEXT                          the client sends TEXT as it is, with \\r \\n \\t \\0 \\xNN meaning those bytes
     s: TEXT                          the next reply begins with TEXT
@@ -27,6 +28,7 @@ A dialog is a file of lines:
 
 import asyncio
 import base64
+import ipaddress
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -37,12 +39,13 @@ import trustme
 
 from proxy import auth
 from proxy.ownership import parse_alias
+from proxy.server import Listener
 from tests.relaying import running_relay
 from tests.upstream import FakeUpstream
 
 DIALOGS = sorted(Path(__file__).parent.glob("*.txt"))
 SECONDS = 10.0
-SETTINGS = ("limit:", "networks:", "auth:", "tls:", "alias:")
+SETTINGS = ("limit:", "networks:", "newlines:", "auth:", "tls:", "alias:")
 
 
 @dataclass
@@ -180,9 +183,16 @@ async def test_dialog(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     authority.issue_cert("relay.test").configure_cert(context)
     upstream = FakeUpstream()
     settings = set_up(lines, upstream)
-    networks = tuple(settings.get("networks:", "127.0.0.0/8").replace(" ", "").split(","))
-    limit = int(settings.get("limit:", 10_000_000))
     encryption = settings.get("tls:", "starttls")
+    networks = settings.get("networks:", "127.0.0.0/8").replace(" ", "").split(",")
+    listener = Listener(
+        networks=tuple(map(ipaddress.ip_network, networks)),
+        tls=encryption,
+        tls_context=context if encryption != "none" else None,
+        auth=settings.get("auth:", "networks"),
+        normalises="newlines:" in settings,
+    )
+    limit = int(settings.get("limit:", 10_000_000))
     login, *addresses = settings.get("alias:", "nobody").split()
     async with (
         upstream,
@@ -190,10 +200,7 @@ async def test_dialog(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             tmp_path,
             upstream.port,
             max_message_bytes=limit,
-            tls=context if encryption != "none" else None,
-            networks=networks,
-            auth=settings.get("auth:", "networks"),
-            encryption=encryption,
+            listener=listener,
             aliases=(parse_alias([login], addresses),),
         ) as running,
     ):

@@ -44,7 +44,8 @@ def fake(**more: object) -> FakeUpstream:
 @asynccontextmanager
 async def relay(folder: Path, upstream: FakeUpstream, limits: Limits | None = None) -> AsyncIterator[Running]:
     """Run a relay that passes logins through."""
-    async with running_relay(folder, upstream.port, auth="pass-through", limits=limits or Limits()) as running:
+    listener = Listener((), auth="pass-through")
+    async with running_relay(folder, upstream.port, limits=limits or Limits(), listener=listener) as running:
         yield running
 
 
