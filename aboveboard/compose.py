@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from aboveboard import autoconfig
 from aboveboard.config import ConfigError
 from aboveboard.post import Sender
 from aboveboard.settings import Config, ListenerSection, UpstreamSection
@@ -23,6 +24,7 @@ from policies.address import canonical_domain
 from policies.glob import pattern
 from policies.words import ForeignTracking
 from proxy.footer import Footer
+from proxy.limits import SharedLimits
 from proxy.links import link_rules, own_place
 from proxy.message import Reading
 from proxy.pool import Upstreams
@@ -208,6 +210,12 @@ def _password(path: str, file: Path | None) -> str | None:
         raise ConfigError([f"{path}.password_file: cannot be read."]) from error
 
 
+def shared_limits(config: Config) -> SharedLimits:
+    """Return how many connections and bytes there may be at once in all workers."""
+    said = config.relay
+    return SharedLimits(said.max_connections, said.max_connections_per_client, said.max_bytes_in_flight)
+
+
 def listener(at: int, section: ListenerSection) -> Listener:
     """Return how a listening address treats its clients. Raises ConfigError where its certificate does not load."""
     return Listener(
@@ -215,6 +223,7 @@ def listener(at: int, section: ListenerSection) -> Listener:
         tls=section.tls,
         tls_context=_server_context(at, section),
         automated=section.message_class == "automated",
+        normalises=section.bare_newlines == "normalise",
         address=section.address,
     )
 
@@ -246,6 +255,7 @@ def site(config: Config, opened: Ledger, *, stale: bool = False) -> Site:
         mails=config.system_mail is not None,
         points={point.id: Point(point.title, point.wording) for point in config.consent.point if point.public},
         validity=periods(config).consent,
+        autoconfig=autoconfig.told(config),
     )
 
 

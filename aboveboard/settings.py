@@ -10,6 +10,7 @@ from aboveboard.collection import ConsentSection
 from aboveboard.values import (
     Address,
     Domain,
+    IncomingUrls,
     LedgerUrl,
     MailAddress,
     NetworkText,
@@ -49,6 +50,9 @@ class ListenerSection(Section):
     message_class: Literal["automated"] | None = Field(
         default=None, alias="class", description="automated: for printers and machines; nothing is ever tracked."
     )
+    bare_newlines: Literal["refuse", "normalise"] = Field(
+        default="refuse", description="normalise: take CR and LF alone for line ends, for devices that send them."
+    )
 
 
 class UpstreamSection(Section):
@@ -78,6 +82,11 @@ class RelaySection(Section):
     max_message_bytes: int = Field(
         default=36_700_160, ge=65_536, le=1_073_741_824, description="Largest message taken."
     )
+    max_connections: int = Field(default=1_000, ge=1, le=1_000_000, description="SMTP connections at once.")
+    max_connections_per_client: int = Field(default=50, ge=1, le=60_000, description="Of them, from one address.")
+    max_bytes_in_flight: int = Field(
+        default=536_870_912, ge=65_536, description="Octets of all messages that are being handed in."
+    )
     received: bool = Field(default=True, description="Add one Received line.")
     processed_header: bool = Field(default=False, description="Loop marker for Exchange and Workspace round trips.")
     dkim_signed: Literal["untouched", "remove-own"] = Field(
@@ -93,6 +102,27 @@ class WebSection(Section):
     former_urls: list[PublicUrl] = Field(default=[], description="Public URLs used before.")
     trusted_proxies: list[NetworkText] = Field(default=[], description="Proxies whose X-Forwarded-For counts.")
     metrics_address: Address | None = Field(default=None, description="HOST:PORT of the metrics page.")
+
+
+class AutoconfigSection(Section):
+    """What mail programs are told that set themselves up by somebody's address."""
+
+    incoming: IncomingUrls = Field(
+        description="imaps://, imap+starttls://, pop3s:// or pop3+starttls://: where mail is read; or several."
+    )
+    outgoing: UpstreamUrls | None = Field(
+        default=None, description="Where mail is handed in; by default the listeners for people, under relay.hostname."
+    )
+    username: Literal["address", "local-part"] = Field(default="address", description="What people log in with.")
+    domains: list[Domain] | None = Field(
+        default=None, min_length=1, description="Whose addresses; by default organisation.domains."
+    )
+    display_name: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=60,
+        description="What the account is called; by default the organisation.",
+    )
 
 
 class LedgerSection(Section):
@@ -151,6 +181,7 @@ class Config(Section):
     web: WebSection
     ledger: LedgerSection = LedgerSection()
     system_mail: SystemMailSection | None = None
+    autoconfig: AutoconfigSection | None = None
     policy: PolicyModel = PolicyModel()
     consent: ConsentSection = ConsentSection()
     retention: RetentionSection = RetentionSection()

@@ -8,12 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from prometheus_client import Counter, Gauge
+
+from proxy.limits import SHARED_LIMITS, Census, Held, SharedLimits
 from proxy.pool import Upstreams
 from proxy.relay import Relay
+from proxy.reply import Reply, reply
 from proxy.session import COMMANDS, Session
 
 IDLE_SECONDS = 300.0
 """How long a client may be silent (RFC 5321 §4.5.3.2.7)."""
+
+SESSIONS = Gauge("aboveboard_smtp_sessions", "SMTP sessions that are open.", multiprocess_mode="livesum")
+TURNED_AWAY = Counter("aboveboard_smtp_turned_away", "Connections that were turned away, by reason.", ["why"])
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -26,6 +33,8 @@ class Listener:
     tls: str = "none"
     tls_context: ssl.SSLContext | None = None
     automated: bool = False
+    normalises: bool = False
+    """Bare CR and LF are made CRLF, for devices that know no better; else refused."""
     address: str = ""
     """The listening address as the configuration writes it."""
 
@@ -54,6 +63,8 @@ class Server:
         max_message_bytes: int,
         hostname: str,
         idle_seconds: float = IDLE_SECONDS,
+        limits: SharedLimits = SHARED_LIMITS,
+        census: Census | None = None,
     ) -> None:
         self.relay = relay
         self.upstreams = upstreams
@@ -61,6 +72,8 @@ class Server:
         self.hostname = hostname
         self.idle_seconds = idle_seconds
         self.draining = False
+        self._limits = limits
+        self._census = census or Census.alone()
         self.sessions: set[Session] = set()
         self.deliveries: set[Session] = set()
         """The sessions whose message is on its way to the upstream, and those that ended meanwhile."""
@@ -95,6 +108,34 @@ class Server:
             session.hang_up()
         await self.upstreams.close()
         COMMANDS.hand_over()
+
+    def enter(self, session: Session) -> Reply | None:
+        """Count a session that begins; return what it hears instead where there are too many."""
+        if self._census.connections >= self._limits.connections:
+            TURNED_AWAY.labels("all").inc()
+            return reply(421, "4.3.2 Too many connections; please try again later")
+        if self._census.of_client(session.peer) >= self._limits.per_client:
+            TURNED_AWAY.labels("client").inc()
+            return reply(421, "4.7.0 Too many connections from your address")
+        self._census.enter(session.peer)
+        self.sessions.add(session)
+        SESSIONS.set(len(self.sessions))
+        return None
+
+    def leave(self, session: Session) -> None:
+        """Count a session no more that ended, if it was counted."""
+        if session in self.sessions:
+            self._census.leave(session.peer)
+            self.sessions.discard(session)
+            SESSIONS.set(len(self.sessions))
+
+    def held(self) -> Held:
+        """Return what counts the octets of one message."""
+        return Held(self._census, self._limits.bytes_in_flight)
+
+    def has_room(self, octets: int) -> bool:
+        """Tell whether a message of so many octets may come now."""
+        return self._census.bytes_in_flight + octets <= self._limits.bytes_in_flight
 
     @property
     def size_limit(self) -> int:

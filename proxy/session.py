@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 from aiosmtpd.smtp import SMTP, TLSSetupException
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 
 from policies import Envelope
 from proxy.path import Offer, mail_parameters, parse_path, recipient
@@ -30,10 +30,12 @@ MAX_COMMAND_LINE = 2_048
 """RFC 5321 §4.5.3.1.4 says 512 and more for extensions; long SMTPUTF8 paths with parameters need it."""
 MAX_RECIPIENTS = 1_000
 MAX_ERRORS = 20
+"""Errors of a client between two messages; then it hears 421."""
+MAX_UNPRODUCTIVE = 100
+"""Commands between two messages that bring none nearer (NOOP, RSET, VRFY …); then the client hears 421."""
 _READ_AHEAD = 262_144
 """Bytes read from a client before it is made to wait."""
 
-SESSIONS = Gauge("aboveboard_smtp_sessions", "SMTP sessions that are open.", multiprocess_mode="livesum")
 COMMANDS = Tally(Counter("aboveboard_smtp_replies", "Replies to SMTP commands, by code.", ["code"]))
 
 # aiosmtpd writes every command with its addresses to this logger (libraries.md §3.1, edge 16).
@@ -45,7 +47,8 @@ log = structlog.get_logger()
 class Session(SMTP):
     """One client's session."""
 
-    def __init__(self, server: "Server", listener: "Listener") -> None:
+    def __init__(self, server: "Server", listener: "Listener", client: str | None = None) -> None:
+        """Begin a session. ``client`` is the client's address where the connection's own is a balancer's."""
         self._set_up_aiosmtpd(listener.tls_context if listener.tls == "starttls" else None)
         self._server = server
         self._listener = listener
@@ -53,7 +56,9 @@ class Session(SMTP):
         self._transaction: Transaction | None = None
         self._extended = False
         self._greeted = False
-        self._errors = 0
+        self._client = client
+        self._peer = ""
+        self._errors = self._unproductive = 0
         self._idle = False
 
     def _set_up_aiosmtpd(self, tls_context: ssl.SSLContext | None) -> None:
@@ -85,10 +90,14 @@ class Session(SMTP):
         asyncio.StreamReaderProtocol.connection_made(self, transport)
         self.transport = transport
         peer: object = transport.get_extra_info("peername")
-        self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._peer = self._client if self._client is not None else str(peer[0]) if isinstance(peer, tuple) else ""
+        refusal = self._server.enter(self)
+        if refusal is not None:
+            COMMANDS.count(refusal.code)
+            self._writer.write(refusal.wire())
+            self.hang_up()
+            return
         self._handler_coroutine = self.loop.create_task(self._handle_client())
-        self._server.sessions.add(self)
-        SESSIONS.set(len(self._server.sessions))
 
     def connection_lost(self, error: Exception | None) -> None:
         """End the session, unless a delivery is under way: that goes on, and its end is the session's."""
@@ -100,13 +109,17 @@ class Session(SMTP):
         if self._handler_coroutine is not None and self not in self._server.deliveries:
             self._handler_coroutine.cancel()
         self.transport = None
-        self._server.sessions.discard(self)
-        SESSIONS.set(len(self._server.sessions))
+        self._server.leave(self)
 
     def eof_received(self) -> bool | None:
         """Let a client that has said all it had to say still hear our answers."""
         self._reader.feed_eof()
         return not self._secure
+
+    @property
+    def peer(self) -> str:
+        """The client's address; empty where a balancer does not know it."""
+        return self._peer
 
     @property
     def _secure(self) -> bool:
@@ -172,7 +185,7 @@ class Session(SMTP):
         try:
             self._idle = True
             self._reset_timeout()
-            line = await wire.line(MAX_COMMAND_LINE)
+            line = await wire.line(MAX_COMMAND_LINE, normalise=self._listener.normalises)
             self._idle = False
             return await self._command(line)
         except ReplyError as error:
@@ -200,6 +213,10 @@ class Session(SMTP):
         command = _COMMANDS.get(verb)
         if command is None:
             raise ReplyError(reply(500, "5.5.1 That is not a command we know"))
+        if verb in _UNPRODUCTIVE:
+            self._unproductive += 1
+            if self._unproductive > MAX_UNPRODUCTIVE:
+                raise ReplyError(reply(421, "4.7.0 Too many commands that hand in nothing"))
         if not self._greeted and verb in ("MAIL", "RCPT", "DATA", "STARTTLS"):
             raise ReplyError(reply(503, "5.5.1 Say EHLO first"))
         await command(self, argument.strip(" "))
@@ -262,6 +279,8 @@ class Session(SMTP):
         parameters = mail_parameters(path, self._offer)
         if (parameters.size or 0) > self._server.size_limit:
             raise ReplyError(reply(552, f"5.3.4 The message is larger than {self._server.size_limit} octets"))
+        if not self._server.has_room(parameters.size or 0):
+            raise ReplyError(reply(452, "4.3.1 Too much mail is under way here; please try again later"))
         pool = self._server.upstreams.pool(path.address)
         if pool is None:
             raise ReplyError(reply(550, "5.7.1 No mail server is set for this sender"))
@@ -290,15 +309,21 @@ class Session(SMTP):
         if transaction is None or not transaction.recipients or self._wire is None:
             raise ReplyError(reply(503, "5.5.1 No recipient was accepted"))
         await self._answer(reply(354, "End with a dot on a line of its own"))
-        try:
-            content = await self._wire.content(self._server.size_limit)
-        except BaseException:
-            # Nobody has the message: the upstream must not wait for a DATA that will not come.
-            self._end_transaction()
-            raise
-        self._rest_timeout()
-        self._transaction = None
-        await self._pass_on(await self._deliver(transaction, content))
+        with self._server.held() as held:
+            try:
+                content = await self._wire.content(
+                    self._server.size_limit, held.grow, normalise=self._listener.normalises
+                )
+            except BaseException:
+                # Nobody has the message: the upstream must not wait for a DATA that will not come.
+                self._end_transaction()
+                raise
+            self._rest_timeout()
+            self._transaction = None
+            answer = await self._deliver(transaction, content)
+        if answer.positive:
+            self._errors = self._unproductive = 0
+        await self._pass_on(answer)
 
     async def _deliver(self, transaction: Transaction, content: bytes) -> Reply:
         """Have the message passed on. A client that hangs up now does not stop it."""
@@ -346,6 +371,8 @@ class Session(SMTP):
             self._transaction.end()
             self._transaction = None
 
+
+_UNPRODUCTIVE = frozenset({"NOOP", "RSET", "VRFY", "HELP", "EHLO", "HELO", "EXPN"})
 
 _SHUTTING_DOWN = reply(421, "4.3.2 The service is shutting down; please try again")
 

@@ -48,6 +48,8 @@ class Site:
     """Where people agree by a form of ours, by the id in its address."""
     validity: timedelta = VALIDITY
     """For how long a grant counts."""
+    autoconfig: bytes | None = None
+    """What mail programs are told that ask for their settings, as XML; None where there are none."""
     render: Renderer = field(init=False)
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ A dialog is a file of lines:
     upstream: offers A, B            what the upstream offers at EHLO
     limit: BYTES                     the largest message the relay takes
     networks: A, B                   the trusted networks
+    newlines: normalise              bare CR and LF are made CRLF
     c: TEXT                          the client sends TEXT and CRLF
     c| TEXT                          the client sends TEXT as it is, with \\r \\n \\t \\0 \\xNN meaning those bytes
     s: TEXT                          the next reply begins with TEXT
@@ -21,6 +22,7 @@ A dialog is a file of lines:
 """
 
 import asyncio
+import ipaddress
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,11 +30,13 @@ from pathlib import Path
 import pytest
 import trustme
 
+from proxy.server import Listener
 from tests.relaying import running_relay
 from tests.upstream import FakeUpstream
 
 DIALOGS = sorted(Path(__file__).parent.glob("*.txt"))
 SECONDS = 10.0
+SETTINGS = ("limit:", "networks:", "newlines:")
 
 
 @dataclass
@@ -141,7 +145,7 @@ def set_up(lines: list[tuple[int, str, str]], upstream: FakeUpstream) -> dict[st
         elif mark == "upstream:":
             beginning, _, answer = text.partition(" => ")
             upstream.answers[beginning] = answer
-        elif mark in ("limit:", "networks:"):
+        elif mark in SETTINGS:
             settings[mark] = text
     return settings
 
@@ -155,11 +159,17 @@ async def test_dialog(path: Path, tmp_path: Path) -> None:
     authority.issue_cert("relay.test").configure_cert(context)
     upstream = FakeUpstream()
     settings = set_up(lines, upstream)
-    networks = tuple(settings.get("networks:", "127.0.0.0/8").replace(" ", "").split(","))
+    networks = settings.get("networks:", "127.0.0.0/8").replace(" ", "").split(",")
+    listener = Listener(
+        networks=tuple(map(ipaddress.ip_network, networks)),
+        tls="starttls",
+        tls_context=context,
+        normalises="newlines:" in settings,
+    )
     limit = int(settings.get("limit:", 10_000_000))
     async with (
         upstream,
-        running_relay(tmp_path, upstream.port, max_message_bytes=limit, tls=context, networks=networks) as running,
+        running_relay(tmp_path, upstream.port, max_message_bytes=limit, listener=listener) as running,
     ):
         # What the relay itself asked when it started is no part of the dialog.
         upstream.heard.clear()
@@ -167,7 +177,7 @@ async def test_dialog(path: Path, tmp_path: Path) -> None:
         dialog = Dialog(Client(reader, writer), upstream, authority)
         try:
             for number, mark, text in lines:
-                if mark not in ("upstream:", "limit:", "networks:"):
+                if mark != "upstream:" and mark not in SETTINGS:
                     await dialog.play(number, mark, text)
         finally:
             writer.close()
