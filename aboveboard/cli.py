@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -82,15 +83,17 @@ def web(config_path: Path, workers: int) -> None:
 @click.option("--in-force", "place", type=click.Path(path_type=Path), required=True)
 @click.option("--sockets", required=True)
 @click.option("--workers", type=int, required=True)
+@click.option("--number", type=int, required=True)
+@click.option("--census", type=int, required=True)
 @click.option("--ready", type=int, required=True)
 @click.option("--life", type=int, required=True)
-def worker(part: str, place: Path, sockets: str, workers: int, ready: int, life: int) -> None:
+def worker(part: str, sockets: str, **handed: Any) -> None:
     """Run one worker, on what the parent hands over."""
-    from aboveboard.worker import run
+    from aboveboard.worker import Handover, run
 
     logs.set_up(serving=True)
     try:
-        run(part, place, [int(number) for number in sockets.split(",")], workers, ready, life)
+        run(part, Handover(sockets=[int(number) for number in sockets.split(",")], **handed))
     except ConfigError as error:
         fail(*error.problems)
     except LedgerError as error:
