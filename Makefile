@@ -8,8 +8,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: .venv/run                ## everything on loopback, with sample messages; prints what to open
 	@$(BIN)/aboveboard demo
 
-test: .venv/test               ## the tests; peers that are not installed are skipped with a reason
-	$(BIN)/python -m pytest -q
+test: .venv/test               ## the tests, on every core; peers that are not installed are skipped with a reason
+	$(BIN)/python -m pytest -q --numprocesses auto --dist loadfile
 
 check: .venv/test              ## linter, formatting and types
 	$(BIN)/ruff check .

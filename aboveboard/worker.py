@@ -21,8 +21,10 @@ from aboveboard.reload import Current, InForce, signature
 from aboveboard.upkeep import keep_up
 from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
-from ledger.ledger import PATIENCE, Ledger
+from ledger.ledger import Ledger
+from ledger.patience import PATIENCE
 from ledger.versions import PolicyVersion
+from proxy.limits import Census
 from proxy.relay import Relay
 from proxy.server import Server
 from web.app import build
@@ -49,6 +51,10 @@ class Task:
     sockets: Sequence[socket.socket]
     workers: int
     """How many workers do the same."""
+    number: int
+    """Which of them this one is, from 0."""
+    census: int
+    """Descriptor of the memory in which all of them count."""
 
 
 Part = Callable[[Task, Ready, asyncio.Event], Awaitable[None]]
@@ -142,11 +148,15 @@ async def _relay(task: Task, ready: Ready, stop: asyncio.Event) -> None:
         async def adopt(fresh: InForce) -> None:
             relay.conduct = await asyncio.to_thread(compose.conduct, fresh.config, ledger.keyring)
 
+        upstreams = compose.upstreams(config, task.workers)
         server = Server(
             relay,
-            compose.upstreams(config, task.workers),
+            upstreams,
             config.relay.max_message_bytes,
             compose.hostname(config),
+            verifiers=compose.verifiers(config, upstreams),
+            limits=compose.shared_limits(config),
+            census=Census.shared(task.census, task.workers, task.number),
         )
         listeners = [compose.listener(at, section) for at, section in enumerate(config.relay.listener)]
         async with _Follower(task.place, ledger, current, adopt).following(in_force):
@@ -210,19 +220,32 @@ async def _web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
 PARTS: dict[str, Part] = {"relay": _relay, "web": _web}
 
 
-def run(part: str, place: Path, descriptors: Sequence[int], workers: int, ready: int, life: int) -> None:
-    """Run one part until SIGTERM, SIGINT, or the end of the parent.
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What the parent hands over, as numbers of the descriptors that a worker inherits."""
 
-    ``place`` is where the parent writes what is in force; ``descriptors`` are the bound sockets; ``workers`` is how
-    many run the same part; one byte is written to ``ready`` when clients are served; ``life`` is the end of a pipe that
-    closes when the parent does.
-    """
+    place: Path
+    """Where the parent writes what is in force."""
+    sockets: Sequence[int]
+    """The bound sockets."""
+    workers: int
+    number: int
+    census: int
+    ready: int
+    """One byte is written to it when clients are served."""
+    life: int
+    """The end of a pipe that closes when the parent does."""
+
+
+def run(part: str, given: Handover) -> None:
+    """Run one part until SIGTERM, SIGINT, or the end of the parent."""
     # What is imported by now stays: looking through it for garbage again and again would hold everybody up.
     gc.freeze()
-    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    sockets = [socket.socket(fileno=descriptor) for descriptor in given.sockets]
+    task = Task(given.place, sockets, given.workers, given.number, given.census)
     # The parent alone minds SIGHUP; one that a terminal sends to all of them must not end a worker.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    asyncio.run(_run(PARTS[part], Task(place, sockets, workers), ready, life))
+    asyncio.run(_run(PARTS[part], task, given.ready, given.life))
 
 
 async def _run(part: Part, task: Task, ready: int, life: int) -> None:

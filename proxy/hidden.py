@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from proxy.html import TAGS_PER_STEP, VOID, all_tags
 from proxy.slices import Walk
+from proxy.tags import TAGS_PER_STEP, VOID, all_tags
 
 _TINY = 2
 """Pixels."""

@@ -13,7 +13,7 @@ from functools import partial
 from policies.words import Scope, Surface, Tier, TrackerAction
 from proxy.entities import decode_attribute
 from proxy.hidden import finding_hidden, has_token, hides, is_tiny, names_recipient
-from proxy.html import TAGS_PER_STEP, VOID, Attribute, Scan, Tag, all_tags, some_tags, visible_text
+from proxy.html import Scan
 from proxy.slices import Walk, at_once
 from proxy.surfaces import (
     FETCHING_TAGS,
@@ -27,6 +27,7 @@ from proxy.surfaces import (
     tag_names,
     taken_out,
 )
+from proxy.tags import TAGS_PER_STEP, VOID, Attribute, Tag, all_tags, some_tags
 from proxy.trackers import (
     Finding,
     TrackedLink,
@@ -40,6 +41,7 @@ from proxy.trackers import (
     vendor_finding,
 )
 from proxy.vendors import ElementMatch
+from proxy.visible import visible_text
 
 _MAX_ELEMENT = 20_000
 """Bytes of an element that goes with its content."""

@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from policies.facts import Letter, Part
+from proxy.body import HtmlBody
 from proxy.boilerplate import end_of_letter, without_greeting
 from proxy.charset import contains_ascii
 from proxy.encodedword import decode_words
 from proxy.entities import decode_attribute
 from proxy.header import Unparsable
-from proxy.message import HtmlBody, Message
+from proxy.message import Message
 from proxy.transfer import decode
 from proxy.wish import without_tag
 

@@ -14,9 +14,10 @@ from html import escape
 from typing import Protocol
 from urllib.parse import unquote
 
-from proxy.html import MAX_VALUE, TAGS_PER_STEP, Tag, all_tags, visible_text
 from proxy.slices import Walk, at_once
+from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Tag, all_tags
 from proxy.transfer import Edit
+from proxy.visible import visible_text
 
 MAX_FOOTER_TEXT = 400
 """Characters of a footer of ours; a longer element around a stop link is somebody's text."""

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from policies.tracker import OWN_VENDOR, FoundTracker
 from policies.words import Protection, Scope, Surface, Tier, TrackerAction
-from proxy.message import Body, Message
+from proxy.body import Body
+from proxy.message import Message
 from proxy.own import OwnMarks
 from proxy.trackers import Finding
 

@@ -9,9 +9,10 @@ from policies.decide import Decision
 from policies.footer import Language
 from policies.tracker import OWN_VENDOR, FoundTracker
 from policies.words import Purpose, Surface, TrackerAction
+from proxy.body import Body, HtmlBody
 from proxy.footer import LONG_HTML, Footer
 from proxy.header import Unparsable
-from proxy.message import Body, HtmlBody, Message
+from proxy.message import Message
 from proxy.report import found_in, found_untouched, summary
 from proxy.slices import Walk, at_once
 from proxy.transfer import MAX_LINE, Base64, Edit, Identity, apart, line_break, splice, to_quoted_printable

@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 from policies.words import Surface
 from proxy.css import fetches
 from proxy.entities import decode_attribute, decode_with_offsets
-from proxy.html import Attribute, Tag, tag_skipper
+from proxy.tags import Attribute, Tag, tag_skipper
 from proxy.transfer import Edit
 
 _IMAGE = (("src", Surface.IMAGE), ("srcset", Surface.SRCSET), ("lowsrc", Surface.IMAGE), ("dynsrc", Surface.IMAGE))

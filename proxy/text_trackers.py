@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from policies.words import Scope, Surface, Tier, TrackerAction
-from proxy.html import quote_line
+from proxy.history import quote_line
 from proxy.links import addresses_in_text
 from proxy.trackers import Finding, TrackedLink, Watch, link_findings
 

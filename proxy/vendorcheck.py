@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from policies.vendor import ElementModel, MarkModel, VendorModel
-from proxy.html import all_tags
+from proxy.tags import all_tags
 from proxy.vendors import VendorRules, compile_rules, shipped_vendors
 
 

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from ledger import outbox
 from ledger.errors import LedgerUnavailable
+from web.autoconfig import autoconfig
 from web.client import Pace, TooOften
 from web.forms import FormTooLarge
 from web.hits import Ticks, link, pixel
@@ -86,6 +87,9 @@ ROUTES = [
     Route("/stop/{token}", stop, methods=["GET", "POST"]),
     Route("/you/{token}", you, methods=["GET", "POST"]),
     Route("/join/{point}", join, methods=["GET", "POST"]),
+    Route("/.well-known/autoconfig/mail/config-v1.1.xml", autoconfig, methods=["GET"]),
+    # The same at autoconfig.DOMAIN; it stands before the senders' pages.
+    Route("/mail/config-v1.1.xml", autoconfig, methods=["GET"]),
     Route("/mail/{token}", mail, methods=["GET", "POST"]),
     Route("/how", how, methods=["GET"]),
     Route("/health", health, methods=["GET"]),

@@ -51,6 +51,8 @@ class Site:
     """For how long a grant counts."""
     trusted_proxies: tuple[Network, ...] = ()
     """Whose ``X-Forwarded-For`` counts."""
+    autoconfig: bytes | None = None
+    """What mail programs are told that ask for their settings, as XML; None where there are none."""
     render: Renderer = field(init=False)
 
     def __post_init__(self) -> None:

@@ -8,9 +8,10 @@ from gc import collect
 from itertools import pairwise
 from time import process_time
 
-from proxy.html import is_empty, scan
+from proxy.html import scan
 from proxy.message import read_message
 from proxy.rewrite import untracked
+from proxy.visible import is_empty
 from tests.bench.messages import CONDUCT
 from tests.bench.samples import FROM_TO
 

@@ -8,7 +8,9 @@ from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.html import MAX_VALUE, is_empty, scan, visible_text
+from proxy.html import scan
+from proxy.tags import MAX_VALUE
+from proxy.visible import is_empty, visible_text
 from tests.proxy.samples import CORPUS, needs_corpus
 
 

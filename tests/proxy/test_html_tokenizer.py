@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from proxy.entities import decode_attribute
-from proxy.html import all_tags, scan
+from proxy.html import scan
+from proxy.tags import all_tags
 from tests.proxy.samples import CORPUS, needs_corpus
 
 StartTag = tuple[str, dict[str, str]]

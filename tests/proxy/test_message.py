@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies import Envelope, MessageClass, PolicyModel, Reason, classify, compile_policy
+from proxy.body import MAX_HTML_BYTES, Reading
 from proxy.links import link_rules
-from proxy.message import MAX_HTML_BYTES, Reading, read_message
+from proxy.message import read_message
 from tests.proxy.samples import corpus_messages, fixture, html_mail, names, read, targets
 
 POLICY = compile_policy(PolicyModel(), ["example.org"])

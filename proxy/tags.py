@@ -1,0 +1,237 @@
+"""Tags: start tags, end tags and attribute values as byte spans, as the WHATWG tokenizer sees them (HTML §13.2.5).
+
+It finds what the rewriter needs and never builds a tree. The bytes of a charset that contains ASCII are scanned as they
+are: no markup character is ever part of another character there. One compiled pattern skips text and the tags nobody
+asked for; possessive quantifiers keep it linear whatever the input.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from proxy.entities import decode_attribute
+
+_WS = rb"[\t\n\f\r ]"
+# §13.2.5.32 to 39. A name may begin with "="; a value without quotes ends at white space or ">". An "=" that no value
+# follows makes the whole tag fail, for then a quote is never closed and the tag runs to the end of the file.
+_ATTRIBUTE = (
+    rb"[^\t\n\f\r />][^\t\n\f\r />=]*+"
+    rb"(?:" + _WS + rb"*+=" + _WS + rb"*+(?:\"[^\"]*+\"|'[^']*+'|[^\t\n\f\r >\"'][^\t\n\f\r >]*+|(?=>))"
+    rb"|(?!" + _WS + rb"*+=))"
+)
+# The same for most tags that programs write, in fewer steps: where every "=" stands right behind a letter or digit, and
+# its value right behind it, what else has no quote mark needs no closer look: ">" ends the tag.
+_PLAIN = rb"[^>\"'=]*+(?:(?<=[A-Za-z0-9])=(?:\"[^\"]*+\"|'[^']*+'|[^\t\n\f\r >\"'][^\t\n\f\r >]*+)[^>\"'=]*+)*+(?=>)"
+_INSIDE = rb"(?:(?=>)|" + _PLAIN + rb"|(?:[\t\n\f\r /]++|" + _ATTRIBUTE + rb")*+)"
+_ANY_TAG = rb"<(/?)([A-Za-z][^\t\n\f\r />]*+)(" + _INSIDE + rb")>"
+_TAG = re.compile(_ANY_TAG)
+_ATTRIBUTES = re.compile(
+    rb"([^\t\n\f\r />][^\t\n\f\r />=]*+)"
+    rb"(?:" + _WS + rb"*+=" + _WS + rb"*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\t\n\f\r >\"'][^\t\n\f\r >]*+))?+)?+"
+)
+
+
+def _any_case(name: bytes) -> bytes:
+    """Return a pattern of a name in any case: sets of two are tried much faster than letters under IGNORECASE."""
+    return re.sub(rb"[a-z]", lambda letter: b"[" + letter[0] + letter[0].upper() + b"]", name)
+
+
+RAW_TEXT = (b"script", b"style", b"textarea", b"title", b"xmp", b"iframe", b"noembed", b"noframes")
+"""Elements whose content is text up to their end tag (§13.2.5.2 to 4; scripting is off in mail, so not noscript)."""
+_RAW_END = {name.decode(): re.compile(rb"</" + _any_case(name) + rb"(?=[\t\n\f\r />])") for name in RAW_TEXT}
+_RAW_NAMES = frozenset(_RAW_END) | {"plaintext"}
+_SCRIPT = re.compile(rb"<!--(-?>)?|(-->)|<(/?)script(?=[\t\n\f\r />])", re.IGNORECASE)
+_COMMENT_END = re.compile(rb"--!?>")
+_CONDITIONAL = re.compile(rb"<!--\[if\b[^\]>]*+\]>", re.IGNORECASE)
+
+
+def skipper(names: bytes, closing: bytes = b"") -> re.Pattern[bytes]:
+    """Return a pattern that runs over text and over every tag whose name is not one of ``names`` (alternatives).
+
+    A "<" that begins no markup is text. ``closing`` are the names of end tags, where they are not the same. The tag at
+    which it stops is matched with it, as ``_TAG`` does.
+    """
+    start, end = (_any_case(each) + rb"|[vV]:[^\t\n\f\r />]*+" for each in (names, closing or names))
+    return re.compile(
+        rb"[^<]*+(?:<(?:(?![A-Za-z/!?])"
+        rb"|(?:/(?!(?:" + end + rb")[\t\n\f\r />])|(?!(?:" + start + rb")[\t\n\f\r />]))"
+        rb"[A-Za-z][^\t\n\f\r />]*+" + _INSIDE + rb">"
+        rb")[^<]*+)*+(?:" + _ANY_TAG + rb")?+"
+    )
+
+
+_SKIP_NOTHING = re.compile(rb"[^<]*+(?:<(?![A-Za-z/!?])[^<]*+)*+(?:" + _ANY_TAG + rb")?+")
+
+
+_ENDS_ATTRIBUTE = frozenset({b"\t", b"\n", b"\f", b"\r", b" ", b"/", b">"})
+MAX_VALUE = 8_192
+
+
+class Attribute(NamedTuple):
+    """One attribute: its name in lower case and the span of its raw value, without quotes."""
+
+    name: str
+    start: int
+    end: int
+
+    def text(self, data: bytes) -> str:
+        """Return the value with character references decoded; bytes above ASCII come back as latin-1.
+
+        Of a value of more than ``MAX_VALUE`` bytes only the beginning: nobody has a use for the rest.
+        """
+        value = data[self.start : min(self.end, self.start + MAX_VALUE)].decode("latin-1")
+        return decode_attribute(value) if "&" in value else value
+
+
+class Tag(NamedTuple):
+    """One start or end tag as the tokenizer emits it."""
+
+    name: str
+    start: int
+    end: int
+    inside: int
+    """Where its attributes begin."""
+    closing: bool
+    conditional: bool
+    """Stands inside one of Outlook's conditional comments."""
+
+    def attributes(self, data: bytes) -> dict[str, Attribute]:
+        """Return the attributes by name; of a name that occurs twice the first counts (§13.2.5.33)."""
+        found: dict[str, Attribute] = {}
+        for match in _ATTRIBUTES.finditer(data, self.inside, self.end - 1):
+            name = match[1].lower().decode("latin-1")
+            if name not in found:
+                # The group that matched last is the value in its quotes, or the name where there is no value.
+                group = match.lastindex or 1
+                start, end = match.span(group) if group > 1 else (match.end(), match.end())
+                found[name] = Attribute(name, start, end)
+        return found
+
+    def spans(self, data: bytes, name: str) -> list[tuple[int, int]]:
+        """Return what would have to go for the tag to be without an attribute: every one of that name.
+
+        White space in front goes with it, for the next one brings its own; where that does not, it stays.
+        """
+        found = []
+        for match in _ATTRIBUTES.finditer(data, self.inside, self.end - 1):
+            if match[1].lower() == name.encode("latin-1"):
+                goes_on = data[match.end() : match.end() + 1] not in _ENDS_ATTRIBUTE
+                found.append((match.start() - (not goes_on and data[match.start() - 1] in b"\t\n\f\r "), match.end()))
+        return found
+
+
+@dataclass(slots=True)
+class Scanner:
+    data: bytes
+    skip: re.Pattern[bytes]
+    stops: Iterator[int] = field(default_factory=lambda: iter(()))
+    """Offsets of a "<" at which to stop too, in order, whatever tag begins there."""
+    stop: int = -1
+    complete: bool = True
+
+    def tags(self, at: int, end: int, conditional: bool = False) -> Iterator[Tag]:
+        """Yield the tags that the skip pattern stops at. Clears ``complete`` where the input ends inside something."""
+        data, skip = self.data, self.skip.match
+        while True:
+            while self.stop < at:
+                self.stop = next(self.stops, len(data))
+            match = skip(data, at, min(self.stop, end))
+            if match is None or match[2] is None:
+                at = match.end() if match else end
+                if at >= end:
+                    return
+                # A stop, or something else than a tag. A stop that stands inside a tag has cut it short, so that it
+                # was not skipped: it is yielded whole.
+                match = _TAG.match(data, at, end)
+                if match is None:
+                    next_at = self._past_markup(at, end)
+                    inner = _CONDITIONAL.match(data, at, end)
+                    # A comment that is never closed shows nothing to anybody.
+                    if inner is not None and not conditional and self.complete:
+                        yield from self._inside_conditional(inner.end(), max(inner.end(), next_at - 3))
+                    at = next_at
+                    continue
+            slash, name, after = match[1], match[2].lower().decode("latin-1"), match.end()
+            yield Tag(name, match.start(1) - 1, after, match.start(3), bool(slash), conditional)
+            at = self._past_raw_text(name, after, end) if name in _RAW_NAMES and not slash else after
+
+    def _inside_conditional(self, at: int, end: int) -> Iterator[Tag]:
+        inner = Scanner(self.data, self.skip, self.stops, self.stop)
+        yield from inner.tags(at, end, True)
+        self.stop = inner.stop
+
+    def _past_markup(self, at: int, end: int) -> int:
+        """Return the offset behind the comment, declaration or bogus comment at ``at``, or the end of the input."""
+        data = self.data
+        if data.startswith(b"<!--", at):
+            # §13.2.5.43 and 44: "<!-->" and "<!--->" are empty comments.
+            for empty in (b">", b"->"):
+                if data.startswith(empty, at + 4, end):
+                    return at + 4 + len(empty)
+            match = _COMMENT_END.search(data, at + 4, end)
+            found = match.end() if match else -1
+        elif data[at + 1] in b"!?" or (data[at + 1] == 0x2F and not data[at + 2 : at + 3].isalpha()):
+            found = data.find(b">", at, end) + 1 or -1
+        else:
+            # A tag that is never closed: the tokenizer drops it and all that follows (§13.2.5.8 to 40).
+            found = -1
+        if found == -1:
+            self.complete = False
+            return end
+        return found
+
+    def _past_raw_text(self, name: str, at: int, end: int) -> int:
+        """Return where the content of a raw-text element ends."""
+        found: int | None = None
+        if name == "script":
+            found = _script_end(self.data, at, end)
+        elif name != "plaintext":
+            match = _RAW_END[name].search(self.data, at, end)
+            found = match.start() if match else None
+        if found is None:
+            self.complete = False
+            return end
+        return found
+
+
+def _script_end(data: bytes, at: int, end: int) -> int | None:
+    """Return where a script's end tag begins; between "<!--", "<script" and "-->" one does not count (§13.2.5.15)."""
+    escaped = 0
+    for match in _SCRIPT.finditer(data, at, end):
+        if match[0].startswith(b"<!--"):
+            # "<!-->" and "<!--->" open and close at once; inside, their "-->" closes all the same (§13.2.5.22).
+            escaped = 0 if match[1] else escaped or 1
+        elif match[2] is not None:
+            escaped = 0
+        elif match[3]:
+            if escaped < 2:
+                return match.start()
+            escaped = 1
+        elif escaped:
+            escaped = 2
+    return None
+
+
+TAGS_PER_STEP = 16
+
+VOID = frozenset({
+    "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "img", "image", "input", "keygen",
+    "link", "meta", "param", "source", "track", "wbr",
+})  # fmt: skip
+"""Elements that have no content and no end tag (§13.3, and what tree construction makes one)."""
+
+
+def all_tags(data: bytes, start: int = 0) -> Iterator[Tag]:
+    """Yield every tag of the document, or from an offset on, the ones in conditional comments included."""
+    return Scanner(data, _SKIP_NOTHING).tags(start, len(data))
+
+
+def tag_skipper(names: bytes) -> re.Pattern[bytes]:
+    """Return a pattern for ``some_tags`` by which only tags of these names, alternatives, and raw text are seen."""
+    return skipper(names + b"|plaintext|" + b"|".join(RAW_TEXT))
+
+
+def some_tags(data: bytes, skip: re.Pattern[bytes]) -> Iterator[Tag]:
+    """Yield the tags that the pattern does not run over, the ones in conditional comments included."""
+    return Scanner(data, skip).tags(0, len(data))

@@ -1,0 +1,82 @@
+"""What people see of HTML: its text, the alternative texts of its images, and whether there is anything at all."""
+
+import re
+
+from proxy.entities import decode_attribute
+from proxy.slices import Walk, at_once
+from proxy.tags import RAW_TEXT, TAGS_PER_STEP, all_tags
+
+
+def visible_text(fragment: bytes) -> str:
+    """Return the text of a fragment as a person reads it: without tags, white space folded, references decoded."""
+    return said(fragment)[0]
+
+
+_COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
+
+
+def said(fragment: bytes) -> tuple[str, list[str]]:
+    """Return the visible text of a fragment, and the alternative texts of its images."""
+    if b"<" not in fragment:
+        return _folded(fragment), []
+    pieces, alternatives = [], []
+    at = 0
+    for tag in all_tags(fragment):
+        if tag.name == "img":
+            alternative = tag.attributes(fragment).get("alt")
+            alternatives += [alternative.text(fragment)] if alternative is not None else []
+        if not tag.conditional:
+            pieces.append(fragment[at : tag.start])
+            at = tag.end
+    pieces.append(fragment[at:])
+    return _folded(b"".join(_COMMENT.sub(b"", piece) if b"<!" in piece else piece for piece in pieces)), alternatives
+
+
+def _folded(text: bytes) -> str:
+    """Return text with references decoded and white space folded; soft hyphens, which nobody sees, are left out."""
+    if b"\xad" in text:
+        text = text.replace(b"\xc2\xad", b"").replace(b"\xad", b"")
+    # Not html.unescape: int() refuses numbers of more than 4 300 digits.
+    decoded = decode_attribute(text.decode("latin-1"))
+    return " ".join(decoded.replace("\xad", "").split())
+
+
+_SHOWS = frozenset({"img", "input", "video", "object", "embed", "svg", "v:shape", "v:imagedata", "v:fill", "v:image"})
+_HIDDEN_TEXT = frozenset(name.decode() for name in RAW_TEXT if name != b"textarea") | {"head"}
+
+
+def is_empty(data: bytes) -> bool:
+    """Tell whether nobody would see anything in the document: no text and no picture. Stops at the first thing seen."""
+    return at_once(finding_empty(data))
+
+
+def finding_empty(data: bytes) -> Walk[bool]:
+    """Walk through a document as ``is_empty`` does, in steps."""
+    at, hidden = 0, ""
+    for number, tag in enumerate(all_tags(data), 1):
+        if not hidden and not tag.conditional and _says_something(data[at : tag.start]):
+            return False
+        if not tag.closing and tag.name in _SHOWS:
+            return False
+        if not number % TAGS_PER_STEP:
+            yield
+        if tag.conditional:
+            continue
+        if not tag.closing and tag.name in _HIDDEN_TEXT:
+            hidden = hidden or tag.name
+        elif (tag.closing and tag.name == hidden) or tag.name == "body":
+            hidden = ""
+        at = tag.end
+    return bool(hidden) or not _says_something(data[at:])
+
+
+_BLANK = re.compile(r"[\s\u00ad\u034f\u200b-\u200f\u2060\ufeff\xa0]*")
+_ANY_COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)|<[!?][^>]*+(?:>|\Z)", re.DOTALL)
+
+
+def _says_something(text: bytes) -> bool:
+    if not text.strip():
+        return False
+    # Not html.unescape: int() refuses numbers of more than 4 300 digits.
+    visible = decode_attribute(_ANY_COMMENT.sub(b"", text).decode("utf-8", "replace"))
+    return _BLANK.fullmatch(visible) is None
