@@ -10,8 +10,9 @@ from tests.bench.samples import newsletter
 from tests.fuzz.mutate import OLD_SHAPES, SHAPES
 
 PIECES = [
-    *SHAPES, *OLD_SHAPES, b'<div title="a>b" class=gmail_quote>', b"<div title='>", b'<p a="<b>" c>', b"a < b ", b'<p x"y=\'>',
-    b"<![x", b"<!-- ", b"<!--[if mso]>", b'<p title="', b'">', b"</ ", b"</p a='>'>", b"<=", b"<p/", b"<P>", b"\xc3\xa4",
+    *SHAPES, *OLD_SHAPES, b'<div title="a>b" class=gmail_quote>', b"<div title='>", b'<p a="<b>" c>', b"a < b ",
+    b'<p x"y=\'>', b"<![x", b"<!-- ", b"<!--[if mso]>", b'<p title="', b'">', b"</ ", b"</p a='>'>", b"<=", b"<p/",
+    b"<P>", b"\xc3\xa4",
 ]  # fmt: skip
 
 
