@@ -2,6 +2,7 @@
 
 import ipaddress
 import ssl
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -266,6 +267,7 @@ def site(config: Config, opened: Ledger, *, stale: bool = False) -> Site:
         mails=config.system_mail is not None,
         points={point.id: Point(point.title, point.wording) for point in config.consent.point if point.public},
         validity=periods(config).consent,
+        trusted_proxies=tuple(ipaddress.ip_network(network) for network in config.web.trusted_proxies),
         autoconfig=autoconfig.told(config),
     )
 
@@ -283,4 +285,12 @@ def sender(config: Config) -> Sender | None:
         config.web.public_url,
         section.sender,
         parse_route(section.url, ["*"], hostname(config), section.username, password),
+    )
+
+
+def same_sender(sender: Sender, config: Config) -> Sender:
+    """Return a sender that says of the organisation what the configuration says now, and hands in where it did."""
+    organisation = config.organisation
+    return replace(
+        sender, organisation=organisation.name, contact=organisation.contact, privacy_url=organisation.privacy_url
     )
