@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,6 +17,7 @@ from aboveboard.commands.audit import audit
 from aboveboard.commands.consent import consent
 from aboveboard.commands.notice import notice
 from aboveboard.commands.requests import requests
+from aboveboard.commands.sendtest import send_test
 from aboveboard.commands.shared import fail, load_config
 from aboveboard.commands.subject import subject
 from aboveboard.config import ConfigError, json_schema, notes
@@ -81,15 +83,17 @@ def web(config_path: Path, workers: int) -> None:
 @click.option("--in-force", "place", type=click.Path(path_type=Path), required=True)
 @click.option("--sockets", required=True)
 @click.option("--workers", type=int, required=True)
+@click.option("--number", type=int, required=True)
+@click.option("--census", type=int, required=True)
 @click.option("--ready", type=int, required=True)
 @click.option("--life", type=int, required=True)
-def worker(part: str, place: Path, sockets: str, workers: int, ready: int, life: int) -> None:
+def worker(part: str, sockets: str, **handed: Any) -> None:
     """Run one worker, on what the parent hands over."""
-    from aboveboard.worker import run
+    from aboveboard.worker import Handover, run
 
     logs.set_up(serving=True)
     try:
-        run(part, place, [int(number) for number in sockets.split(",")], workers, ready, life)
+        run(part, Handover(sockets=[int(number) for number in sockets.split(",")], **handed))
     except ConfigError as error:
         fail(*error.problems)
     except LedgerError as error:
@@ -119,7 +123,10 @@ def check(config_path: Path, online: bool) -> None:
         click.echo(f"note: {sentence}")
     problems = local_problems(config)
     if online:
-        problems += asyncio.run(try_everything(config))
+        found = asyncio.run(try_everything(config))
+        problems += [one for one in found.problems if one not in problems]
+        for sentence in found.notes:
+            click.echo(f"note: {sentence}")
     if problems:
         fail(*problems)
     click.echo(f"{config_path}: everything is in order.")
@@ -189,6 +196,7 @@ def rewrite(
 
 
 for command in (
+    send_test,
     consent,
     notice,
     subject,

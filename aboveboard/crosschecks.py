@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+from aboveboard import autoconfig
 from aboveboard.settings import Config, ListenerSection, SystemMailSection, UpstreamSection
 from aboveboard.values import is_loopback, split_address
 from proxy.route import DEFAULT_PORTS
@@ -25,10 +26,16 @@ def cross_checks(config: Config) -> list[str]:
     for at, upstream in enumerate(config.relay.upstream):
         problems += _upstream_checks(f"relay.upstream[{at}]", upstream)
         problems += _loop_checks(f"relay.upstream[{at}]", upstream, config.relay.listener)
+    if config.relay.max_bytes_in_flight < config.relay.max_message_bytes:
+        problems.append(
+            f"relay.max_bytes_in_flight: is less than relay.max_message_bytes ({config.relay.max_message_bytes}); "
+            "a message of that size could never be taken."
+        )
     if config.policy.vendor or config.policy.vendors_off:
         problems += (f"policy.{one}" for one in vendor_problems(config.policy.vendor, config.policy.vendors_off))
     if config.system_mail is not None:
         problems += _server_checks("system_mail", config.system_mail)
+    problems += autoconfig.problems(config)
     if config.consent.needs_mail() and config.system_mail is None:
         problems.append('consent.anchor: "mail" needs [system_mail]; set that, or name a file.')
     return [*problems, *config.consent.problems()]
@@ -55,6 +62,16 @@ def _listener_checks(path: str, listener: ListenerSection) -> list[str]:
             problems.append(f'{path}.{name}: is missing; tls = "{listener.tls}" needs it.')
         elif file is not None and not file.is_file():
             problems.append(f"{path}.{name}: there is no file {file}.")
+    if listener.auth == "networks":
+        return problems
+    if listener.tls == "none" and not is_loopback(split_address(listener.address)[0]):
+        problems.append(
+            f'{path}.tls: logins would travel in clear; set "starttls" or "implicit", or listen on loopback.'
+        )
+    if "networks" in listener.model_fields_set:
+        problems.append(
+            f'{path}.networks: has no meaning with auth = "{listener.auth}": who may send is told by login.'
+        )
     return problems
 
 

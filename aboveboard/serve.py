@@ -6,6 +6,7 @@ It watches the configuration file too, and puts in force what may change while r
 import asyncio
 import itertools
 import os
+import resource
 import select
 import signal
 import socket
@@ -31,9 +32,11 @@ from aboveboard.values import split_address
 from aboveboard.worker import DRAIN_SECONDS
 from ledger.errors import LedgerMissing
 from ledger.keys import Keyring
+from proxy.limits import prepare
 
 BACKLOG = 511
 START_SECONDS = 60.0
+MANY_FILES = 65_536
 RESTART_SECONDS = 1.0
 """A worker that dies is started again, but no more often than this."""
 
@@ -67,12 +70,22 @@ def bind(key_path: str, address: str) -> socket.socket:
     return bound
 
 
+def allow_many_files() -> None:
+    """Have this process and its workers open as many files as they may: every session takes two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 @dataclass(slots=True)
 class _Worker:
     part: str
     process: subprocess.Popen[bytes]
     ready: int
     """The end of a pipe from which one byte can be read once it serves."""
+    number: int
+    """Which one of its part it is, from 0."""
     started: float = field(default_factory=time.monotonic)
 
 
@@ -94,6 +107,8 @@ class Parent:
         self._asked = False
         """Somebody asked for the file to be read again."""
         self._life: tuple[int, int] = (-1, -1)
+        self._census = -1
+        """Descriptor of the memory in which the workers count together."""
         self._environment = dict(os.environ)
 
     def run(self) -> None:
@@ -104,10 +119,13 @@ class Parent:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         signal.signal(signal.SIGHUP, self._ask)
+        allow_many_files()
         self._make_ledger_ready()
         self._bind()
         self._life = os.pipe()
         with ExitStack() as stack:
+            self._census = stack.enter_context(tempfile.TemporaryFile(prefix="aboveboard-")).fileno()
+            prepare(self._census, self._count)
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="aboveboard-"))
             self._place = Path(directory) / "in-force.json"
             self._show(self._in_force)
@@ -115,7 +133,7 @@ class Parent:
             self._serve_metrics(directory, stack)
             try:
                 for part in self._parts:
-                    self._workers += [self._start(part) for _ in range(self._count)]
+                    self._workers += [self._start(part, number) for number in range(self._count)]
                 for worker in self._workers:
                     self._wait_until_ready(worker)
                 log.info("serve.ready", workers=self._count, **self._places())
@@ -180,7 +198,7 @@ class Parent:
 
         stack.callback(close)
 
-    def _start(self, part: str) -> _Worker:
+    def _start(self, part: str, number: int) -> _Worker:
         """Start one worker. Raises OSError where that is not possible now."""
         if not self._place.exists():
             # The first start; or something that cleans temporary folders has taken it.
@@ -189,14 +207,18 @@ class Parent:
         ready, say_ready = os.pipe()
         command = [
             sys.executable, "-P", "-m", "aboveboard", "worker", part, "--in-force", str(self._place),
-            "--sockets", ",".join(map(str, descriptors)), "--workers", str(self._count),
+            "--sockets", ",".join(map(str, descriptors)), "--workers", str(self._count), "--number", str(number),
+            "--census", str(self._census),
             "--ready", str(say_ready), "--life", str(self._life[0]),
         ]  # fmt: skip
         process = subprocess.Popen(
-            command, pass_fds=[*descriptors, say_ready, self._life[0]], env=self._environment, stdin=subprocess.DEVNULL
+            command,
+            pass_fds=[*descriptors, say_ready, self._life[0], self._census],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
         )
         os.close(say_ready)
-        return _Worker(part, process, ready)
+        return _Worker(part, process, ready, number)
 
     def _wait_until_ready(self, worker: _Worker) -> None:
         """Wait until a worker serves. Raises ConfigError where it does not."""
@@ -217,7 +239,7 @@ class Parent:
                     continue
                 mark_process_dead(worker.process.pid, self._environment["PROMETHEUS_MULTIPROC_DIR"])
                 log.error("serve.worker_died", part=worker.part, code=worker.process.returncode)
-                self._restart(at, worker.part)
+                self._restart(at, worker)
 
     def _look_at_file(self) -> None:
         """Take up a file that has changed and come to rest, or at once where somebody asked."""
@@ -268,13 +290,13 @@ class Parent:
         SINCE.set(in_force.since.timestamp())
         STALE.set(in_force.stale)
 
-    def _restart(self, at: int, part: str) -> None:
+    def _restart(self, at: int, died: _Worker) -> None:
         try:
-            self._workers[at] = self._start(part)
+            self._workers[at] = self._start(died.part, died.number)
             self._wait_until_ready(self._workers[at])
         except (ConfigError, OSError):
             # The next round tries again: what was right when we began may be mended meanwhile.
-            log.exception("serve.worker_did_not_start", part=part)
+            log.exception("serve.worker_did_not_start", part=died.part)
 
     def _end(self) -> None:
         """Have no new clients, let the workers drain, and end those that do not."""

@@ -10,6 +10,7 @@ from aboveboard.collection import ConsentSection
 from aboveboard.values import (
     Address,
     Domain,
+    IncomingUrls,
     LedgerUrl,
     MailAddress,
     NetworkText,
@@ -42,12 +43,18 @@ class ListenerSection(Section):
     tls: Literal["none", "starttls", "implicit"] = Field(default="none", description="How connections are encrypted.")
     certificate: Path | None = Field(default=None, description="Certificate chain, PEM; with tls only.")
     key: Path | None = Field(default=None, description="Private key, PEM; with tls only.")
-    auth: Literal["networks"] = Field(default="networks", description="Who may send: trusted networks.")
+    auth: Literal["networks", "pass-through"] = Field(
+        default="networks",
+        description="Who may send: trusted networks, or whoever can log in at the upstream (pass-through).",
+    )
     networks: list[NetworkText] = Field(
-        default=["127.0.0.0/8", "::1/128"], min_length=1, description="Trusted addresses."
+        default=["127.0.0.0/8", "::1/128"], min_length=1, description='Trusted addresses; with auth = "networks" only.'
     )
     message_class: Literal["automated"] | None = Field(
         default=None, alias="class", description="automated: for printers and machines; nothing is ever tracked."
+    )
+    bare_newlines: Literal["refuse", "normalise"] = Field(
+        default="refuse", description="normalise: take CR and LF alone for line ends, for devices that send them."
     )
 
 
@@ -57,7 +64,9 @@ class UpstreamSection(Section):
     url: UpstreamUrls = Field(
         description="smtp://, smtp+starttls:// or smtps://, with host and port; or several, tried in order."
     )
-    senders: list[str] = Field(default=["*"], min_length=1, description="Globs over the sender's address.")
+    senders: list[str] = Field(
+        default=["*"], min_length=1, description="Globs over the sender's address; with pass-through, over the login."
+    )
     username: str | None = Field(default=None, description="Service login at this server.")
     password_file: Path | None = Field(default=None, description="File with the service login's password.")
     insecure: bool = Field(default=False, description="Allow smtp:// to a server that is not on this machine.")
@@ -67,16 +76,29 @@ class UpstreamSection(Section):
     )
 
 
+class AliasSection(Section):
+    """Addresses that logins may write as, beside their own."""
+
+    login: list[str] = Field(min_length=1, description="Globs over the login.")
+    addresses: list[str] = Field(min_length=1, description="Globs; {local} stands for the login's own local part.")
+
+
 class RelaySection(Section):
     """The SMTP relay."""
 
     listener: list[ListenerSection] = Field(min_length=1, description="Where mail is handed in.")
     upstream: list[UpstreamSection] = Field(min_length=1, description="Where mail goes on to; the first match counts.")
+    alias: list[AliasSection] = Field(default=[], description="Addresses that logins may write as.")
     hostname: Domain | None = Field(
         default=None, description="How the relay calls itself; by default public_url's host."
     )
     max_message_bytes: int = Field(
         default=36_700_160, ge=65_536, le=1_073_741_824, description="Largest message taken."
+    )
+    max_connections: int = Field(default=1_000, ge=1, le=1_000_000, description="SMTP connections at once.")
+    max_connections_per_client: int = Field(default=50, ge=1, le=60_000, description="Of them, from one address.")
+    max_bytes_in_flight: int = Field(
+        default=536_870_912, ge=65_536, description="Octets of all messages that are being handed in."
     )
     received: bool = Field(default=True, description="Add one Received line.")
     processed_header: bool = Field(default=False, description="Loop marker for Exchange and Workspace round trips.")
@@ -93,6 +115,27 @@ class WebSection(Section):
     former_urls: list[PublicUrl] = Field(default=[], description="Public URLs used before.")
     trusted_proxies: list[NetworkText] = Field(default=[], description="Proxies whose X-Forwarded-For counts.")
     metrics_address: Address | None = Field(default=None, description="HOST:PORT of the metrics page.")
+
+
+class AutoconfigSection(Section):
+    """What mail programs are told that set themselves up by somebody's address."""
+
+    incoming: IncomingUrls = Field(
+        description="imaps://, imap+starttls://, pop3s:// or pop3+starttls://: where mail is read; or several."
+    )
+    outgoing: UpstreamUrls | None = Field(
+        default=None, description="Where mail is handed in; by default the listeners for people, under relay.hostname."
+    )
+    username: Literal["address", "local-part"] = Field(default="address", description="What people log in with.")
+    domains: list[Domain] | None = Field(
+        default=None, min_length=1, description="Whose addresses; by default organisation.domains."
+    )
+    display_name: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=60,
+        description="What the account is called; by default the organisation.",
+    )
 
 
 class LedgerSection(Section):
@@ -151,6 +194,7 @@ class Config(Section):
     web: WebSection
     ledger: LedgerSection = LedgerSection()
     system_mail: SystemMailSection | None = None
+    autoconfig: AutoconfigSection | None = None
     policy: PolicyModel = PolicyModel()
     consent: ConsentSection = ConsentSection()
     retention: RetentionSection = RetentionSection()

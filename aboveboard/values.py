@@ -3,10 +3,12 @@
 import ipaddress
 import re
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
+_INCOMING = ("imaps", "imap+starttls", "pop3s", "pop3+starttls")
+"""How mail programs may fetch mail: never in clear, for a password travels with it."""
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
 _DOMAIN = re.compile(
     r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.I
@@ -77,6 +79,8 @@ def _upstream_url(value: str) -> str:
         raise ValueError('must be "smtp://HOST:PORT", "smtp+starttls://HOST:PORT" or "smtps://HOST:PORT"')
     if parts.username or parts.password:
         raise ValueError("must not hold a login: use username and password_file")
+    if not _has_port(parts):
+        raise ValueError("must have a port from 1 to 65535")
     return value
 
 
@@ -84,6 +88,25 @@ def _upstream_urls(value: list[str]) -> list[str]:
     if not value:
         raise ValueError("must not be empty")
     return [_upstream_url(url) for url in value]
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Tell whether the port, if there is one, is one."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
+
+
+def _incoming_urls(value: list[str]) -> list[str]:
+    if not value:
+        raise ValueError("must not be empty")
+    for url in value:
+        parts = urlsplit(url)
+        whole = parts.hostname and parts.path in ("", "/") and not parts.username and _has_port(parts)
+        if parts.scheme not in _INCOMING or not whole:
+            raise ValueError('must be "imaps://HOST", "imap+starttls://HOST", "pop3s://HOST" or "pop3+starttls://HOST"')
+    return value
 
 
 def _listed(value: object) -> object:
@@ -112,6 +135,12 @@ UpstreamUrls = Annotated[
     list[str],
     BeforeValidator(_listed),
     AfterValidator(_upstream_urls),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
+IncomingUrls = Annotated[
+    list[str],
+    BeforeValidator(_listed),
+    AfterValidator(_incoming_urls),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
 ]
 LedgerUrl = Annotated[str, AfterValidator(_ledger_url)]

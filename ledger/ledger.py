@@ -1,322 +1,50 @@
 """The ledger as the relay, the web and the command see it: ask, record, look up. One per process and event loop."""
 
 import asyncio
-import getpass
-import json
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-import structlog
-from prometheus_client import Counter
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import (
     aging,
     audit,
-    chain,
     consent,
     decisions,
     hits,
     notices,
     outbox,
-    recall,
+    patience,
     receipt,
     requests,
     senders,
     subject,
-    trackers,
     versions,
 )
 from ledger.audit import Period
-from ledger.batch import Batch
-from ledger.calendar import Calendar
-from ledger.chain import HeadFile, Verification
+from ledger.chronicle import Chronicle
 from ledger.consent import Act, Person
-from ledger.database import Database
-from ledger.decisions import DecidedMessage
-from ledger.errors import LedgerError, LedgerUnavailable
-from ledger.hits import Hit
-from ledger.journal import Journal, JournalDamaged, head_entry
-from ledger.keys import Keyring
-from ledger.merge import Arrival, Sighting, Window
-from ledger.notice import Notice, Teller
+from ledger.errors import LedgerUnavailable
+from ledger.notice import Notice
 from ledger.outbox import Letter
-from ledger.patience import Patience
-from ledger.reader import NOT_KNOWN, Known, Reader
-from ledger.recall import Recalled
 from ledger.requests import CaseKind
-from ledger.retention import Periods, purge
+from ledger.retention import purge
 from ledger.schema import access, stamp
 from ledger.senders import Saved, Setting
+from ledger.store import LedgerSettings, login, utc_now
+from ledger.traffic import Traffic
 from ledger.versions import PolicyVersion
-from ledger.writer import Writer
 from policies.consent import Consent
 from policies.footer import Language
-from policies.words import Outcome, Purpose, Reason
+from policies.words import Purpose
 
-PATIENCE = 0.25
-"""Seconds that a message or a hit waits for the ledger (DESIGN.md §2)."""
-
-FAILURES = Counter("aboveboard_ledger_failures", "What could not be asked of or written to the ledger.", ["doing"])
-_COMPLAIN_SECONDS = 1.0
-
-Result = TypeVar("Result")
-log = structlog.get_logger()
+__all__ = ["Ledger", "LedgerSettings", "login"]
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerSettings:
-    """Where the ledger is and what it needs to know."""
-
-    url: str
-    head_file: Path
-    teller: Teller
-    periods: Periods = field(default_factory=Periods)
-    letters_url: str | None = None
-    """Where links in mail of our own lead; None where none is sent."""
-    calendar: Calendar = field(default_factory=Calendar)
-    journal_file: Path | None = None
-    """Where refusals and erasures are written once more; None for nowhere."""
-
-
-class Ledger:
+class Ledger(Traffic, Chronicle):
     """What is remembered. Use it as an async context manager."""
-
-    def __init__(self, settings: LedgerSettings, keyring: Keyring) -> None:
-        self.keyring = keyring
-        self._settings = settings
-        self._database = Database(settings.url)
-        self._writer = Writer(self._database)
-        self._reader = Reader(self._database)
-        self._window = Window(keyring)
-        self._patience = Patience(PATIENCE)
-        self._head = HeadFile(settings.head_file)
-        self._journal = Journal(settings.journal_file, keyring) if settings.journal_file is not None else None
-        self._head_lock = asyncio.Lock()
-        self._head_reached = (0, "")
-        self._head_written = 0
-        self._background: set[asyncio.Future[Any]] = set()
-        self._complained = float("-inf")
-
-    async def __aenter__(self) -> Self:
-        self._writer.start()
-        self._reader.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._reader.close()
-        await self._writer.close()
-        await self._database.close()
-
-    def adopt(self, teller: Teller, periods: Periods) -> None:
-        """Go by other notices and other periods from now on."""
-        self._settings = replace(self._settings, teller=teller, periods=periods)
-
-    async def read(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
-        """Return what ``work`` reads, in a transaction of its own. Raises LedgerUnavailable."""
-        async with self._database.reading() as connection:
-            return await work(connection)
-
-    async def job(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
-        """Return what ``work`` did, once it is on disk. Raises LedgerUnavailable."""
-        return await self._writer.job(work)
-
-    async def append(self, work: Callable[[AsyncConnection], Awaitable[tuple[int, str] | None]]) -> bool:
-        """Have events appended by ``work``, which returns the chain's new head, or None for none; tell whether it did.
-
-        Raises LedgerUnavailable.
-        """
-        head = await self._writer.job(work)
-        if head is not None:
-            await self._keep_journal()
-        await self._advance(head)
-        return head is not None
-
-    async def _keep_journal(self) -> None:
-        """Write into the journal what the chain has and it has not."""
-        if self._journal is None:
-            return
-        try:
-            tail = await asyncio.to_thread(self._journal.tail)
-            if tail is None:
-                raise JournalDamaged(f"The journal {self._journal.path} is missing.")
-            entries = await self.read(lambda connection: recall.since(connection, tail.sequence, _now()))
-            if entries:
-                await asyncio.to_thread(self._journal.write, entries)
-        except (LedgerError, OSError) as error:
-            # The event itself is on disk and counts; what a restore would forget is only written later.
-            FAILURES.labels("journal").inc()
-            log.error("ledger.journal", why=str(error))
-
-    async def recall(self) -> Recalled:
-        """Say again what the journal knows and the ledger, restored from a backup, does not; begin one where none was.
-
-        Call it before anybody is served. Raises LedgerUnavailable.
-        """
-        journal = self._journal
-        if journal is None:
-            return Recalled()
-        found = Recalled()
-
-        async def work(connection: AsyncConnection) -> tuple[int, str] | None:
-            nonlocal found
-
-            async def said() -> Notice:
-                return await self.said(connection, Language.ENGLISH)
-
-            head, found = await recall.recall(connection, self.keyring, journal, said, _now())
-            return head
-
-        head = await self._writer.job(work)
-        if head is not None:
-            await asyncio.to_thread(journal.write_restored, head_entry(head, stamp(_now())))
-            await self._database.settle()
-            await self._advance(head)
-        elif found.problem is None and not journal.path.exists():
-            await self._begin_journal(journal)
-        if found.problem is not None:
-            log.error("ledger.grants_suspended", why=found.problem)
-        elif found.replayed:
-            log.warning("ledger.replayed", refusals=found.replayed)
-            await self._keep_journal()
-        return found
-
-    async def _begin_journal(self, journal: Journal) -> None:
-        entries = await self.read(lambda connection: recall.since(connection, 0, _now(), gap=0))
-        try:
-            await asyncio.to_thread(journal.begin, entries)
-        except OSError as error:
-            raise LedgerError(f"The journal {journal.path} cannot be written: {error.strerror}.") from error
-        # Only now: a ledger that says there was one has all grants rest where it is missing.
-        await self.job(lambda connection: recall.set_meta(connection, recall.BEGUN, stamp(_now())))
-
-    async def go_on_without_journal(self, reason: str) -> None:
-        """Have the grants count again although the journal is gone, on an administrator's word, and begin a new one.
-
-        Raises LedgerError.
-        """
-        decided = json.dumps({"at": stamp(_now()), "by": login(), "reason": reason})
-
-        async def work(connection: AsyncConnection) -> None:
-            await recall.set_meta(connection, recall.DECIDED, decided)
-            await recall.set_meta(connection, consent.SUSPENDED_UP_TO, None)
-
-        if self._journal is not None:
-            await self._begin_journal(self._journal)
-        await self.job(work)
-
-    async def anchor_again(self) -> None:
-        """Have the head file name the chain's head as it is, whatever it named before: a restored chain is shorter."""
-        head = await self.read(chain.head)
-        await asyncio.to_thread(self._head.advance, *head, backwards=True)
-
-    def _complain(self, doing: str, error: BaseException | None) -> None:
-        """Count a failure, and log it, but no more than once a second: an outage under load must not fill a disk."""
-        FAILURES.labels(doing).inc()
-        now = asyncio.get_running_loop().time()
-        if now - self._complained >= _COMPLAIN_SECONDS:
-            self._complained = now
-            log.warning("ledger.unavailable", doing=doing, why=str(error) or "no answer in time")
-
-    async def look_up(self, recipient: str, sender: str, patience: float | None = None) -> Known:
-        """Return where a recipient stands and what a sender saved; NOT_KNOWN where it takes too long. Never raises.
-
-        ``patience`` is in seconds; by default the ledger's.
-        """
-        asked = self._reader.ask(Person.of(self.keyring, recipient), self.keyring.folded(sender))
-        try:
-            if patience is not None:
-                return await asyncio.wait_for(asked, patience)
-            return await self._patience.watch(asked)
-        except (LedgerUnavailable, TimeoutError) as error:
-            self._complain("consent", error)
-            return NOT_KNOWN
-
-    async def run_of(self, arrival: Arrival) -> int | None:
-        """Put a message into the merge window and return how many people were written to alike, this one included.
-
-        None where the ledger does not say so in time. Never raises. Where it makes a run bulk, the decisions on the
-        earlier messages of the run are taken back with the next commit.
-        """
-        sighting = Sighting(arrival)
-
-        def take_back(done: asyncio.Future[None]) -> None:
-            if not done.cancelled() and done.exception() is None:
-                for earlier in sighting.earlier:
-                    self.void_decision(earlier, Reason.BULK)
-
-        # Sorts before "decision": whoever holds the lock on a sender's window never waits for a row that counts.
-        waiting = self._writer.pile("arrival", self._window.arrive, sighting)
-        waiting.add_done_callback(take_back)
-        try:
-            await asyncio.wait_for(asyncio.shield(waiting), PATIENCE)
-        except (LedgerUnavailable, TimeoutError) as error:
-            self._complain("window", error)
-            return None
-        return sighting.run
-
-    async def record_decision(self, decided: DecidedMessage) -> bool:
-        """Record a message's decision and return whether it is on disk, within the ledger's patience. Never raises.
-
-        Where it comes too late it is taken back, so that no row says "tracked" of a message that was not.
-        """
-        row = decisions.to_row(self.keyring, decided)
-        # One item, so that both are in one commit or in none.
-        waiting = self._writer.pile("decision", _record, (row, trackers.to_rows(self.keyring, decided)))
-        try:
-            await self._patience.watch(waiting)
-        except (LedgerUnavailable, TimeoutError) as error:
-            self._complain("decision", error)
-            if decided.decision.tracked:
-                # It may be in the commit under way; this comes with a later one.
-                self.void_decision(decided.id, Reason.LEDGER_UNAVAILABLE)
-            return False
-        return True
-
-    def record_outcome(self, message_id: str, outcome: Outcome) -> None:
-        """Have what the upstream said recorded with the next commit; nobody waits for it."""
-        self._later(self._writer.pile("outcome", decisions.record_outcomes, (message_id, outcome), awaited=False))
-
-    def void_decision(self, message_id: str, reason: Reason) -> None:
-        """Have it recorded that a message went out untracked after all."""
-        self._later(self._writer.pile("void", decisions.void, (message_id, reason), awaited=False))
-
-    def _later(self, future: asyncio.Future[Any]) -> None:
-        def finished(done: asyncio.Future[Any]) -> None:
-            self._background.discard(done)
-            if not done.cancelled() and done.exception() is not None:
-                self._complain("outcome", done.exception())
-
-        self._background.add(future)
-        future.add_done_callback(finished)
-
-    async def record_hit(self, one: Hit) -> None:
-        """Record a hit if it may be, and return when it is on disk, or when patience ends. Never raises."""
-
-        waiting = self._writer.pile("hit", self._record_hits, one)
-        try:
-            await self._patience.watch(waiting)
-        except (LedgerUnavailable, TimeoutError) as error:
-            self._complain("hit", error)
-
-    def _record_hits(self, batch: Batch, pile: list[Hit]) -> None:
-        batch.touch()
-        hits.record(batch, self.keyring, pile, self._settings.periods.recording)
-
-    async def tick(self) -> None:
-        """Wait for the next commit, as a recorded hit would: how long an answer takes tells nothing. Never raises."""
-        waiting = self._writer.pile("tick", _tick, None)
-        with suppress(LedgerUnavailable, TimeoutError):
-            await self._patience.watch(waiting)
 
     async def grant(
         self, address: str, purposes: Sequence[Purpose], act: Act, language: Language = Language.ENGLISH
@@ -326,7 +54,7 @@ class Ledger:
         validity, url = self._settings.periods.consent, self._settings.letters_url
 
         async def work(connection: AsyncConnection) -> tuple[int, str]:
-            said, now = await self.said(connection, language), _now()
+            said, now = await self.said(connection, language), utc_now()
             head = await consent.grant(connection, self.keyring, person, purposes, act, said, now, validity)
             if url is not None:
                 await receipt.put(connection, self.keyring, url, address, head[0] - len(purposes), now)
@@ -352,21 +80,15 @@ class Ledger:
 
         async def work(connection: AsyncConnection) -> tuple[int, str] | None:
             said = await self.said(connection, language)
-            head = await consent.refuse(connection, self.keyring, person, purposes, act, said, _now())
+            head = await consent.refuse(connection, self.keyring, person, purposes, act, said, utc_now())
             if not keep_hits:
                 await hits.forget(connection, person.folded_hash, purposes)
             address = await self._known_address(connection, person) if head is not None and told is not None else None
             if address is not None and told is not None:
-                await outbox.put(connection, self.keyring, told(address), _now())
+                await outbox.put(connection, self.keyring, told(address), utc_now())
             return head
 
         return await self.append(work)
-
-    async def said(self, connection: AsyncConnection, language: Language) -> Notice:
-        """Return the notice in force, which is on record from now on, within a transaction that writes."""
-        said = await notices.in_force(connection, self._settings.teller, language)
-        await notices.keep(connection, said, _now())
-        return said
 
     async def notice(self, language: Language = Language.ENGLISH) -> Notice:
         """Return the notice in force. Raises LedgerUnavailable."""
@@ -374,35 +96,11 @@ class Ledger:
 
     async def add_notice(self, content: str, by: str) -> notices.Added:
         """Put a notice of the organisation's own in force. Raises LedgerError for one that does not say enough."""
-        return await self.job(lambda connection: notices.add(connection, self._settings.teller, content, by, _now()))
+        return await self.job(lambda connection: notices.add(connection, self._settings.teller, content, by, utc_now()))
 
     async def notices(self) -> list[dict[str, Any]]:
         """Return every notice on record, newest first. Raises LedgerUnavailable."""
         return await self.read(notices.listed)
-
-    async def _advance(self, head: tuple[int, str] | None) -> None:
-        if head is None:
-            return
-        self._head_reached = max(self._head_reached, head)
-        async with self._head_lock:
-            if head[0] <= self._head_written:
-                return
-            reached = self._head_reached
-            try:
-                await self._write_head(reached)
-            except (LedgerUnavailable, OSError) as error:
-                # The event itself is on disk and counts; only the witness beside the database is behind.
-                log.error("ledger.head_file", why=str(error))
-            else:
-                self._head_written = reached[0]
-
-    async def _write_head(self, head: tuple[int, str]) -> None:
-        """Have the head file name this head, unless it bears witness to an event that the ledger has lost."""
-        outside = await asyncio.to_thread(self._head.read)
-        if outside is not None and not await self.read(lambda connection: chain.holds(connection, *outside)):
-            log.error("ledger.head_file", why=f"Event {outside[0]}, which it names, is missing or another one.")
-            return
-        await asyncio.to_thread(self._head.advance, *head)
 
     async def standing(self, person: Person) -> Consent:
         """Return where a person stands. Raises LedgerUnavailable."""
@@ -435,13 +133,13 @@ class Ledger:
 
         async def work(connection: AsyncConnection) -> tuple[int, str] | None:
             said = await self.said(connection, language)
-            head, done = await subject.erase(connection, self.keyring, person, act, said, _now())
+            head, done = await subject.erase(connection, self.keyring, person, act, said, utc_now())
             summary.update(done)
             return head
 
         await self.append(work)
         # A message that was decided upon before, and is only now recorded, must not bring the address back.
-        await asyncio.sleep(2 * PATIENCE)
+        await asyncio.sleep(2 * patience.PATIENCE)
         await self.job(lambda connection: subject.remove_late(connection, person.folded_hash))
         await self._database.settle()
         return summary
@@ -452,7 +150,7 @@ class Ledger:
 
         async def work(connection: AsyncConnection) -> str:
             return await requests.open_case(
-                connection, self.keyring, kind, person, address, text, _now(), calendar, language=language
+                connection, self.keyring, kind, person, address, text, utc_now(), calendar, language=language
             )
 
         return await self.job(work)
@@ -465,7 +163,7 @@ class Ledger:
         person, numbers = Person.of(self.keyring, address), list[str]()
 
         async def work(connection: AsyncConnection) -> tuple[int, str] | None:
-            said, now = await self.said(connection, language), _now()
+            said, now = await self.said(connection, language), utc_now()
             head, batch = await consent.invalidate(connection, self.keyring, person, act, said, now)
             kind, calendar = CaseKind.INVALID_GRANT, self._settings.calendar
             opened = await requests.open_case(
@@ -476,10 +174,6 @@ class Ledger:
 
         await self.append(work)
         return numbers[-1]
-
-    async def verify(self) -> Verification:
-        """Walk the chain of consent events. Raises LedgerUnavailable."""
-        return await self.read(lambda connection: chain.verify(connection, self.keyring, self._head))
 
     async def messages(self, *, sender_hash: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
         """Return messages, newest first; with a hash, that sender's only. Raises LedgerUnavailable."""
@@ -499,7 +193,7 @@ class Ledger:
 
     async def save_setting(self, sender_hash: str, purposes: Saved | None) -> None:
         """Keep what a sender chose for their messages; None keeps nothing. Raises LedgerUnavailable."""
-        await self._writer.job(lambda connection: senders.save(connection, sender_hash, purposes, _now()))
+        await self._writer.job(lambda connection: senders.save(connection, sender_hash, purposes, utc_now()))
 
     async def record_policy(self, one: PolicyVersion) -> None:
         """Keep a version of the policy that begins to rule. Raises LedgerUnavailable."""
@@ -515,7 +209,8 @@ class Ledger:
 
     async def record_access(self, action: str, reason: str | None = None) -> None:
         """Record that an administrator looked at what is recorded, and why. Raises LedgerUnavailable."""
-        row = {"id": secrets.token_hex(16), "at": stamp(_now()), "actor": login(), "action": action, "reason": reason}
+        at = stamp(utc_now())
+        row = {"id": secrets.token_hex(16), "at": at, "actor": login(), "action": action, "reason": reason}
 
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(insert(access), [row])
@@ -524,11 +219,11 @@ class Ledger:
 
     async def purge(self) -> dict[str, int]:
         """Remove what is over its time, and return how much of each kind. Raises LedgerUnavailable."""
-        return await self._writer.job(lambda connection: purge(connection, self._settings.periods, _now()))
+        return await self._writer.job(lambda connection: purge(connection, self._settings.periods, utc_now()))
 
     async def purge_events(self) -> int:
         """Remove consent events that are over their time, and return how many. Raises LedgerUnavailable."""
-        period, now = self._settings.periods.consent_events, _now()
+        period, now = self._settings.periods.consent_events, utc_now()
         found = await self.read(lambda connection: aging.over(connection, period, now))
         if not found.people:
             return 0
@@ -541,31 +236,7 @@ class Ledger:
             await connection.execute(select(1))
 
         try:
-            await asyncio.wait_for(self.read(work), PATIENCE)
+            await asyncio.wait_for(self.read(work), patience.PATIENCE)
         except (LedgerUnavailable, TimeoutError):
             return False
         return True
-
-
-def _record(batch: Batch, pile: list[tuple[dict[str, Any], list[dict[str, Any]]]]) -> None:
-    """Write the rows of several messages, each with those of the trackers in it."""
-    decisions.record(batch, [row for row, _ in pile])
-    trackers.record(batch, [one for _, found in pile for one in found])
-
-
-def _tick(batch: Batch, pile: list[None]) -> None:
-    """There is nothing to write; only the commit is awaited."""
-    batch.touch()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def login() -> str:
-    """Return who runs this process, for what is recorded of administrators."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        # A user id without an entry, as in containers; KeyError before Python 3.13.
-        return "unknown"

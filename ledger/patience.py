@@ -4,6 +4,9 @@ import asyncio
 from collections import deque
 from typing import Any, TypeVar
 
+PATIENCE = 0.25
+"""Seconds that a message or a hit waits for the ledger (DESIGN.md §2)."""
+
 Result = TypeVar("Result")
 
 

@@ -5,12 +5,16 @@ One buffer for both, so that nothing is lost between them and everything can be 
 
 import asyncio
 from collections.abc import Callable
-from io import BytesIO, IncrementalNewlineDecoder
+from time import monotonic
 
-from proxy.reply import ReplyError, reply
+from proxy.content import END, Content
+from proxy.reply import Reply, ReplyError, reply
 
+SLOW_SECONDS = 600.0
+"""How long a message may take that comes at any rate."""
+LEAST_RATE = 512
+"""Octets a second that one must come at which takes longer: less is nobody's connection, only somebody's patience."""
 _CHUNK = 262_144
-_END = b"\r\n.\r\n"
 _MAX_DRAINED = 33_554_432
 """How much of a message that is too large is read to its end, so that the client hears why (RFC 5321 §4.5.3.1.10)."""
 _MAX_ENDLESS_LINE = 65_536
@@ -40,8 +44,11 @@ class Wire:
         self._alive()
         self._buffer += chunk
 
-    async def line(self, limit: int) -> bytes:
-        """Return the next command line without its CRLF. Raises ReplyError for one that is too long or not strict."""
+    async def line(self, limit: int, *, normalise: bool = False) -> bytes:
+        """Return the next command line without its CRLF. Raises ReplyError for one that is too long or not strict.
+
+        ``normalise`` takes a line that ends with LF alone, too.
+        """
         searched = 0
         while (at := self._buffer.find(b"\n", searched)) == -1:
             searched = len(self._buffer)
@@ -50,6 +57,8 @@ class Wire:
             await self._fill()
         line = bytes(self._buffer[:at])
         del self._buffer[: at + 1]
+        if normalise and not line.endswith(b"\r"):
+            line += b"\r"
         if not line.endswith(b"\r") or b"\r" in line[:-1] or b"\0" in line:
             # RFC 5321 §2.3.8: only CRLF ends a line. A lone LF or CR is how one server's line becomes another's two.
             raise ReplyError(reply(500, "5.5.2 Lines end with CRLF, and have no other CR, LF or NUL"), close=True)
@@ -57,74 +66,53 @@ class Wire:
             raise ReplyError(reply(500, "5.5.2 The line is too long"))
         return line[:-1]
 
-    async def content(self, limit: int) -> bytes:
+    async def content(self, limit: int, grow: Callable[[int], bool], *, normalise: bool = False) -> bytes:
         """Return the message after DATA, without its dots (RFC 5321 §4.5.2), ending with CRLF unless it is empty.
 
-        Raises ReplyError: 521 at the first bare CR, LF or NUL, 552 for more than ``limit`` octets.
+        ``grow`` is told how many octets have come and says whether there is room for them. ``normalise`` makes a CRLF
+        of every bare CR and LF. Raises ReplyError: 521 at the first NUL or bare CR or LF, 552 for more than ``limit``
+        octets, 452 where there is no room, 421 for one that comes too slowly to ever end.
         """
-        # BytesIO grows in place and gives its bytes away without a copy: a message of 25 MB is held once, not thrice.
-        content = BytesIO()
-        # With a line break in front, the end of an empty message looks like every other end.
-        held, in_front = b"\r\n", 2
-        while True:
-            piece = held + self._buffer
+        content, begun = Content(normalise=normalise), monotonic()
+        while (rest := content.add(self._buffer)) is None:
             self._buffer.clear()
-            at = piece.find(_END)
-            end = at + 2 if at != -1 else _safe_end(piece)
-            _check_line_ends(piece, at + len(_END) if at != -1 else len(piece) - piece.endswith(b"\r"))
-            if end:
-                content.write(_without_dots(piece[:end])[in_front:])
-                in_front = 0
-            if at != -1:
-                self._buffer += piece[at + len(_END) :]
-                break
-            held = piece[end:]
-            if content.tell() + len(held) > limit + len(_END):
-                content.close()
-                await self._drain(held)
-                raise ReplyError(reply(552, f"5.3.4 The message is larger than {limit} octets"))
-            await self._fill()
-        if content.tell() > limit:
-            raise ReplyError(reply(552, f"5.3.4 The message is larger than {limit} octets"))
+            refusal = _too_large(limit) if content.size > limit + len(END) else None if grow(content.size) else _FULL
+            if refusal is not None:
+                await self._drain(content.discard(), refusal, begun)
+                raise ReplyError(refusal)
+            await self._more(begun, content.size)
+        self._buffer[:] = rest
+        if content.size > limit:
+            raise ReplyError(_too_large(limit))
+        if not grow(content.size):
+            raise ReplyError(_FULL)
         return content.getvalue()
 
-    async def _drain(self, held: bytes) -> None:
-        """Read a message that is too large to its end, keeping nothing of it."""
+    async def _drain(self, held: bytes, refusal: Reply, begun: float) -> None:
+        """Read a message that is refused to its end, keeping nothing of it."""
         tail, drained, line = held, 0, 0
-        while (at := tail.find(_END)) == -1:
+        while (at := tail.find(END)) == -1:
             line = len(tail) - 1 - tail.rfind(b"\n") if b"\n" in tail else line + len(tail)
             if line >= _MAX_ENDLESS_LINE or drained > _MAX_DRAINED:
-                raise ReplyError(reply(552, "5.3.4 The message is too large"), close=True)
-            await self._fill()
+                raise ReplyError(refusal, close=True)
+            await self._more(begun, drained)
             drained += len(self._buffer)
             tail = tail[-4:] + bytes(self._buffer)
             self._buffer.clear()
-        self._buffer += tail[at + len(_END) :]
+        self._buffer += tail[at + len(END) :]
+
+    async def _more(self, begun: float, size: int) -> None:
+        """Wait for more of a message, of which so many octets have come, unless it comes too slowly."""
+        if monotonic() - begun > SLOW_SECONDS + size / LEAST_RATE:
+            raise ReplyError(reply(421, "4.4.2 The message comes too slowly"), close=True)
+        await self._fill()
 
 
-def _safe_end(piece: bytes) -> int:
-    """Return how much of a piece can be judged without the next one.
-
-    The end of data, or a dot to be taken out, may have begun in what is left: that always begins with a CR.
-    """
-    at = piece.find(b"\r", max(0, len(piece) - len(_END) + 1))
-    return at if at != -1 else len(piece)
+_FULL = reply(452, "4.3.1 Too much mail is under way here; please try again later")
 
 
-def _check_line_ends(piece: bytes, end: int) -> None:
-    """Raise ReplyError for a bare CR, a bare LF or a NUL before ``end``: never forwarded, never an end of data."""
-    # Counting the three would read everything three times, and CRLF slowly.
-    line_ends = IncrementalNewlineDecoder(None, translate=False)
-    line_ends.decode(piece[:end].decode("latin-1"), final=True)
-    if line_ends.newlines not in (None, "\r\n") or piece.find(b"\0", 0, end) != -1:
-        raise ReplyError(
-            reply(521, "5.5.2 The message has a bare CR, a bare LF or a NUL (RFC 5321 section 2.3.8)"), close=True
-        )
-
-
-def _without_dots(piece: bytes) -> bytes:
-    # replace() counts first, and so reads everything twice.
-    return b"\r\n".join(piece.split(b"\r\n."))
+def _too_large(limit: int) -> Reply:
+    return reply(552, f"5.3.4 The message is larger than {limit} octets")
 
 
 def with_dots(content: bytes, start: int, end: int) -> bytes:

@@ -5,7 +5,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tests.e2e.waiting import free_port
 from tests.peers import program, require
 
 _FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -119,13 +119,6 @@ def _run(command: list[str | Path], folder: Path, account: Mapping[str, Any], **
         raise RuntimeError(f"{command[0]} failed:\n{log.read_text('utf-8', 'replace')}")
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @contextmanager
 def cluster(*, durable: bool = False, preload: Path | None = None) -> Iterator[Cluster]:
     """Run a cluster of its own.
@@ -141,7 +134,7 @@ def cluster(*, durable: bool = False, preload: Path | None = None) -> Iterator[C
     try:
         if account:
             os.chown(folder, account["user"], account["group"])
-        found = Cluster(folder, _free_port())
+        found = Cluster(folder, free_port())
         arguments = ["-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D", found.data]
         _run([initdb, *arguments], folder, account)
         options = " ".join(f"-c {name}={value}" for name, value in (settings | {"port": str(found.port)}).items())

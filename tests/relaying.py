@@ -16,8 +16,11 @@ from ledger.notice import Teller
 from policies import PolicyModel, Purpose, compile_policy
 from policies.consent import Assurance
 from proxy.footer import Footer
+from proxy.limits import SHARED_LIMITS, SharedLimits
 from proxy.links import link_rules
 from proxy.message import Reading
+from proxy.ownership import Alias, Ownership
+from proxy.passthrough import PassThrough
 from proxy.pool import Upstreams
 from proxy.relay import Conduct, Relay
 from proxy.route import LIMITS, Limits, parse_route
@@ -76,16 +79,26 @@ async def running_relay(
     scheme: str = "smtp",
     limits: Limits = LIMITS,
     idle_seconds: float = IDLE_SECONDS,
+    aliases: tuple[Alias, ...] = (),
+    shared: SharedLimits = SHARED_LIMITS,
+    listener: Listener | None = None,
 ) -> AsyncIterator[Running]:
-    """Run a relay in front of the upstream on a port; other hosts, as URLs, are tried before it."""
+    """Run a relay in front of the upstream on a port; other hosts, as URLs, are tried before it.
+
+    ``listener`` takes the place of what ``tls`` and ``networks`` would make.
+    """
     async with open_ledger(folder) as ledger:
         relay = Relay(settings or conduct(), ledger)
         upstreams = Upstreams(
             [parse_route([*other_hosts, f"{scheme}://127.0.0.1:{upstream_port}"], ["*"], "relay.test", limits=limits)]
         )
-        server = Server(relay, upstreams, max_message_bytes, "relay.test", idle_seconds)
+        verifiers = {"pass-through": PassThrough(upstreams, Ownership(("example.org",), aliases))}
+        server = Server(
+            relay, upstreams, max_message_bytes, "relay.test", idle_seconds, limits=shared, verifiers=verifiers
+        )
         bound = socket.create_server(("127.0.0.1", 0))
-        listener = Listener(tuple(ipaddress.ip_network(one) for one in networks), "starttls" if tls else "none", tls)
+        trusted = tuple(ipaddress.ip_network(one) for one in networks)
+        listener = listener or Listener(trusted, "starttls" if tls else "none", tls)
         await server.listen([(bound, listener)])
         try:
             yield Running(bound.getsockname()[1], server, ledger, folder / "ledger.db")

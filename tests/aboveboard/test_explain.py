@@ -130,7 +130,7 @@ async def test_explain_says_what_the_relay_does(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(relay, "rewriting", noted)
     # What happens when the ledger is slow is another test's.
-    monkeypatch.setattr("ledger.ledger.PATIENCE", 30.0)
+    monkeypatch.setattr("ledger.patience.PATIENCE", 30.0)
     seen: set[tuple[str, bool]] = set()
     conduct = compose.conduct(config, Keyring.throwaway())
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, settings=conduct) as running:

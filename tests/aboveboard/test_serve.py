@@ -14,6 +14,7 @@ import pytest
 
 from aboveboard.config import ConfigError
 from aboveboard.serve import bind
+from tests.e2e.waiting import free_port
 
 CONFIG = """
 [organisation]
@@ -56,12 +57,6 @@ def serving(folder: Path) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
-
-
-def free_port() -> int:
-    """Return a port that is free at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def events_until(log: IO[str], last: str) -> list[str]:

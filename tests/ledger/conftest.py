@@ -130,4 +130,4 @@ IN_A_HURRY = {
 def _time_enough(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not about the ledger's patience must not fail by it on a busy machine."""
     if request.module.__name__.rpartition(".")[2] not in IN_A_HURRY:
-        monkeypatch.setattr("ledger.ledger.PATIENCE", 10.0)
+        monkeypatch.setattr("ledger.patience.PATIENCE", 10.0)

@@ -17,7 +17,8 @@ from ledger.database import Place, prepare
 from ledger.decisions import DecidedMessage
 from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
-from ledger.ledger import PATIENCE, Ledger, LedgerSettings
+from ledger.ledger import Ledger, LedgerSettings
+from ledger.patience import PATIENCE
 from ledger.reader import NOT_KNOWN
 from ledger.schema import access, moment
 from policies.words import Outcome, Purpose, Reason

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
-from ledger import ledger as ledger_module
 from ledger import merge
+from ledger import patience as patience_module
 from ledger.decisions import DecidedMessage
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
@@ -31,7 +31,7 @@ ANOTHER: Fingerprint = tuple(range(1_000, 1_064))
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is counted is in question here, and not how fast a busy machine does it."""
-    monkeypatch.setattr(ledger_module, "PATIENCE", 30.0)
+    monkeypatch.setattr(patience_module, "PATIENCE", 30.0)
 
 
 def arrival(
@@ -243,7 +243,7 @@ async def test_two_ledgers_count_together(ledger: Ledger, settings: LedgerSettin
 
 
 def _process(settings: LedgerSettings, key_file: Path, numbers: list[int]) -> list[int | None]:
-    ledger_module.PATIENCE = 30.0
+    patience_module.PATIENCE = 30.0
 
     async def work() -> list[int | None]:
         async with Ledger(settings, Keyring.load(key_file)) as ledger:

@@ -45,7 +45,7 @@ CALENDAR = Calendar(letters=True)
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the ledger wait as long as a busy machine takes: a decision that comes too late is not recorded."""
-    monkeypatch.setattr("ledger.ledger.PATIENCE", 1.0)
+    monkeypatch.setattr("ledger.patience.PATIENCE", 1.0)
 
 
 async def fill(ledger: Ledger, address: str = JANE) -> str:

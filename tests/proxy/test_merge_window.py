@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from ledger import ledger as ledger_module
+from ledger import patience as patience_module
 from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.merge import Window
@@ -37,7 +37,7 @@ OFFER = (
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is counted is in question here, and not how fast a busy machine does it."""
-    monkeypatch.setattr(ledger_module, "PATIENCE", 30.0)
+    monkeypatch.setattr(patience_module, "PATIENCE", 30.0)
 
 
 def offer(number: int, text: str = OFFER) -> Sent:
@@ -241,7 +241,7 @@ async def test_a_window_that_does_not_answer_means_untracked(
     """4: whether it is one of many is not known: the message goes as it came, and is not held up for long."""
     async with setting(tmp_path) as (upstream, running):
         monkeypatch.setattr(Window, "arrive", arrive)
-        monkeypatch.setattr(ledger_module, "PATIENCE", 0.25)
+        monkeypatch.setattr(patience_module, "PATIENCE", 0.25)
         await send(running, offer(0))
     assert raw(offer(0)) == upstream.messages[0].partition(b"\r\n")[2]
 

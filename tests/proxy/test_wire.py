@@ -1,32 +1,57 @@
 """What comes in from the client: the content after DATA, however it is cut into packets."""
 
 import asyncio
+import re
 import tracemalloc
+from collections.abc import Callable, Sequence
+from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from proxy.content import END
 from proxy.reply import ReplyError
 from proxy.wire import Wire, with_dots
 
 LIMIT = 10_000_000
 
 
-def wire(*packets: bytes) -> Wire:
-    """Return a wire on which these packets come in, one at a time, and nothing after them."""
-    left = list(packets)
-
-    class Reader(asyncio.StreamReader):
-        async def read(self, n: int = -1) -> bytes:
-            return left.pop(0) if left else b""
-
-    return Wire(Reader(), lambda: None)
+def has_room(octets: int) -> bool:
+    """Say that there is room for any message."""
+    return True
 
 
-async def received(*packets: bytes, limit: int = LIMIT) -> bytes:
+class Packets(asyncio.StreamReader):
+    """A stream on which packets come in, one at a time, and nothing after them."""
+
+    def __init__(self, packets: Sequence[bytes]) -> None:
+        super().__init__()
+        self.left = list(packets)
+
+    async def read(self, n: int = -1) -> bytes:
+        """Return the next packet."""
+        return self.left.pop(0) if self.left else b""
+
+
+class PacketWire(Wire):
+    """A wire on which packets come in."""
+
+    def __init__(self, *packets: bytes) -> None:
+        self._packets = Packets(packets)
+        super().__init__(self._packets, lambda: None)
+
+    def left(self) -> int:
+        """Return how many packets were not read."""
+        return len(self._packets.left)
+
+
+wire = PacketWire
+
+
+async def received(*packets: bytes, limit: int = LIMIT, normalise: bool = False) -> bytes:
     """Return the message that came in."""
-    return await wire(*packets).content(limit)
+    return await wire(*packets).content(limit, has_room, normalise=normalise)
 
 
 LINES = st.lists(st.sampled_from([b"", b"a", b".", b"..", b".a", b"a.", b"-" * 9]), max_size=8)
@@ -48,7 +73,7 @@ async def test_byte_by_byte() -> None:
     sent = b"..a\r\n\r\n.\r\nQUIT\r\n"
     line = wire(*(sent[at : at + 1] for at in range(len(sent))))
 
-    assert b".a\r\n\r\n" == await line.content(LIMIT)
+    assert b".a\r\n\r\n" == await line.content(LIMIT, has_room)
     assert b"QUIT" == await line.line(512)
 
 
@@ -76,6 +101,90 @@ async def test_bare_line_ends(packets: list[bytes]) -> None:
     assert (521, True) == (refused.value.reply.code, refused.value.close)
 
 
+PIECES = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"..", b"a", b"\r\r\n", b"-" * 9]), max_size=14)
+
+
+@given(PIECES, st.lists(st.integers(0, 60), max_size=12))
+def test_any_newlines_normalised(pieces: list[bytes], cuts: list[int]) -> None:
+    """S2, 161: normalised, every line end becomes CRLF however it is cut, and nothing but CRLF.CRLF is an end."""
+    body = b"".join(pieces)
+    # The end must not come earlier, not even together with the beginning of our own.
+    assume(len(body) + 2 == (b"\r\n" + body + END).find(END))
+    sent = body + END
+    ends = sorted(cut for cut in cuts if 0 < cut < len(sent))
+    packets = [sent[start:end] for start, end in zip([0, *ends], [*ends, len(sent)], strict=True) if start < end]
+    without_dots = (b"\r\n" + body + b"\r\n").replace(b"\r\n.", b"\r\n")[2:]
+    expected = re.sub(rb"\r{0,2}\n|\r", b"\r\n", without_dots)
+
+    message = asyncio.run(received(*packets, normalise=True))
+
+    assert expected == message
+    again = with_dots(message, 0, len(message)) + b".\r\n"
+    assert len(again) - len(END) == (b"\r\n" + again).find(END) - 2
+
+
+async def test_nul_is_no_newline() -> None:
+    """A NUL is refused where line ends are normalised, too."""
+    with pytest.raises(ReplyError) as refused:
+        await received(b"a\0b\n", END, normalise=True)
+
+    assert (521, True) == (refused.value.reply.code, refused.value.close)
+
+
+async def test_a_line_without_end() -> None:
+    """S4: of 64 MiB without a line end less than 2 MiB are read at a limit of 1 MiB, and held in less than 16."""
+    packets = [bytes([65]) * 65_536] * 1_024
+    line = wire(*packets)
+
+    tracemalloc.start()
+    with pytest.raises(ReplyError) as refused:
+        await line.content(1_048_576, has_room)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert (552, True) == (refused.value.reply.code, refused.value.close)
+    assert 1_024 - 32 < line.left()
+    assert peak < 16_777_216
+
+
+async def test_no_room() -> None:
+    """A message for which there is no room is read to its end, keeping nothing, and 452 says to try again."""
+    line = wire(b"0123456789\r\n" * 100, b"0123456789\r\n" * 100, b".\r\nNOOP\r\n")
+
+    with pytest.raises(ReplyError) as refused:
+        await line.content(LIMIT, lambda octets: octets <= 2_000)
+    assert (452, False) == (refused.value.reply.code, refused.value.close)
+    assert b"NOOP" == await line.line(512)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Have every packet take some seconds, by the clock that the wire goes by."""
+
+    def tick(seconds: float) -> None:
+        monkeypatch.setattr("proxy.wire.monotonic", count(0.0, seconds).__next__)
+
+    return tick
+
+
+@pytest.mark.parametrize("limit", [LIMIT, 20_000], ids=["taken", "too large"])
+async def test_too_slow(clock: Callable[[float], None], limit: int) -> None:
+    """S15: a message that drips in for ever is ended with 421, also while it is only read to its end."""
+    clock(30.0)
+    line = wire(*[b"0123456789\r\n" * 1_000] * 200)
+
+    with pytest.raises(ReplyError) as refused:
+        await line.content(limit, has_room)
+    assert (421, True) == (refused.value.reply.code, refused.value.close)
+
+
+async def test_slow_but_honest(clock: Callable[[float], None]) -> None:
+    """S15: whoever keeps to the least rate may take as long as the message is large."""
+    clock(20.0)
+
+    assert 1_200_000 == len(await received(*[b"0123456789\r\n" * 1_000] * 100, b".\r\n"))
+
+
 async def test_the_limit_is_on_the_message() -> None:
     """The dots that SMTP adds do not count (RFC 1870 section 3); one octet too many is refused with 552."""
     message = b".\r\n" * 1_000
@@ -92,7 +201,7 @@ async def test_too_large_is_read_to_its_end() -> None:
     line = wire(*[b"0123456789\r\n" * 1_000] * 9, b"\r\n", b".", b"\r\nNOOP\r\n")
 
     with pytest.raises(ReplyError) as refused:
-        await line.content(20_000)
+        await line.content(20_000, has_room)
     assert 552 == refused.value.reply.code
     assert b"NOOP" == await line.line(512)
 
