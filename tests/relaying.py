@@ -19,6 +19,8 @@ from proxy.footer import Footer
 from proxy.limits import SHARED_LIMITS, SharedLimits
 from proxy.links import link_rules
 from proxy.message import Reading
+from proxy.ownership import Alias, Ownership
+from proxy.passthrough import PassThrough
 from proxy.pool import Upstreams
 from proxy.relay import Conduct, Relay
 from proxy.route import LIMITS, Limits, parse_route
@@ -77,6 +79,7 @@ async def running_relay(
     scheme: str = "smtp",
     limits: Limits = LIMITS,
     idle_seconds: float = IDLE_SECONDS,
+    aliases: tuple[Alias, ...] = (),
     shared: SharedLimits = SHARED_LIMITS,
     listener: Listener | None = None,
 ) -> AsyncIterator[Running]:
@@ -89,7 +92,10 @@ async def running_relay(
         upstreams = Upstreams(
             [parse_route([*other_hosts, f"{scheme}://127.0.0.1:{upstream_port}"], ["*"], "relay.test", limits=limits)]
         )
-        server = Server(relay, upstreams, max_message_bytes, "relay.test", idle_seconds, limits=shared)
+        verifiers = {"pass-through": PassThrough(upstreams, Ownership(("example.org",), aliases))}
+        server = Server(
+            relay, upstreams, max_message_bytes, "relay.test", idle_seconds, limits=shared, verifiers=verifiers
+        )
         bound = socket.create_server(("127.0.0.1", 0))
         trusted = tuple(ipaddress.ip_network(one) for one in networks)
         listener = listener or Listener(trusted, "starttls" if tls else "none", tls)

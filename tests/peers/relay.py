@@ -33,6 +33,7 @@ LISTENER = """
 [[relay.listener]]
 address = "127.0.0.1:{port}"
 tls = "{tls}"
+auth = "{auth}"
 """
 
 CERTIFICATE = """\
@@ -50,6 +51,7 @@ messages_per_connection = 10
 """
 """Exim, as it comes, delivers ten messages of a connection at once; those that follow wait for its next queue run."""
 
+LISTENERS = ("none", "starttls", "implicit", "login-starttls", "login-implicit")
 SCHEMES = {"starttls": "smtp+starttls", "implicit": "smtps"}
 
 
@@ -71,7 +73,7 @@ class Relay:
 
     config: Path
     ports: dict[str, int]
-    """By ``tls``: trusted networks."""
+    """Of trusted networks by ``tls``; of those that log in at the upstream with ``login-`` before that."""
 
     def grant(self, address: str) -> None:
         """Record that a person agreed to everything."""
@@ -97,8 +99,9 @@ def configuration(folder: Path, upstream: Upstream, certificates: Certificates, 
     password.write_text(PASSWORDS[SERVICE])
     domains = ", ".join(f'"{person.partition("@")[2]}"' for person in PEOPLE.values())
     config = HEAD.format(domains=domains, web=free_port())
-    for tls, port in ports.items():
-        config += LISTENER.format(port=port, tls=tls)
+    for name, port in ports.items():
+        auth, tls = "pass-through" if name.startswith("login-") else "networks", name.removeprefix("login-")
+        config += LISTENER.format(port=port, tls=tls, auth=auth)
         config += CERTIFICATE.format(certificates=certificates) if tls != "none" else ""
     for tls, scheme in SCHEMES.items():
         port = getattr(upstream, f"{tls}_port")
@@ -109,7 +112,7 @@ def configuration(folder: Path, upstream: Upstream, certificates: Certificates, 
 @contextmanager
 def running_relay(folder: Path, upstream: Upstream, certificates: Certificates) -> Iterator[Relay]:
     """Run a relay in front of an upstream until the block ends."""
-    ports = {tls: free_port() for tls in ("none", "starttls", "implicit")}
+    ports = {tls: free_port() for tls in LISTENERS}
     relay = Relay(folder / "aboveboard.toml", ports)
     relay.config.write_text(configuration(folder, upstream, certificates, ports))
     command = [sys.executable, "-m", "aboveboard", "relay", "--config", str(relay.config)]
