@@ -96,15 +96,22 @@ def by_aiosmtplib(way: Way, letter: Letter, folder: Path) -> bytes:
             hostname="localhost", port=way.port, local_hostname=HELO, use_tls=way.tls == "implicit",
             start_tls=way.tls == "starttls", tls_context=way.context if way.tls != "none" else None, timeout=60,
         )  # fmt: skip
-        async with client:
-            if way.login is not None:
-                log_in = {"PLAIN": client.auth_plain, "LOGIN": client.auth_login}[way.login.mechanism]
-                await log_in(way.login.user, way.login.secret)
-            await client.sendmail(letter.sender, [letter.recipient], letter.content)
-            connection = client.get_transport_info("socket")
-        # TLS says goodbye in both directions; nothing tells when that is over.
-        while connection.fileno() != -1:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+        await client.connect()
+        connection = client.get_transport_info("socket")
+        try:
+            async with client:
+                await say(client)
+        finally:
+            # TLS says goodbye in both directions; nothing tells when that is over.
+            while connection.fileno() != -1:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+
+    async def say(client: aiosmtplib.SMTP) -> None:
+        if way.login is not None:
+            await client.ehlo()
+            log_in = {"PLAIN": client.auth_plain, "LOGIN": client.auth_login}[way.login.mechanism]
+            await log_in(way.login.user, way.login.secret)
+        await client.sendmail(letter.sender, [letter.recipient], letter.content)
 
     try:
         asyncio.run(send())
@@ -188,7 +195,7 @@ MUTTRC = """\
 set from="{sender}" use_from use_envelope_from hostname="example.org"
 set smtp_url="{scheme}://{user}localhost:{port}/"
 set ssl_starttls={starttls} ssl_force_tls={force}
-set ssl_ca_certificates_file="{authority}" ssl_usesystemcerts=no
+set ssl_ca_certificates_file="{authority}"
 set charset="utf-8" send_charset="utf-8" use_8bitmime text_flowed=no
 set copy record="{folder}/sent" mbox_type=Maildir tmpdir="{folder}"
 """

@@ -96,7 +96,7 @@ class Dovecot:
         self._account = account()
         self._process: subprocess.Popen[bytes] | None = None
         uid, gid = self._account.get("user", os.geteuid()), self._account.get("group", os.getegid())
-        for name in ("", "mail", "keys", "keys/default", "keys/default/hs256"):
+        for name in ("", "mail", "keys", "keys/default", "keys/default/HS256"):
             (work / name).mkdir(exist_ok=True)
             os.chown(work / name, uid, gid)
         config = CONFIG.format(
@@ -105,7 +105,7 @@ class Dovecot:
         )  # fmt: skip
         (work / "dovecot.conf").write_text(config)
         (work / "oauth2.conf").write_text(OAUTH2.format(work=work))
-        (work / "keys/default/hs256/default").write_text(_text(TOKEN_KEY))
+        (work / "keys/default/HS256/default").write_text(_text(TOKEN_KEY))
         users = (f"{user}:{{PLAIN.B64}}{_text(password.encode())}::::::\n" for user, password in PASSWORDS.items())
         (work / "users").write_text("".join(users))
         (doveconf, dovecot), file = commands, work / "dovecot.conf"
@@ -128,6 +128,11 @@ class Dovecot:
             self._process.terminate()
             self._process.wait(30)
             self._process = None
+
+    @property
+    def log(self) -> str:
+        """What it has written into its log so far."""
+        return (self.work / "dovecot.log").read_text("utf-8")
 
     @property
     def version(self) -> str:

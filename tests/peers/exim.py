@@ -132,6 +132,11 @@ class Exim:
             self._process = None
 
     @property
+    def log(self) -> str:
+        """What it has written into its log so far."""
+        return (self.work / "log/main").read_text("utf-8")
+
+    @property
     def version(self) -> str:
         """What it calls itself."""
         command = [*self._command, "-bV"]

@@ -149,6 +149,11 @@ class Postfix:
         self._process = None
 
     @property
+    def log(self) -> str:
+        """What it has written into its log so far."""
+        return (self.work / "mail.log").read_text("utf-8")
+
+    @property
     def version(self) -> str:
         """What it calls itself."""
         done = subprocess.run(["/usr/sbin/postconf", "-dh", "mail_version"], capture_output=True, text=True, check=True)

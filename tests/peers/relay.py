@@ -66,6 +66,10 @@ class Upstream(Protocol):
     def version(self) -> str:
         """Its name and version."""
 
+    @property
+    def log(self) -> str:
+        """What it has written into its log so far."""
+
 
 @dataclass(frozen=True, slots=True)
 class Relay:
