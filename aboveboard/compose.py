@@ -223,6 +223,7 @@ def listener(at: int, section: ListenerSection) -> Listener:
         tls=section.tls,
         tls_context=_server_context(at, section),
         automated=section.message_class == "automated",
+        balancers=tuple(ipaddress.ip_network(network) for network in section.proxy_protocol_from),
         normalises=section.bare_newlines == "normalise",
         address=section.address,
     )

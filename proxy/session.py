@@ -208,6 +208,8 @@ class Session(SMTP):
     async def _command(self, line: bytes) -> bool:
         verb, _, argument = line.decode("utf-8", "surrogateescape").partition(" ")
         verb = verb.upper()
+        if verb == "PROXY":
+            raise ReplyError(reply(502, "5.7.0 The PROXY protocol is not taken from this address"), close=True)
         if verb in ("GET", "POST", "CONNECT", "PUT", "HEAD", "OPTIONS", "DELETE"):
             raise ReplyError(reply(502, "5.7.0 This is not a web server"), close=True)
         command = _COMMANDS.get(verb)
