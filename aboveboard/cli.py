@@ -17,6 +17,7 @@ from aboveboard.commands.audit import audit
 from aboveboard.commands.consent import consent
 from aboveboard.commands.notice import notice
 from aboveboard.commands.requests import requests
+from aboveboard.commands.sendtest import send_test
 from aboveboard.commands.shared import fail, load_config
 from aboveboard.commands.subject import subject
 from aboveboard.config import ConfigError, json_schema, notes
@@ -122,7 +123,10 @@ def check(config_path: Path, online: bool) -> None:
         click.echo(f"note: {sentence}")
     problems = local_problems(config)
     if online:
-        problems += asyncio.run(try_everything(config))
+        found = asyncio.run(try_everything(config))
+        problems += [one for one in found.problems if one not in problems]
+        for sentence in found.notes:
+            click.echo(f"note: {sentence}")
     if problems:
         fail(*problems)
     click.echo(f"{config_path}: everything is in order.")
@@ -192,6 +196,7 @@ def rewrite(
 
 
 for command in (
+    send_test,
     consent,
     notice,
     subject,

@@ -2,6 +2,7 @@
 
 import ipaddress
 import ssl
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,10 +24,13 @@ from policies import Policy, compile_policy
 from policies.address import canonical_domain
 from policies.glob import pattern
 from policies.words import ForeignTracking
+from proxy.auth import Verifier
 from proxy.footer import Footer
 from proxy.limits import SharedLimits
 from proxy.links import link_rules, own_place
 from proxy.message import Reading
+from proxy.ownership import Ownership, parse_alias
+from proxy.passthrough import PassThrough
 from proxy.pool import Upstreams
 from proxy.relay import Conduct
 from proxy.route import Limits, Route, parse_route
@@ -210,6 +214,13 @@ def _password(path: str, file: Path | None) -> str | None:
         raise ConfigError([f"{path}.password_file: cannot be read."]) from error
 
 
+def verifiers(config: Config, upstreams: Upstreams) -> dict[str, Verifier]:
+    """Return who tells whether somebody may log in, by what listeners call it."""
+    aliases = tuple(parse_alias(one.login, one.addresses) for one in config.relay.alias)
+    ownership = Ownership(tuple(config.organisation.domains), aliases)
+    return {"pass-through": PassThrough(upstreams, ownership)}
+
+
 def shared_limits(config: Config) -> SharedLimits:
     """Return how many connections and bytes there may be at once in all workers."""
     said = config.relay
@@ -223,6 +234,7 @@ def listener(at: int, section: ListenerSection) -> Listener:
         tls=section.tls,
         tls_context=_server_context(at, section),
         automated=section.message_class == "automated",
+        auth=section.auth,
         balancers=tuple(ipaddress.ip_network(network) for network in section.proxy_protocol_from),
         normalises=section.bare_newlines == "normalise",
         address=section.address,
@@ -256,6 +268,7 @@ def site(config: Config, opened: Ledger, *, stale: bool = False) -> Site:
         mails=config.system_mail is not None,
         points={point.id: Point(point.title, point.wording) for point in config.consent.point if point.public},
         validity=periods(config).consent,
+        trusted_proxies=tuple(ipaddress.ip_network(network) for network in config.web.trusted_proxies),
         autoconfig=autoconfig.told(config),
     )
 
@@ -273,4 +286,12 @@ def sender(config: Config) -> Sender | None:
         config.web.public_url,
         section.sender,
         parse_route(section.url, ["*"], hostname(config), section.username, password),
+    )
+
+
+def same_sender(sender: Sender, config: Config) -> Sender:
+    """Return a sender that says of the organisation what the configuration says now, and hands in where it did."""
+    organisation = config.organisation
+    return replace(
+        sender, organisation=organisation.name, contact=organisation.contact, privacy_url=organisation.privacy_url
     )

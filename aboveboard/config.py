@@ -113,7 +113,6 @@ def notes(config: Config) -> list[str]:
 def without_effect(config: Config) -> list[str]:
     """Return a sentence for every setting in the file that this version does not act on yet."""
     waiting = {
-        "web.trusted_proxies": bool(config.web.trusted_proxies),
         "relay.processed_header": config.relay.processed_header,
         "policy.ask": config.policy.ask != "never",
     }

@@ -62,6 +62,16 @@ def _listener_checks(path: str, listener: ListenerSection) -> list[str]:
             problems.append(f'{path}.{name}: is missing; tls = "{listener.tls}" needs it.')
         elif file is not None and not file.is_file():
             problems.append(f"{path}.{name}: there is no file {file}.")
+    if listener.auth == "networks":
+        return problems
+    if listener.tls == "none" and not is_loopback(split_address(listener.address)[0]):
+        problems.append(
+            f'{path}.tls: logins would travel in clear; set "starttls" or "implicit", or listen on loopback.'
+        )
+    if "networks" in listener.model_fields_set:
+        problems.append(
+            f'{path}.networks: has no meaning with auth = "{listener.auth}": who may send is told by login.'
+        )
     return problems
 
 

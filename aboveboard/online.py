@@ -1,27 +1,45 @@
 """``check``, and ``check --online``: tries what the configuration promises, and says what is wrong."""
 
 import asyncio
-import json
-from urllib.error import URLError
-from urllib.request import urlopen
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from aboveboard import compose
+from aboveboard import autoconfig, certificates, compose, published
+from aboveboard.certificates import Pair
 from aboveboard.config import ConfigError
 from aboveboard.settings import Config
+from aboveboard.trial import Failed, Server, Trial
+from aboveboard.values import is_loopback
 from ledger.database import Place
 from ledger.errors import LedgerError
 from ledger.keys import KeyFile
-from proxy.reply import ReplyError
 from proxy.route import Host, Route
-from proxy.upstream import Connection
 
 _SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found, in sentences that begin with a key path."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What works, and is to be known."""
+
+    def add(self, other: "Findings") -> None:
+        """Take in what was found elsewhere."""
+        self.problems += other.problems
+        self.notes += other.notes
 
 
 def local_problems(config: Config) -> list[str]:
     """Return one sentence for everything on this machine that would stop `serve`: certificates, ledger driver, keys."""
     problems: list[str] = []
     for at, section in enumerate(config.relay.listener):
+        pair = _pair(config, at)
+        if isinstance(pair, list):
+            problems += pair
+            continue
         try:
             compose.listener(at, section)
         except ConfigError as error:
@@ -40,45 +58,110 @@ def local_problems(config: Config) -> list[str]:
     return problems
 
 
-async def try_everything(config: Config) -> list[str]:
-    """Return one sentence for everything out there that does not work: upstreams, system mail, public_url."""
-    problems: list[str] = []
+def _pair(config: Config, at: int) -> Pair | list[str] | None:
+    section = config.relay.listener[at]
+    if section.certificate is None or section.key is None:
+        return None
+    return certificates.read(f"relay.listener[{at}]", section.certificate, section.key)
+
+
+async def try_everything(config: Config) -> Findings:
+    """Return what is found out there: certificates as mail programs see them, upstreams, system mail, public_url."""
+    findings = _certificates(config)
     try:
-        routes = compose.upstreams(config).routes
+        tries = [*_upstreams(config), *_system_mail(config)]
     except ConfigError as error:
-        return [*problems, *error.problems]
-    for at, route in enumerate(routes):
-        for host in route.hosts:
-            problems += await _try_server(f"relay.upstream[{at}]", route, host)
-    try:
-        sender = compose.sender(config)
-    except ConfigError as error:
-        problems += error.problems
+        findings.problems += error.problems
+        tries = []
+    for found in await asyncio.gather(*(asyncio.to_thread(one) for one in tries)):
+        findings.add(found)
+    findings.problems += await asyncio.to_thread(published.problems, config)
+    return findings
+
+
+def _certificates(config: Config) -> Findings:
+    findings, hosts = Findings(), _hosts(config)
+    for at in range(len(config.relay.listener)):
+        pair = _pair(config, at)
+        if isinstance(pair, Pair):
+            findings.problems += certificates.problems(pair, hosts)
+            findings.notes += certificates.notes(pair, hosts)
+    return findings
+
+
+def _hosts(config: Config) -> list[str]:
+    """Return the names by which mail programs come to the listeners, as far as the file says them."""
+    if config.autoconfig is not None:
+        hosts = [server.host for server in autoconfig.outgoing(config, config.autoconfig)]
     else:
-        if sender is not None:
-            problems += await _try_server("system_mail", sender.route, sender.route.hosts[0])
-    return problems + await asyncio.to_thread(_try_public_url, config.web.public_url)
+        hosts = [config.relay.hostname] if config.relay.hostname is not None else []
+    return [host for host in dict.fromkeys(hosts) if not is_loopback(host)]
 
 
-async def _try_server(path: str, route: Route, host: Host) -> list[str]:
-    try:
-        connection = await asyncio.wait_for(Connection.reach(route, host), _SECONDS)
-    except TimeoutError:
-        return [f"{path}.url: {host.name} port {host.port} does not answer."]
-    except ReplyError as error:
-        cause = error.__cause__
-        return [f"{path}.url: {host.name} port {host.port}: {cause or error}."]
-    await connection.quit()
-    return []
+def _upstreams(config: Config) -> list[Callable[[], Findings]]:
+    return [
+        _Upstream(config, f"relay.upstream[{at}]", route, host)
+        for at, route in enumerate(compose.upstreams(config).routes)
+        for host in route.hosts
+    ]
 
 
-def _try_public_url(public_url: str) -> list[str]:
-    try:
-        with urlopen(f"{public_url}/health", timeout=_SECONDS) as answer:  # noqa: S310  # checked to be http or https
-            json.load(answer)
-    except (URLError, OSError, ValueError) as error:
-        why = getattr(error, "reason", None) or type(error).__name__
-        return [
-            f"web.public_url: {public_url}/health does not answer as it should ({why}); links in mail would not work."
-        ]
-    return []
+def _system_mail(config: Config) -> list[Callable[[], Findings]]:
+    sender = compose.sender(config)
+    return [] if sender is None else [_Upstream(config, "system_mail", sender.route, sender.route.hosts[0])]
+
+
+@dataclass(frozen=True, slots=True)
+class _Upstream:
+    """One mail server to try: name, connection, TLS, what it offers, login."""
+
+    config: Config
+    path: str
+    route: Route
+    host: Host
+
+    def __call__(self) -> Findings:
+        """Try it; for a thread."""
+        findings = Findings()
+        server = Server(self.host.name, self.host.port, self.host.tls)
+        with Trial(server, self.route.local_hostname, _SECONDS) as trial:
+            try:
+                self._talk(trial, findings)
+            except Failed as error:
+                findings.problems.append(self._sentence(f"{error.what}; {error.remedy}"))
+        return findings
+
+    def _sentence(self, text: str, key: str = "url") -> str:
+        return f"{self.path}.{key}: {self.host.name} port {self.host.port}: {text}."
+
+    def _talk(self, trial: Trial, findings: Findings) -> None:
+        trial.resolve()
+        trial.connect()
+        extensions = trial.greet()
+        if trial.secure():
+            # RFC 3207 §4.2: what was offered before TLS counts no more.
+            extensions = trial.greet()
+        if self.route.username is not None and self.route.password is not None:
+            try:
+                trial.login(self.route.username, self.route.password)
+            except Failed as error:
+                findings.problems.append(self._sentence(f"{error.what}; {error.remedy}", "username"))
+        findings.add(self._offered(extensions))
+        trial.quit()
+
+    def _offered(self, extensions: dict[str, str]) -> Findings:
+        """Judge what it offers by what the relay is to pass on."""
+        findings = Findings()
+        if self.path == "system_mail":
+            return findings
+        if not extensions.get("auth") and any(one.auth == "pass-through" for one in self.config.relay.listener):
+            what = "it offers no login, which people are to use there; name the port where mail programs hand in mail"
+            findings.problems.append(self._sentence(what))
+        size, largest = extensions.get("size", ""), self.config.relay.max_message_bytes
+        if size.isdigit() and 0 < int(size) < largest:
+            findings.notes.append(
+                self._sentence(f"takes messages of {size} bytes, relay.max_message_bytes is {largest}")
+            )
+        if "8bitmime" not in extensions:
+            findings.notes.append(self._sentence("does not offer 8BITMIME, so mail programs have to encode more"))
+        return findings

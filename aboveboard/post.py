@@ -7,6 +7,7 @@ import asyncio
 import email.policy
 import re
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -100,11 +101,14 @@ def _folded(text: str) -> str:
     return "\n".join(line if len(line) <= _WIDTH else wrap.fill(line) for line in lines) + "\n"
 
 
-async def deliver(ledger: Ledger, sender: Sender) -> None:
-    """Look into the outbox again and again, and send what is due. Ends when it is cancelled."""
+async def deliver(ledger: Ledger, sender: Callable[[], Sender]) -> None:
+    """Look into the outbox again and again, and send what is due. Ends when it is cancelled.
+
+    ``sender`` returns who writes now: what letters say of the organisation may change while running.
+    """
     while True:
         try:
-            await send_all(ledger, sender)
+            await send_all(ledger, sender())
         except LedgerUnavailable as error:
             log.warning("post.outbox_unavailable", why=str(error))
         await asyncio.sleep(LOOK_SECONDS)

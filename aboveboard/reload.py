@@ -119,6 +119,13 @@ def _waiting(running: Config, found: Config) -> tuple[str, ...]:
     return tuple(keys)
 
 
+@dataclass(slots=True)
+class Current:
+    """The configuration in force, for what goes on for long: it looks here every time it begins anew."""
+
+    config: Config
+
+
 @dataclass(frozen=True, slots=True)
 class InForce:
     """The configuration in force, and where it came from."""

@@ -44,9 +44,12 @@ class ListenerSection(Section):
     tls: Literal["none", "starttls", "implicit"] = Field(default="none", description="How connections are encrypted.")
     certificate: Path | None = Field(default=None, description="Certificate chain, PEM; with tls only.")
     key: Path | None = Field(default=None, description="Private key, PEM; with tls only.")
-    auth: Literal["networks"] = Field(default="networks", description="Who may send: trusted networks.")
+    auth: Literal["networks", "pass-through"] = Field(
+        default="networks",
+        description="Who may send: trusted networks, or whoever can log in at the upstream (pass-through).",
+    )
     networks: list[NetworkText] = Field(
-        default=["127.0.0.0/8", "::1/128"], min_length=1, description="Trusted addresses."
+        default=["127.0.0.0/8", "::1/128"], min_length=1, description='Trusted addresses; with auth = "networks" only.'
     )
     proxy_protocol_from: list[ProxyText] = Field(
         default=[], description="Balancers, whose connections begin with a PROXY protocol header, version 1 or 2."
@@ -65,7 +68,9 @@ class UpstreamSection(Section):
     url: UpstreamUrls = Field(
         description="smtp://, smtp+starttls:// or smtps://, with host and port; or several, tried in order."
     )
-    senders: list[str] = Field(default=["*"], min_length=1, description="Globs over the sender's address.")
+    senders: list[str] = Field(
+        default=["*"], min_length=1, description="Globs over the sender's address; with pass-through, over the login."
+    )
     username: str | None = Field(default=None, description="Service login at this server.")
     password_file: Path | None = Field(default=None, description="File with the service login's password.")
     insecure: bool = Field(default=False, description="Allow smtp:// to a server that is not on this machine.")
@@ -75,11 +80,19 @@ class UpstreamSection(Section):
     )
 
 
+class AliasSection(Section):
+    """Addresses that logins may write as, beside their own."""
+
+    login: list[str] = Field(min_length=1, description="Globs over the login.")
+    addresses: list[str] = Field(min_length=1, description="Globs; {local} stands for the login's own local part.")
+
+
 class RelaySection(Section):
     """The SMTP relay."""
 
     listener: list[ListenerSection] = Field(min_length=1, description="Where mail is handed in.")
     upstream: list[UpstreamSection] = Field(min_length=1, description="Where mail goes on to; the first match counts.")
+    alias: list[AliasSection] = Field(default=[], description="Addresses that logins may write as.")
     hostname: Domain | None = Field(
         default=None, description="How the relay calls itself; by default public_url's host."
     )

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aboveboard import compose
 from aboveboard.collection import MAIL
+from aboveboard.reload import Current
 from aboveboard.reminding import remind
 from aboveboard.settings import Config
 from ledger import outbox, proof, renewal
@@ -29,18 +30,16 @@ HOURS_A_DAY = 24
 log = structlog.get_logger()
 
 
-async def keep_up(config: Config, ledger: Ledger) -> None:
+async def keep_up(current: Current, ledger: Ledger) -> None:
     """Do it now, and again every hour or day. Ends when it is cancelled; what fails is logged, and tried again.
 
-    Every process does it: of several, the first finds something to do.
+    Every process does it: of several, the first finds something to do. What the file says otherwise meanwhile counts
+    from the next time on.
     """
     for hour in itertools.count():
-        await _run("purge", _purge, config, ledger)
-        await _run("anchor", anchor, config, ledger)
-        await _run("remind", remind, config, ledger)
-        if hour % HOURS_A_DAY == 0:
-            await _run("purge events", _purge_events, config, ledger)
-            await _run("renew", renew, config, ledger)
+        due = {**_HOURLY, **_DAILY} if hour % HOURS_A_DAY == 0 else _HOURLY
+        for name, task in due.items():
+            await _run(name, task, current.config, ledger)
         await asyncio.sleep(HOUR_SECONDS)
 
 
@@ -118,3 +117,7 @@ def _add_line(file: Path, line: str) -> None:
         opened.write(line + "\n")
         opened.flush()
         os.fsync(opened.fileno())
+
+
+_HOURLY: dict[str, Task] = {"purge": _purge, "anchor": anchor, "remind": remind}
+_DAILY: dict[str, Task] = {"purge events": _purge_events, "renew": renew}

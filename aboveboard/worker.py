@@ -17,8 +17,7 @@ import structlog
 import uvicorn
 
 from aboveboard import compose, post
-from aboveboard.reload import InForce, signature
-from aboveboard.settings import Config
+from aboveboard.reload import Current, InForce, signature
 from aboveboard.upkeep import keep_up
 from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
@@ -62,10 +61,10 @@ Part = Callable[[Task, Ready, asyncio.Event], Awaitable[None]]
 
 
 @asynccontextmanager
-async def _opened(config: Config) -> AsyncIterator[Ledger]:
+async def _opened(current: Current) -> AsyncIterator[Ledger]:
     """Open the ledger, and look after it while it is open."""
-    async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
-        upkeep = asyncio.create_task(keep_up(config, ledger))
+    async with compose.ledger(current.config, Keyring.load(current.config.ledger.key_file)) as ledger:
+        upkeep = asyncio.create_task(keep_up(current, ledger))
         try:
             yield ledger
         finally:
@@ -75,8 +74,9 @@ async def _opened(config: Config) -> AsyncIterator[Ledger]:
 class _Follower:
     """Keeps a worker at what is in force, and has the ledger keep every version of the policy that rules."""
 
-    def __init__(self, place: Path, ledger: Ledger, adopt: Adopt) -> None:
+    def __init__(self, place: Path, ledger: Ledger, current: Current, adopt: Adopt) -> None:
         self._place = place
+        self._current = current
         self._ledger = ledger
         self._adopt = adopt
         self._recording: set[asyncio.Task[None]] = set()
@@ -117,6 +117,7 @@ class _Follower:
             await self._keep(fresh)
         self._ledger.adopt(compose.teller(fresh.config), compose.periods(fresh.config))
         await self._adopt(fresh)
+        self._current.config = fresh.config
         log.info("worker.reloaded", policy_version=fresh.policy_version)
 
     async def _keep(self, in_force: InForce) -> None:
@@ -140,22 +141,25 @@ class _Follower:
 async def _relay(task: Task, ready: Ready, stop: asyncio.Event) -> None:
     in_force = InForce.read(task.place)
     config = in_force.config
-    async with _opened(config) as ledger:
+    current = Current(config)
+    async with _opened(current) as ledger:
         relay = Relay(compose.conduct(config, ledger.keyring), ledger)
 
         async def adopt(fresh: InForce) -> None:
             relay.conduct = await asyncio.to_thread(compose.conduct, fresh.config, ledger.keyring)
 
+        upstreams = compose.upstreams(config, task.workers)
         server = Server(
             relay,
-            compose.upstreams(config, task.workers),
+            upstreams,
             config.relay.max_message_bytes,
             compose.hostname(config),
+            verifiers=compose.verifiers(config, upstreams),
             limits=compose.shared_limits(config),
             census=Census.shared(task.census, task.workers, task.number),
         )
         listeners = [compose.listener(at, section) for at, section in enumerate(config.relay.listener)]
-        async with _Follower(task.place, ledger, adopt).following(in_force):
+        async with _Follower(task.place, ledger, current, adopt).following(in_force):
             await server.listen(list(zip(task.sockets, listeners, strict=True)))
             ready()
             await stop.wait()
@@ -171,9 +175,15 @@ class _WebServer(uvicorn.Server):
         yield
 
 
+async def _post(ledger: Ledger, sender: post.Sender, current: Current) -> None:
+    """Send mail of our own, which says of the organisation what the file says now."""
+    await post.deliver(ledger, lambda: compose.same_sender(sender, current.config))
+
+
 async def _web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
     in_force = InForce.read(task.place)
-    async with _opened(in_force.config) as ledger:
+    current = Current(in_force.config)
+    async with _opened(current) as ledger:
         app = build(compose.site(in_force.config, ledger, stale=in_force.stale))
 
         async def adopt(fresh: InForce) -> None:
@@ -193,9 +203,9 @@ async def _web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
         )
         server = _WebServer(settings)
         sender = compose.sender(in_force.config)
-        async with _Follower(task.place, ledger, adopt).following(in_force):
+        async with _Follower(task.place, ledger, current, adopt).following(in_force):
             serving = asyncio.create_task(server.serve(sockets=list(task.sockets)))
-            posting = asyncio.create_task(post.deliver(ledger, sender)) if sender is not None else None
+            posting = asyncio.create_task(_post(ledger, sender, current)) if sender is not None else None
             ready()
             waiting = asyncio.create_task(stop.wait())
             await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)

@@ -28,6 +28,7 @@ _KEYWORDS = {"FROM": re.compile(r"FROM:\s?<", re.IGNORECASE), "TO": re.compile(r
 _BODIES = ("7BIT", "8BITMIME")
 # RFC 3461 §4: what a client may ask about reports. An xtext's "+" is followed by two hexadecimal digits.
 _XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})"
+_XTEXT_OR_NOBODY = re.compile(rf"<>|{_XTEXT}{{1,500}}")
 _DSN_MAIL = {"RET": re.compile("FULL|HDRS", re.IGNORECASE), "ENVID": re.compile(rf"{_XTEXT}{{1,100}}")}
 _DSN_RCPT = {
     "NOTIFY": re.compile("NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY))*", re.IGNORECASE),
@@ -54,6 +55,7 @@ class Offer:
     """It said EHLO."""
     smtputf8: bool = False
     dsn: bool = False
+    auth: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,8 @@ def mail_parameters(path: Path, offer: Offer) -> MailParameters:
         raise ReplyError(reply(501, "5.5.4 SIZE is a number of octets"))
     if body is None or body.upper() not in _BODIES:
         raise ReplyError(reply(501, "5.5.4 BODY is 7BIT or 8BITMIME"))
+    if offer.auth and not _XTEXT_OR_NOBODY.fullmatch(parameters.pop("AUTH", "<>") or ""):
+        raise ReplyError(reply(501, "5.5.4 AUTH is not valid (RFC 4954 section 5)"))
     dsn = _dsn(parameters, _DSN_MAIL, offered=offer.dsn)
     if parameters:
         raise ReplyError(reply(555, f"5.5.4 Not offered: {', '.join(parameters)}"))

@@ -35,10 +35,7 @@ class Pool:
 
         Raises ReplyError where no host answers, or where all connections stay in use for too long.
         """
-        if self._slots.locked():
-            await self._wait()
-        else:
-            await self._slots.acquire()
+        await self._acquire()
         try:
             if fresh:
                 self._make_room()
@@ -47,7 +44,34 @@ class Pool:
             self._slots.release()
             raise
 
-    async def _wait(self) -> None:
+    async def reserve(self) -> None:
+        """Have a connection that is not the pool's count among its own, until it is released or dismissed.
+
+        Raises ReplyError where all stay in use for too long.
+        """
+        await self._acquire()
+        for connection in list(self._idle)[:1]:
+            # The one that rested longest: the upstream counts those at rest too.
+            self._retire(connection)
+
+    def release(self) -> None:
+        """Have a connection that was reserved count no more."""
+        self._slots.release()
+
+    def dismiss(self, connection: Connection) -> None:
+        """End a connection that was reserved; it counts until then."""
+        self._begin(self._dismissed(connection))
+
+    async def _dismissed(self, connection: Connection) -> None:
+        try:
+            await connection.quit()
+        finally:
+            self._slots.release()
+
+    async def _acquire(self) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return
         try:
             async with asyncio.timeout(self.route.limits.patience):
                 await self._slots.acquire()
@@ -60,7 +84,7 @@ class Pool:
         while self._idle:
             connection, _ = self._idle.popitem()
             connection.settle(at_rest=False)
-            if connection.is_up and not self._is_worn(connection):
+            if connection.is_up and not self.is_worn(connection):
                 return connection
             connection.close()
         return None
@@ -71,14 +95,15 @@ class Pool:
             connection.close()
         self._idle.clear()
 
-    def _is_worn(self, connection: Connection) -> bool:
+    def is_worn(self, connection: Connection) -> bool:
+        """Tell whether a connection has carried enough messages or been open for long enough."""
         limits, now = self.route.limits, asyncio.get_running_loop().time()
         return connection.transactions >= limits.messages or now - connection.opened_at > limits.age
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection for the next transaction, after RSET where one was left open; or end it."""
         connection.rest()
-        if connection.is_clean and connection.is_up and not self._is_worn(connection) and not self._closed:
+        if connection.is_clean and connection.is_up and not self.is_worn(connection) and not self._closed:
             self._keep(connection)
             self._slots.release()
         else:
@@ -112,7 +137,7 @@ class Pool:
     async def _tidy(self, connection: Connection) -> None:
         """Have a connection keep its slot until it is as new or closed: the upstream counts it until then."""
         try:
-            if self._is_worn(connection) or self._closed or not await connection.reset():
+            if self.is_worn(connection) or self._closed or not await connection.reset():
                 await connection.quit()
             else:
                 self._keep(connection)

@@ -24,6 +24,8 @@ class Capabilities:
     enhanced_codes: bool = False
     dsn: bool = False
     pipelining: bool = False
+    auth: tuple[str, ...] = ()
+    """The ways to log in, by their names in upper case. Not part of what several have in common."""
 
 
 def shared(several: Sequence[Capabilities]) -> Capabilities:

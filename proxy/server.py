@@ -4,17 +4,18 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from prometheus_client import Counter, Gauge
 
+from proxy.auth import Admission, Authentication, Trust, Verifier
 from proxy.balanced import Balanced
 from proxy.limits import SHARED_LIMITS, Census, Held, SharedLimits
 from proxy.pool import Upstreams
 from proxy.relay import Relay
-from proxy.reply import Reply, reply
+from proxy.reply import Reply, ReplyError, reply
 from proxy.session import COMMANDS, Session
 
 IDLE_SECONDS = 300.0
@@ -34,6 +35,8 @@ class Listener:
     tls: str = "none"
     tls_context: ssl.SSLContext | None = None
     automated: bool = False
+    auth: str = "networks"
+    """Who may send: clients in trusted networks, or those whom the verifier of this name lets in."""
     normalises: bool = False
     """Bare CR and LF are made CRLF, for devices that know no better; else refused."""
     balancers: tuple[Network, ...] = ()
@@ -70,6 +73,7 @@ class Server:
         max_message_bytes: int,
         hostname: str,
         idle_seconds: float = IDLE_SECONDS,
+        verifiers: Mapping[str, Verifier] | None = None,
         limits: SharedLimits = SHARED_LIMITS,
         census: Census | None = None,
     ) -> None:
@@ -78,6 +82,8 @@ class Server:
         self.max_message_bytes = max_message_bytes
         self.hostname = hostname
         self.idle_seconds = idle_seconds
+        self.verifiers = verifiers or {}
+        """By what listeners call them."""
         self.draining = False
         self._limits = limits
         self._census = census or Census.alone()
@@ -85,6 +91,12 @@ class Server:
         self.deliveries: set[Session] = set()
         """The sessions whose message is on its way to the upstream, and those that ended meanwhile."""
         self._listening: list[asyncio.Server | Balanced] = []
+
+    def admission(self, listener: Listener) -> Admission:
+        """Return what decides whether a new session on a listener may send."""
+        if listener.auth == "networks":
+            return Trust(self.upstreams, listener.trusts)
+        return Authentication(self.verifiers[listener.auth])
 
     async def listen(self, bound: Sequence[tuple[socket.socket, Listener]]) -> None:
         """Take clients on sockets that are bound already."""
@@ -144,9 +156,12 @@ class Server:
         """Return what counts the octets of one message."""
         return Held(self._census, self._limits.bytes_in_flight)
 
-    def has_room(self, octets: int) -> bool:
-        """Tell whether a message of so many octets may come now."""
-        return self._census.bytes_in_flight + octets <= self._limits.bytes_in_flight
+    def check_size(self, octets: int) -> None:
+        """Raise ReplyError where a message of so many octets may not come, or not now."""
+        if octets > self.size_limit:
+            raise ReplyError(reply(552, f"5.3.4 The message is larger than {self.size_limit} octets"))
+        if self._census.bytes_in_flight + octets > self._limits.bytes_in_flight:
+            raise ReplyError(reply(452, "4.3.1 Too much mail is under way here; please try again later"))
 
     @property
     def size_limit(self) -> int:

@@ -6,19 +6,21 @@ in docs/known-issues.md.
 """
 
 import asyncio
-import logging
 import math
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import structlog
-from aiosmtpd.smtp import SMTP, TLSSetupException
+from aiosmtpd.smtp import TLSSetupException
 from prometheus_client import Counter
 
 from policies import Envelope
+from proxy.auth import is_local
+from proxy.bare import BareSMTP
+from proxy.extensions import offered, protocol
 from proxy.path import Offer, mail_parameters, parse_path, recipient
 from proxy.reply import Reply, ReplyError, reply
+from proxy.sasl import MAX_LINE, response
 from proxy.tally import Tally
 from proxy.transaction import Transaction
 from proxy.wire import ClientGone, Wire
@@ -33,52 +35,30 @@ MAX_ERRORS = 20
 """Errors of a client between two messages; then it hears 421."""
 MAX_UNPRODUCTIVE = 100
 """Commands between two messages that bring none nearer (NOOP, RSET, VRFY …); then the client hears 421."""
-_READ_AHEAD = 262_144
-"""Bytes read from a client before it is made to wait."""
 
 COMMANDS = Tally(Counter("aboveboard_smtp_replies", "Replies to SMTP commands, by code.", ["code"]))
-
-# aiosmtpd writes every command with its addresses to this logger (libraries.md §3.1, edge 16).
-logging.getLogger("mail.log").setLevel(logging.CRITICAL)
 
 log = structlog.get_logger()
 
 
-class Session(SMTP):
+class Session(BareSMTP):
     """One client's session."""
 
     def __init__(self, server: "Server", listener: "Listener", client: str | None = None) -> None:
         """Begin a session. ``client`` is the client's address where the connection's own is a balancer's."""
-        self._set_up_aiosmtpd(listener.tls_context if listener.tls == "starttls" else None)
+        super().__init__(listener.tls_context if listener.tls == "starttls" else None)
         self._server = server
         self._listener = listener
         self._wire: Wire | None = None
         self._transaction: Transaction | None = None
+        self._admission = server.admission(listener)
         self._extended = False
         self._greeted = False
         self._client = client
         self._peer = ""
         self._errors = self._unproductive = 0
         self._idle = False
-
-    def _set_up_aiosmtpd(self, tls_context: ssl.SSLContext | None) -> None:
-        """Give aiosmtpd's connection handling and STARTTLS what they use.
-
-        Its own constructor looks through all members of itself and of a handler for hooks, for every connection: half
-        a millisecond, for hooks that are not used here.
-        """
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=_READ_AHEAD, loop=loop)
-        asyncio.StreamReaderProtocol.__init__(self, reader, self._cb_client_connected, loop=loop)
-        self.loop = loop
-        self.enable_SMTPUTF8 = True
-        self.tls_context = tls_context
-        self.session = self.envelope = self.transport = None
-        self._handle_hooks = {}
         self._silent_until = math.inf
-        self._timeout_handle = None
-        self._tls_handshake_okay = True
-        self._tls_protocol = self._original_transport = self._handler_coroutine = None
 
     # The connection
 
@@ -175,6 +155,7 @@ class Session(SMTP):
             log.debug("smtp.client_gone")
         finally:
             self._end_transaction()
+            self._admission.end()
             self.hang_up()
 
     async def _next_command(self, wire: Wire) -> bool:
@@ -185,7 +166,8 @@ class Session(SMTP):
         try:
             self._idle = True
             self._reset_timeout()
-            line = await wire.line(MAX_COMMAND_LINE, normalise=self._listener.normalises)
+            limit = MAX_LINE if self._admission.takes_logins else MAX_COMMAND_LINE
+            line = await wire.line(limit, normalise=self._listener.normalises)
             self._idle = False
             return await self._command(line)
         except ReplyError as error:
@@ -208,6 +190,8 @@ class Session(SMTP):
     async def _command(self, line: bytes) -> bool:
         verb, _, argument = line.decode("utf-8", "surrogateescape").partition(" ")
         verb = verb.upper()
+        if len(line) > MAX_COMMAND_LINE and verb != "AUTH":
+            raise ReplyError(reply(500, "5.5.2 The line is too long"))
         if verb == "PROXY":
             raise ReplyError(reply(502, "5.7.0 The PROXY protocol is not taken from this address"), close=True)
         if verb in ("GET", "POST", "CONNECT", "PUT", "HEAD", "OPTIONS", "DELETE"):
@@ -219,7 +203,7 @@ class Session(SMTP):
             self._unproductive += 1
             if self._unproductive > MAX_UNPRODUCTIVE:
                 raise ReplyError(reply(421, "4.7.0 Too many commands that hand in nothing"))
-        if not self._greeted and verb in ("MAIL", "RCPT", "DATA", "STARTTLS"):
+        if not self._greeted and verb in ("MAIL", "RCPT", "DATA", "STARTTLS", "AUTH"):
             raise ReplyError(reply(503, "5.5.1 Say EHLO first"))
         await command(self, argument.strip(" "))
         return verb != "QUIT"
@@ -241,23 +225,33 @@ class Session(SMTP):
     @property
     def _offer(self) -> Offer:
         common = self._server.upstreams.common
-        return Offer(extended=self._extended, smtputf8=common.smtputf8, dsn=common.dsn)
+        auth = self._admission.takes_logins
+        return Offer(extended=self._extended, smtputf8=common.smtputf8, dsn=common.dsn, auth=auth)
 
     def _extensions(self) -> list[str]:
-        """Return what is offered: never more than the upstream can do."""
-        common = self._server.upstreams.common
-        offered = ["PIPELINING", f"SIZE {self._server.size_limit}"]
-        if common.eight_bit:
-            offered.append("8BITMIME")
-        if common.smtputf8:
-            offered.append("SMTPUTF8")
-        if common.enhanced_codes:
-            offered.append("ENHANCEDSTATUSCODES")
-        if common.dsn:
-            offered.append("DSN")
+        words = offered(self._server.upstreams.common, self._server.size_limit)
         if self.tls_context is not None and not self._secure:
-            offered.append("STARTTLS")
-        return offered
+            words.append("STARTTLS")
+        return words + (self._admission.extensions() if self._is_private else [])
+
+    @property
+    def _is_private(self) -> bool:
+        """Tell whether a login may travel: behind TLS, or where a listener without it is local."""
+        return self._secure or (self._listener.tls == "none" and is_local(self.transport))
+
+    async def _auth(self, argument: str) -> None:
+        if self._transaction is not None:
+            raise ReplyError(reply(503, "5.5.1 Not in the middle of a transaction"))
+        if self._admission.takes_logins and not self._is_private:
+            raise ReplyError(reply(538, "5.7.11 Say STARTTLS first: a login does not travel in clear"))
+        await self._answer(await self._admission.command(argument, self._peer, self._ask))
+
+    async def _ask(self, challenge: str) -> bytes:
+        """Send a challenge of AUTH and return the client's response, decoded."""
+        await self._answer(reply(334, challenge))
+        if self._wire is None:
+            raise ClientGone
+        return await response(self._wire, normalise=self._listener.normalises)
 
     async def _starttls(self, argument: str) -> None:
         if argument:
@@ -275,18 +269,11 @@ class Session(SMTP):
     async def _mail(self, argument: str) -> None:
         if self._transaction is not None:
             raise ReplyError(reply(503, "5.5.1 A transaction is under way already"))
-        if not self._listener.trusts(self._peer):
-            raise ReplyError(reply(550, "5.7.1 This address may not send through this relay"))
         path = parse_path("FROM", argument)
         parameters = mail_parameters(path, self._offer)
-        if (parameters.size or 0) > self._server.size_limit:
-            raise ReplyError(reply(552, f"5.3.4 The message is larger than {self._server.size_limit} octets"))
-        if not self._server.has_room(parameters.size or 0):
-            raise ReplyError(reply(452, "4.3.1 Too much mail is under way here; please try again later"))
-        pool = self._server.upstreams.pool(path.address)
-        if pool is None:
-            raise ReplyError(reply(550, "5.7.1 No mail server is set for this sender"))
-        self._transaction = Transaction(pool, path.address, parameters)
+        self._server.check_size(parameters.size or 0)
+        source = self._admission.source(path.address, self._peer)
+        self._transaction = Transaction(source, path.address, parameters)
         await self._answer(reply(250, "2.1.0 OK"))
 
     async def _rcpt(self, argument: str) -> None:
@@ -316,6 +303,8 @@ class Session(SMTP):
                 content = await self._wire.content(
                     self._server.size_limit, held.grow, normalise=self._listener.normalises
                 )
+                if self._admission.login is not None:
+                    self._admission.login.check_author(content)
             except BaseException:
                 # Nobody has the message: the upstream must not wait for a DATA that will not come.
                 self._end_transaction()
@@ -329,19 +318,20 @@ class Session(SMTP):
 
     async def _deliver(self, transaction: Transaction, content: bytes) -> Reply:
         """Have the message passed on. A client that hangs up now does not stop it."""
+        login = self._admission.login
         envelope = Envelope(
             transaction.mail_from,
             transaction.rcpt_to,
+            login=login.address if login is not None else None,
             automated=self._listener.automated,
             listener=self._listener.address,
             client=self._peer,
         )
-        protocol = f"{'UTF8SMTP' if transaction.parameters.smtputf8 else 'ESMTP' if self._extended else 'SMTP'}"
-        if self._secure and protocol != "SMTP":
-            protocol += "S"
+        utf8 = transaction.parameters.smtputf8
+        way = protocol(extended=self._extended, utf8=utf8, tls=self._secure, auth=login is not None)
         self._server.deliveries.add(self)
         try:
-            return await self._server.relay.deliver(content, envelope, await transaction.connection(), protocol)
+            return await self._server.relay.deliver(content, envelope, await transaction.connection(), way)
         finally:
             transaction.end()
             self._server.deliveries.discard(self)
@@ -361,7 +351,7 @@ class Session(SMTP):
         await self._answer(reply(214, "2.0.0 RFC 5321 is spoken here"))
 
     async def _not_here(self, argument: str) -> None:
-        # EXPN would tell who is on a list; BDAT, TURN and AUTH were not offered.
+        # EXPN would tell who is on a list; BDAT and TURN were not offered.
         raise ReplyError(reply(502, "5.5.1 That command is not offered here"))
 
     async def _quit(self, argument: str) -> None:
@@ -390,5 +380,6 @@ _COMMANDS: dict[str, Callable[[Session, str], Awaitable[None]]] = {
     "VRFY": Session._vrfy,
     "HELP": Session._help,
     "QUIT": Session._quit,
-    **dict.fromkeys(("EXPN", "BDAT", "TURN", "ETRN", "AUTH"), Session._not_here),
+    "AUTH": Session._auth,
+    **dict.fromkeys(("EXPN", "BDAT", "TURN", "ETRN"), Session._not_here),
 }

@@ -4,25 +4,41 @@ The upstream hears MAIL with the first RCPT and each RCPT as the client says it.
 anything of the message, everything it had accepted is said once more on a fresh connection.
 """
 
+from typing import Protocol
+
 import structlog
 
 from proxy.path import MailParameters, Recipient
-from proxy.pool import Pool
 from proxy.reply import Reply, ReplyError, reply
+from proxy.route import Route
 from proxy.upstream import Connection, Lost
 
 log = structlog.get_logger()
 
 
+class Source(Protocol):
+    """Where transactions get their connections: a pool, or a login that has one of its own."""
+
+    @property
+    def route(self) -> Route:
+        """Where the connections lead."""
+
+    async def take(self, *, fresh: bool = False) -> Connection:
+        """Return a connection for one transaction; a new one where ``fresh``. Raises ReplyError."""
+
+    def give_back(self, connection: Connection) -> None:
+        """Take a connection back, whatever was said on it."""
+
+
 class Transaction:
     """One mail transaction, from MAIL to the upstream's answer to the message."""
 
-    def __init__(self, pool: Pool, mail_from: str, parameters: MailParameters) -> None:
+    def __init__(self, source: Source, mail_from: str, parameters: MailParameters) -> None:
         self.mail_from = mail_from
         self.parameters = parameters
         self.recipients: list[Recipient] = []
         """Those that the upstream accepted."""
-        self._pool = pool
+        self._source = source
         self._connection: Connection | None = None
 
     @property
@@ -75,9 +91,9 @@ class Transaction:
 
     async def _take(self, *, fresh: bool = False) -> Connection:
         self.end()
-        self._connection = await self._pool.take(fresh=fresh)
+        self._connection = await self._source.take(fresh=fresh)
         # However long the client takes from here on, the upstream must not lose its patience.
-        self._connection.keep_alive(self._pool.route.limits.keep_alive)
+        self._connection.keep_alive(self._source.route.limits.keep_alive)
         return self._connection
 
     async def connection(self) -> Connection:
@@ -107,4 +123,4 @@ class Transaction:
         """Give the connection back, whatever was said on it."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
-            self._pool.give_back(connection)
+            self._source.give_back(connection)

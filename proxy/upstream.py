@@ -29,6 +29,7 @@ COMMAND_SECONDS = 300.0
 BLOCK_SECONDS = 180.0
 FINAL_SECONDS = 600.0
 RESET_SECONDS = 30.0
+LOGIN_SECONDS = 60.0
 QUIT_SECONDS = 5.0
 _SLICE = 262_144
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
@@ -160,10 +161,13 @@ class Connection:
             self.close()
             raise Lost from error
 
-    async def _ask(self, *commands: bytes, seconds: float = COMMAND_SECONDS) -> list[Reply]:
-        """Say commands and return their answers; one that does not belong there ends the connection."""
+    async def _ask(self, *commands: bytes, seconds: float = COMMAND_SECONDS, also: tuple[int, ...] = ()) -> list[Reply]:
+        """Say commands and return their answers; one that does not belong there ends the connection.
+
+        ``also`` are codes that belong there beside those that end a command.
+        """
         answers = await self._say(*commands, seconds=seconds)
-        odd = next((one for one in answers if one.code // 100 not in (2, 4, 5)), None)
+        odd = next((one for one in answers if one.code // 100 not in (2, 4, 5) and one.code not in also), None)
         if odd is not None or not self._dialog.is_in_step:
             self.close()
             return [_unexpected(odd or answers[-1]) for _ in answers]
@@ -171,6 +175,11 @@ class Connection:
             # RFC 5321 §3.8: it closes the connection after that.
             self.close()
         return answers
+
+    async def exchange(self, line: str) -> Reply:
+        """Say AUTH, or a response, and return the answer: positive is 235, and 334 asks for more. Raises Lost."""
+        (answer,) = await self._ask(line.encode("ascii") + b"\r\n", seconds=LOGIN_SECONDS, also=(334,))
+        return _unexpected(answer) if answer.positive and answer.code != 235 else answer
 
     async def begin(self, sender: str, parameters: MailParameters, first: Recipient) -> tuple[Reply, Reply]:
         """Say MAIL and the first RCPT, at once where the upstream offers that; return both answers. Raises Lost.
@@ -360,4 +369,5 @@ def _capabilities(client: aiosmtplib.SMTP) -> Capabilities:
         enhanced_codes=client.supports_extension("enhancedstatuscodes"),
         dsn=client.supports_extension("dsn"),
         pipelining=client.supports_extension("pipelining"),
+        auth=tuple(method.upper() for method in client.server_auth_methods),
     )

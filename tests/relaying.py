@@ -19,6 +19,8 @@ from proxy.footer import Footer
 from proxy.limits import SHARED_LIMITS, SharedLimits
 from proxy.links import link_rules
 from proxy.message import Reading
+from proxy.ownership import Alias, Ownership
+from proxy.passthrough import PassThrough
 from proxy.pool import Upstreams
 from proxy.relay import Conduct, Relay
 from proxy.route import LIMITS, Limits, parse_route
@@ -77,6 +79,7 @@ async def running_relay(
     scheme: str = "smtp",
     limits: Limits = LIMITS,
     idle_seconds: float = IDLE_SECONDS,
+    aliases: tuple[Alias, ...] = (),
     shared: SharedLimits = SHARED_LIMITS,
     listener: Listener | None = None,
     host: str = "127.0.0.1",
@@ -97,7 +100,10 @@ async def running_relay(
                 )
             ]
         )
-        server = Server(relay, upstreams, max_message_bytes, "relay.test", idle_seconds, limits=shared)
+        verifiers = {"pass-through": PassThrough(upstreams, Ownership(("example.org",), aliases))}
+        server = Server(
+            relay, upstreams, max_message_bytes, "relay.test", idle_seconds, limits=shared, verifiers=verifiers
+        )
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         bound = socket.create_server((host, 0), family=family)
         bound.setblocking(False)

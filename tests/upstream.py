@@ -1,6 +1,8 @@
 """A mail server for tests: says what it is told to say, and remembers what it heard."""
 
 import asyncio
+import base64
+import re
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +20,10 @@ class FakeUpstream:
     """The connection is cut without an answer when a command begins with this; "." is the final dot."""
     hang_up_once_on: str | None = None
     """The same, the first time only."""
+    logins: dict[str, str] = field(default_factory=dict)
+    """Passwords, or tokens, by user: what AUTH takes."""
+    logged_in: list[str] = field(default_factory=list)
+    """Who logged in, by mechanism and user, one for each time."""
     data_delay: float = 0.0
     greeting: str = "220 upstream.test ESMTP"
     mails_per_connection: int = 1_000
@@ -72,6 +78,7 @@ class FakeUpstream:
         mails = 0
         while not self.greeting.startswith("4"):
             line = (await reader.readuntil(b"\r\n")).decode("utf-8").removesuffix("\r\n")
+            line = line[:4].upper() + line[4:]  # Verbs are four letters; smtplib writes them small.
             self.heard.append(line)
             mails += line.startswith("MAIL")
             if self.hang_up_on is not None and line.startswith(self.hang_up_on):
@@ -79,10 +86,12 @@ class FakeUpstream:
             if self.hang_up_once_on is not None and line.startswith(self.hang_up_once_on):
                 self.hang_up_once_on = None
                 return
-            if line.startswith("EHLO"):
+            if line.startswith("EHLO") and self._answer(line) is None:
                 lines = ["upstream.test", *self.extensions]
                 for at, text in enumerate(lines):
                     await self._say(writer, f"250{'-' if at < len(lines) - 1 else ' '}{text}")
+            elif line.startswith("AUTH ") and self._answer("AUTH") is None:
+                await self._auth(reader, writer, line)
             elif line == "STARTTLS" and self.tls is not None:
                 await self._say(writer, "220 2.0.0 go on")
                 await writer.start_tls(self.tls)
@@ -96,6 +105,22 @@ class FakeUpstream:
                 await self._say(writer, self._answer(line) or ("221 2.0.0 bye" if line == "QUIT" else "250 2.0.0 Ok"))
             if line == "QUIT":
                 return
+
+    async def _auth(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: str) -> None:
+        _, mechanism, *initial = line.split(" ")
+        said = [base64.b64decode(one) for one in initial]
+        while len(said) < (2 if mechanism == "LOGIN" else 1):
+            await self._say(writer, f"334 {base64.b64encode(b'Username:' if not said else b'Password:').decode()}")
+            said.append(base64.b64decode((await reader.readuntil(b"\r\n")).strip()))
+        user, secret = _credential(mechanism, said)
+        if self.logins.get(user) == secret:
+            self.logged_in.append(f"{mechanism} {user}")
+            await self._say(writer, "235 2.7.0 Welcome")
+            return
+        if mechanism == "XOAUTH2":
+            await self._say(writer, "334 eyJzdGF0dXMiOiI0MDAifQ==")
+            self.heard.append((await reader.readuntil(b"\r\n")).decode().removesuffix("\r\n"))
+        await self._say(writer, "535 5.7.8 Upstream says no")
 
     async def _message(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         await self._say(writer, "354 go on")
@@ -118,3 +143,14 @@ class FakeUpstream:
     async def _say(writer: asyncio.StreamWriter, text: str) -> None:
         writer.write(text.replace("\\n", "\r\n").encode() + b"\r\n")
         await writer.drain()
+
+
+def _credential(mechanism: str, said: list[bytes]) -> tuple[str, str]:
+    """Return user and password, or token, of what was said to log in."""
+    if mechanism == "LOGIN":
+        return said[0].decode(), said[1].decode()
+    if mechanism == "PLAIN":
+        _, user, secret = said[0].decode().split("\0")
+        return user, secret
+    match = re.fullmatch("user=(.*)\x01auth=Bearer (.*)\x01\x01", said[0].decode())
+    return (match[1], match[2]) if match is not None else ("", "")

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from ledger import outbox
 from ledger.errors import LedgerUnavailable
 from web.autoconfig import autoconfig
+from web.client import Pace, TooOften
 from web.forms import FormTooLarge
 from web.hits import Ticks, link, pixel
 from web.join import join
@@ -73,6 +74,12 @@ async def _too_large(request: Request, error: Exception) -> Response:
     return page(request, "too_large.html", 413)
 
 
+async def _too_often(request: Request, error: Exception) -> Response:
+    response = page(request, "too_often.html", 429)
+    response.headers["retry-after"] = "3600"
+    return response
+
+
 ROUTES = [
     Route("/o/{token:path}", pixel, methods=["GET"]),
     Route("/l/{token}", link, methods=["GET"]),
@@ -115,6 +122,7 @@ def build(site: Site) -> Starlette:
             HTTPException: _not_there,
             LedgerUnavailable: _try_again,
             FormTooLarge: _too_large,
+            TooOften: _too_often,
             Exception: _went_wrong,
         },
     )
@@ -122,6 +130,7 @@ def build(site: Site) -> Starlette:
     app.router.redirect_slashes = False
     app.state.site = site
     app.state.ticks = Ticks()
+    app.state.pace = Pace()
     return app
 
 

@@ -19,7 +19,7 @@ from policies.words import Purpose
 from web.agreement import agree, by_owner, offered
 from web.forms import Form, address_in, first, read_form
 from web.language import listed, said
-from web.site import Point, Site, language_of, page, site_of
+from web.site import Point, Site, language_of, page, site_of, slow_down
 
 METHOD = "doi_link"
 AGREE_TO_THIS = listed("I agree to this")
@@ -41,6 +41,7 @@ async def join(request: Request) -> Response:
     purposes, address = _ticked(form, await site.notice(language_of(request))), address_in(form)
     if address is None or not purposes:
         return await _form(request, point, "address" if address is None else "nothing")
+    slow_down(request)
     await _mail(request, site, name, address, purposes)
     return page(request, "join_sent.html")
 

@@ -21,7 +21,7 @@ from policies.footer import Language
 from policies.words import Purpose
 from web.forms import Form, address_in, first, read_form
 from web.language import listed, said
-from web.site import Site, language_of, page, site_of
+from web.site import Site, language_of, page, site_of, slow_down
 
 STOP_LABEL = listed("Stop tracking")
 
@@ -54,6 +54,7 @@ async def stop_anybody(request: Request) -> Response:
     address = address_in(await read_form(request))
     if address is None:
         return page(request, "stop_anybody.html", 400, wrong=True)
+    slow_down(request)
     await mail_link(site, address, language_of(request))
     return page(request, "link_sent.html")
 

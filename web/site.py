@@ -14,6 +14,7 @@ from ledger.ledger import Ledger
 from ledger.notice import Notice, Teller
 from policies.footer import Language
 from policies.policy import Policy
+from web.client import Network, Pace, client_of
 from web.language import negotiated
 from web.pages import Renderer, renderer
 
@@ -48,6 +49,8 @@ class Site:
     """Where people agree by a form of ours, by the id in its address."""
     validity: timedelta = VALIDITY
     """For how long a grant counts."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Whose ``X-Forwarded-For`` counts."""
     autoconfig: bytes | None = None
     """What mail programs are told that ask for their settings, as XML; None where there are none."""
     render: Renderer = field(init=False)
@@ -73,6 +76,15 @@ def site_of(request: Request) -> Site:
 def language_of(request: Request) -> Language:
     """Return the language that a visitor is spoken to in."""
     return negotiated(request.headers.get("accept-language", ""), site_of(request).language)
+
+
+def slow_down(request: Request) -> None:
+    """Note that a client is about to have mail sent. Raises TooOften where that was often enough (W19).
+
+    Whose address was typed makes no difference.
+    """
+    pace: Pace = request.app.state.pace
+    pace.step(client_of(request, site_of(request).trusted_proxies))
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> Response:

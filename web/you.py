@@ -22,7 +22,7 @@ from web.agreement import by_owner
 from web.forms import Form, first, read_form
 from web.language import listed, said
 from web.refusal import mail_link, other_page, person_of, refuse, shown_address
-from web.site import Site, language_of, page, site_of
+from web.site import Site, language_of, page, site_of, slow_down
 from web.visit import Visit, step, welcome
 
 UNDO_LABEL = listed("I take it back")
@@ -62,6 +62,7 @@ async def you(request: Request) -> Response:
 
 async def _ask_for_link(request: Request, site: Site, person: Person) -> Response:
     """Mail a link to the address the token was made for; the answer is the same where it is not known any more."""
+    slow_down(request)
     address = await site.ledger.known_address(person) if site.mails else None
     if address is not None:
         await mail_link(site, address, language_of(request))

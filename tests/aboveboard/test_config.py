@@ -303,3 +303,36 @@ def test_settings_without_effect_are_said() -> None:
     asking = {**BASE, "policy": {**BASE["policy"], "ask": "footer"}}
     assert [] == without_effect(parse(BASE, Path("/etc")))
     assert ["policy.ask"] == [one.partition(":")[0] for one in without_effect(parse(asking, Path("/etc")))]
+
+
+def _listening(**listener: object) -> dict[str, Any]:
+    content = copy.deepcopy(tomllib.loads(DESIGN))
+    content["relay"]["listener"] = [listener]
+    return content
+
+
+@pytest.mark.parametrize(
+    ("listener", "problem"),
+    [
+        (
+            {"address": "0.0.0.0:587", "auth": "pass-through"},
+            'relay.listener[0].tls: logins would travel in clear; set "starttls" or "implicit", or listen on loopback.',
+        ),
+        (
+            {"address": "127.0.0.1:587", "auth": "pass-through", "networks": ["127.0.0.0/8"]},
+            'relay.listener[0].networks: has no meaning with auth = "pass-through": who may send is told by login.',
+        ),
+    ],
+    ids=["clear", "networks"],
+)
+def test_listener_with_logins(listener: dict[str, Any], problem: str) -> None:
+    """Logins need TLS where others could listen in, and no network makes up for one."""
+    with pytest.raises(ConfigError) as raised:
+        parse(_listening(**listener), Path("/etc"))
+    assert [problem] == raised.value.problems
+
+
+def test_listener_with_logins_on_loopback() -> None:
+    """On loopback a listener may take logins without TLS."""
+    config = parse(_listening(address="127.0.0.1:1587", auth="pass-through"), Path("/etc"))
+    assert "pass-through" == compose.listener(0, config.relay.listener[0]).auth

@@ -21,6 +21,7 @@ from pathlib import Path
 import trustme
 
 from tests.e2e.waiting import free_port, says_hello, until
+from tests.peers.postfix import running_postfix
 
 CONFIG = """
 [organisation]
@@ -43,34 +44,9 @@ public_url = "http://127.0.0.1:8080"
 [policy]
 merge_window = "off"
 """
-FILTER = """
-compatibility_level = 3.6
-queue_directory = {work}/spool
-data_directory = {work}/data
-mail_owner = postfix
-setgid_group = postdrop
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-myhostname = peer.test
-mydestination =
-alias_maps =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-mynetworks = 127.0.0.0/8
-smtpd_relay_restrictions = permit_mynetworks, reject
-smtpd_client_connection_count_limit = 0
-smtp_dns_support_level = disabled
-maillog_file = {work}/mail.log
-maillog_file_prefixes = {work}
-"""
-FILTER_SERVICES = """
-127.0.0.1:{port} inet n - n - 100 smtpd -o smtpd_proxy_filter=127.0.0.1:{sink} -o smtpd_proxy_options=speed_adjust
-cleanup unix n - n - 0 cleanup
-rewrite unix - - n - - trivial-rewrite
-proxymap unix - - n - - proxymap
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-"""
+FILTER = """\
+127.0.0.1:{{port}} inet n - n - 100 smtpd
+  -o smtpd_proxy_filter=127.0.0.1:{sink} -o smtpd_proxy_options=speed_adjust"""
 ROUNDS = 3
 WORDS = "team share the pricing " * 12
 PARAGRAPH = f"<p class=MsoNormal style='margin-bottom:12.0pt'><span lang=EN-US>{WORDS}</span></p>\n"
@@ -164,35 +140,12 @@ def started(command: list[str], port: int, environment: dict[str, str] | None = 
         process.wait()
 
 
-@contextmanager
-def postfix_filter(sink: int) -> Iterator[int]:
-    """Run a Postfix that passes everything on through its before-queue filter, in a folder of its own."""
-    work, port = Path(tempfile.mkdtemp(prefix="aboveboard-bench-")), free_port()
-    work.chmod(0o755)
-    for name in ("etc", "spool", "data"):
-        (work / name).mkdir()
-    shutil.chown(work / "data", "postfix")
-    (work / "etc/main.cf").write_text(FILTER.format(work=work))
-    (work / "etc/master.cf").write_text(FILTER_SERVICES.format(port=port, sink=sink))
-    for name in ("postfix-files", "dynamicmaps.cf"):
-        if Path("/etc/postfix", name).exists():
-            shutil.copy(Path("/etc/postfix", name), work / "etc")
-    command = ["postfix", "-c", str(work / "etc")]
-    subprocess.run([*command, "start"], check=True, capture_output=True)
-    try:
-        until(lambda: says_hello(port), "Postfix greets")
-        yield port
-    finally:
-        subprocess.run([*command, "stop"], check=False, capture_output=True)
-        shutil.rmtree(work, ignore_errors=True)
-
-
 def beside_postfix(bench: Bench, message: Path) -> None:
-    """Print the rate of the relay beside that of Postfix's filter, in turn."""
-    with postfix_filter(bench.sink) as peer:
+    """Print the rate of the relay beside that of Postfix's filter, which passes everything on, in turn."""
+    with running_postfix(FILTER.format(sink=bench.sink)) as peer:
         ratios = []
         for _ in range(ROUNDS):
-            direct, theirs, ours = (bench.rate(port, message, 800) for port in (bench.sink, peer, bench.plain))
+            direct, theirs, ours = (bench.rate(port, message, 800) for port in (bench.sink, peer.port, bench.plain))
             ratios.append(ours / theirs)
             print(f"  direct {direct:7.0f}/s   Postfix's filter {theirs:6.0f}/s   relay {ours:6.0f}/s")
     print(f"  relay / Postfix, median of {ROUNDS}: {statistics.median(ratios):.2f}")

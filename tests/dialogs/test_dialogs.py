@@ -7,6 +7,10 @@ A dialog is a file of lines:
     upstream: offers A, B            what the upstream offers at EHLO
     limit: BYTES                     the largest message the relay takes
     networks: A, B                   the trusted networks
+    auth: KIND                       who may send, as listeners say it
+    tls: KIND                        how the listener encrypts: none, starttls (the default) or implicit
+    login: USER SECRET               the upstream takes this login
+    alias: LOGIN ADDRESS             this login may also write as this address
     newlines: normalise              bare CR and LF are made CRLF
     c: TEXT                          the client sends TEXT and CRLF
     c| TEXT                          the client sends TEXT as it is, with \\r \\n \\t \\0 \\xNN meaning those bytes
@@ -14,6 +18,7 @@ A dialog is a file of lines:
     s+ TEXT                          one line of the last reply is TEXT
     s- TEXT                          no line of the last reply contains TEXT
     s: (closed)                      the server ends the connection
+    <<TEXT>>                         in any line: TEXT in base64, where \\0 and \\x01 mean those bytes
     tls                              the connection goes on encrypted
     u: TEXT                          the upstream has heard this line, after the ones named before
     u- TEXT                          the upstream has heard nothing that contains TEXT
@@ -22,7 +27,9 @@ A dialog is a file of lines:
 """
 
 import asyncio
+import base64
 import ipaddress
+import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,13 +37,15 @@ from pathlib import Path
 import pytest
 import trustme
 
+from proxy import auth
+from proxy.ownership import parse_alias
 from proxy.server import Listener
 from tests.relaying import running_relay
 from tests.upstream import FakeUpstream
 
 DIALOGS = sorted(Path(__file__).parent.glob("*.txt"))
 SECONDS = 10.0
-SETTINGS = ("limit:", "networks:", "newlines:")
+SETTINGS = ("limit:", "networks:", "newlines:", "auth:", "tls:", "alias:")
 
 
 @dataclass
@@ -76,6 +85,11 @@ def unescaped(text: str) -> bytes:
     return text.encode().decode("unicode_escape").encode("latin-1")
 
 
+def in_base64(text: str) -> str:
+    """Return a line with what stands in double angle brackets encoded."""
+    return re.sub("<<(.*?)>>", lambda match: base64.b64encode(unescaped(match[1])).decode(), text)
+
+
 @dataclass
 class Dialog:
     """A dialog being played."""
@@ -88,6 +102,7 @@ class Dialog:
     async def play(self, number: int, mark: str, text: str) -> None:
         """Play one line; raises AssertionError with its number where it does not hold."""
         where = f"line {number}: {mark} {text}"
+        text = in_base64(text)
         if mark == "c:":
             await self.client.send(text.encode() + b"\r\n")
         elif mark == "c|":
@@ -121,9 +136,14 @@ class Dialog:
             raise AssertionError(f"{where}\n is not a line of a dialog")
 
     async def _encrypt(self) -> None:
-        context = ssl.create_default_context()
-        self.authority.configure_trust(context)
-        await self.client.writer.start_tls(context, server_hostname="relay.test")
+        await self.client.writer.start_tls(trusting(self.authority), server_hostname="relay.test")
+
+
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    """Return how a client encrypts that trusts an authority."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
 
 
 def parse(path: Path) -> list[tuple[int, str, str]]:
@@ -145,39 +165,54 @@ def set_up(lines: list[tuple[int, str, str]], upstream: FakeUpstream) -> dict[st
         elif mark == "upstream:":
             beginning, _, answer = text.partition(" => ")
             upstream.answers[beginning] = answer
+        elif mark == "login:":
+            user, _, secret = text.partition(" ")
+            upstream.logins[user] = secret
         elif mark in SETTINGS:
             settings[mark] = text
     return settings
 
 
 @pytest.mark.parametrize("path", DIALOGS, ids=lambda path: path.stem)
-async def test_dialog(path: Path, tmp_path: Path) -> None:
+async def test_dialog(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every dialog goes as it is written down."""
+    monkeypatch.setattr(auth, "DELAYS", (0.0, 0.0, 0.0))
     lines = parse(path)
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("relay.test").configure_cert(context)
     upstream = FakeUpstream()
     settings = set_up(lines, upstream)
+    encryption = settings.get("tls:", "starttls")
     networks = settings.get("networks:", "127.0.0.0/8").replace(" ", "").split(",")
     listener = Listener(
         networks=tuple(map(ipaddress.ip_network, networks)),
-        tls="starttls",
-        tls_context=context,
+        tls=encryption,
+        tls_context=context if encryption != "none" else None,
+        auth=settings.get("auth:", "networks"),
         normalises="newlines:" in settings,
     )
     limit = int(settings.get("limit:", 10_000_000))
+    login, *addresses = settings.get("alias:", "nobody").split()
     async with (
         upstream,
-        running_relay(tmp_path, upstream.port, max_message_bytes=limit, listener=listener) as running,
+        running_relay(
+            tmp_path,
+            upstream.port,
+            max_message_bytes=limit,
+            listener=listener,
+            aliases=(parse_alias([login], addresses),),
+        ) as running,
     ):
         # What the relay itself asked when it started is no part of the dialog.
         upstream.heard.clear()
-        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        implicit = trusting(authority) if encryption == "implicit" else None
+        name = "relay.test" if implicit is not None else None
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port, ssl=implicit, server_hostname=name)
         dialog = Dialog(Client(reader, writer), upstream, authority)
         try:
             for number, mark, text in lines:
-                if mark != "upstream:" and mark not in SETTINGS:
+                if mark not in ("upstream:", "login:", *SETTINGS):
                     await dialog.play(number, mark, text)
         finally:
             writer.close()

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.postfix import Postfix, running_postfix
 from tests.e2e.serving import Service, running_service
+from tests.peers.postfix import Postfix, running_postfix
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.chromium import running_chromium
 from tests.e2e.letters import letter, opened
-from tests.e2e.postfix import Postfix
 from tests.e2e.serving import BROWSER, Service, fetch
+from tests.peers.postfix import Postfix
 
 pytestmark = pytest.mark.peer
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.e2e.letters import destinations, letter, opened, plain
-from tests.e2e.postfix import Postfix
 from tests.e2e.serving import Service, fetch
 from tests.e2e.waiting import says_hello, until
+from tests.peers.postfix import Postfix
 
 pytestmark = pytest.mark.peer
 

@@ -17,10 +17,10 @@ from tests.e2e.letters import (
     plain,
     the_insertion,
 )
-from tests.e2e.postfix import Postfix
 from tests.e2e.serving import Service, fetch
 from tests.e2e.waiting import says_hello
 from tests.peers import program
+from tests.peers.postfix import Postfix
 
 pytestmark = pytest.mark.peer
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 
 from tests.e2e.letters import Delivered, letter, opened, plain
-from tests.e2e.postfix import Postfix
 from tests.e2e.serving import Answer, Service, fetch
+from tests.peers.postfix import Postfix
 
 pytestmark = pytest.mark.peer
 

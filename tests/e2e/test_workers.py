@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.e2e.letters import Delivered, letter, opened
-from tests.e2e.postfix import Postfix
 from tests.e2e.serving import Service, fetch, running_service
 from tests.e2e.waiting import until
+from tests.peers.postfix import Postfix
 
 pytestmark = pytest.mark.peer
 

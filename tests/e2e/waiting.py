@@ -11,13 +11,13 @@ Result = TypeVar("Result")
 _given: set[int] = set()
 
 
-def until(condition: Callable[[], Result], what: str, seconds: float = 30.0) -> Result:
+def until(condition: Callable[[], Result], what: str, seconds: float = 30.0, pause: float = 0.05) -> Result:
     """Return the first true result of a condition that is asked again and again; fail where it never comes."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.05)
+        time.sleep(pause)
     return result
 
 

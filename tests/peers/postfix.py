@@ -1,4 +1,4 @@
-"""Postfix as the upstream: a throw-away one in a folder of its own, which touches nothing under /etc/postfix."""
+"""Postfix as an upstream: a throw-away one in a folder of its own, which touches nothing under /etc/postfix."""
 
 import os
 import shutil
@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.waiting import free_port, says_hello, until
-from tests.peers import program, require
+from tests.peers import environment, program, require
+from tests.peers.authority import Certificates
+from tests.peers.login import PASSWORD, USER
+from tests.peers.maildir import Maildir
 
 MAIN = """\
 compatibility_level = 3.6
@@ -40,8 +43,31 @@ maillog_file = {work}/mail.log
 maillog_file_prefixes = {work}
 """
 
+SUBMISSION = """\
+smtpd_tls_cert_file = {certificates.certificate}
+smtpd_tls_key_file = {certificates.key}
+smtpd_tls_auth_only = yes
+smtpd_sasl_type = cyrus
+smtpd_sasl_path = smtpd
+cyrus_sasl_config_path = {work}/etc/sasl
+"""
+"""What a provider's submission has more, on ports of its own."""
+
+SASL = """\
+pwcheck_method: auxprop
+auxprop_plugin: sasldb
+sasldb_path: {work}/etc/sasldb
+mech_list: PLAIN LOGIN
+"""
+
+SMTPD = "127.0.0.1:{port} inet n - n - 50 smtpd"
+SUBMISSION_SMTPD = (
+    f"{SMTPD} -o smtpd_sasl_auth_enable=yes -o smtpd_relay_restrictions=permit_sasl_authenticated,reject"
+    " -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject -o smtpd_tls_{option}"
+)
+
 MASTER = """\
-127.0.0.1:{port} inet n - n - 20 smtpd
+{smtpd}
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -52,6 +78,7 @@ trace unix - - n - 0 bounce
 error unix - - n - - error
 discard unix - - n - - discard
 showq unix n - n - - showq
+tlsmgr unix - - n 1000? 1 tlsmgr
 proxymap unix - - n - - proxymap
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
@@ -70,21 +97,38 @@ endif
 class Postfix:
     """A Postfix of our own. It can be stopped and started again on the same port."""
 
-    def __init__(self, work: Path, command: Path) -> None:
+    def __init__(self, work: Path, command: Path, smtpd: str = SMTPD, certificates: Certificates | None = None) -> None:
         self.work = work
         self._command = [command, "-c", work / "etc"]
-        self.port = free_port()
+        self.port, self.starttls_port, self.implicit_port = free_port(), free_port(), free_port()
+        """Of trusted networks; and where there are certificates, with login behind STARTTLS and behind TLS."""
+        self.maildir = Maildir(work / "mail/box")
         self._process: subprocess.Popen[bytes] | None = None
-        for name in ("etc", "spool", "data", "mail"):
+        for name in ("etc", "etc/sasl", "spool", "data", "mail"):
             (work / name).mkdir()
         shutil.chown(work / "data", "postfix")
         shutil.chown(work / "mail", 65534, 65534)
-        (work / "etc/main.cf").write_text(MAIN.format(work=work))
-        (work / "etc/master.cf").write_text(MASTER.format(port=self.port))
+        services, main = [smtpd.format(port=self.port)], MAIN
+        if certificates is not None:
+            main += SUBMISSION
+            services += [
+                SUBMISSION_SMTPD.format(port=self.starttls_port, option="security_level=encrypt"),
+                SUBMISSION_SMTPD.format(port=self.implicit_port, option="wrappermode=yes"),
+            ]
+            self._add_logins()
+        (work / "etc/main.cf").write_text(main.format(work=work, certificates=certificates))
+        (work / "etc/master.cf").write_text(MASTER.format(smtpd="\n".join(services)))
         (work / "etc/mailboxes").write_text(MAILBOXES)
         for name in ("postfix-files", "dynamicmaps.cf"):
             if Path("/etc/postfix", name).exists():
                 shutil.copy(Path("/etc/postfix", name), work / "etc")
+
+    def _add_logins(self) -> None:
+        (self.work / "etc/sasl/smtpd.conf").write_text(SASL.format(work=self.work))
+        database, (name, _, realm) = self.work / "etc/sasldb", USER.partition("@")
+        command = [program("saslpasswd2"), "-p", "-f", database, "-u", realm, name]
+        subprocess.run(command, input=PASSWORD.encode(), env=environment(), check=True, capture_output=True)
+        shutil.chown(database, "postfix")
 
     def start(self) -> None:
         """Start it and wait for its greeting."""
@@ -102,11 +146,16 @@ class Postfix:
         self._process.wait(30)
         self._process = None
 
+    @property
+    def version(self) -> str:
+        """What it calls itself."""
+        done = subprocess.run(["/usr/sbin/postconf", "-dh", "mail_version"], capture_output=True, text=True, check=True)
+        return f"Postfix {done.stdout.strip()}"
+
     def delivered(self, recipient: str) -> list[bytes]:
         """Return the messages that were delivered to a recipient, oldest first, as their files hold them."""
-        files = sorted((self.work / "mail/box/new").glob("*"), key=lambda file: file.stat().st_mtime_ns)
         named = b"\nDelivered-To: " + recipient.encode() + b"\n"
-        return [content for content in (file.read_bytes() for file in files) if named in content[:2_000]]
+        return [content for content in self.maildir.delivered(named) if named in content[:2_000]]
 
     def next_delivered(self, recipient: str, count: int = 1) -> bytes:
         """Wait until a recipient has ``count`` messages and return the last."""
@@ -116,15 +165,19 @@ class Postfix:
 
 
 @contextmanager
-def running_postfix() -> Iterator[Postfix]:
-    """Run a Postfix in a temporary folder, and end and remove it afterwards."""
+def running_postfix(smtpd: str = SMTPD, certificates: Certificates | None = None) -> Iterator[Postfix]:
+    """Run a Postfix in a temporary folder, and end and remove it afterwards.
+
+    ``smtpd`` is the line of its configuration for the port of trusted networks. With certificates there are ports for
+    submission too.
+    """
     postfix_command = program("postfix", Path("/usr/sbin"))
     if os.geteuid() != 0:
         require("Postfix can only be started by root")
     # Not pytest's tmp_path: nobody but its owner may pass through that, and Postfix delivers as somebody else.
     work = Path(tempfile.mkdtemp(prefix="aboveboard-postfix-"))
     work.chmod(0o755)
-    postfix = Postfix(work, postfix_command)
+    postfix = Postfix(work, postfix_command, smtpd, certificates)
     try:
         postfix.start()
         yield postfix

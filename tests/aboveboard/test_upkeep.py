@@ -1,0 +1,105 @@
+"""What goes on for long in a worker: it goes by the file as it is now, not as it was at the beginning."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from aboveboard import compose, post, upkeep
+from aboveboard.config import load
+from aboveboard.post import Sender
+from aboveboard.reload import Current, InForce, Taken
+from aboveboard.settings import Config
+from aboveboard.worker import _Follower
+from ledger import outbox
+from ledger.ledger import Ledger
+from ledger.outbox import Letter
+from tests.e2e.serving import CONFIG
+from tests.proxy.sending import until
+from tests.relaying import open_ledger
+from tests.upstream import FakeUpstream
+
+MAIL = '[system_mail]\nfrom = "box@example.org"\nurl = "smtp://127.0.0.1:{upstream}"\n'
+
+
+def configured(folder: Path, name: str, upstream: int = 25) -> Config:
+    """Return a configuration whose organisation has a name."""
+    path = folder / "aboveboard.toml"
+    text = (CONFIG + MAIL).format(smtp=1587, web=8080, metrics=9108, upstream=upstream)
+    path.write_text(text.replace("Example GmbH", name))
+    return load(path)
+
+
+class Enough(Exception):
+    """Ends what would go on for ever."""
+
+
+async def test_upkeep_goes_by_what_is_in_force_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that is done every hour sees the file as it is when its hour comes."""
+    before, after = configured(tmp_path, "Before GmbH"), configured(tmp_path, "After GmbH")
+    current, seen = Current(before), list[str]()
+
+    async def task(config: Config, ledger: Ledger) -> dict[str, int]:
+        seen.append(config.organisation.name)
+        current.config = after
+        if len(seen) == 2:
+            raise Enough
+        return {}
+
+    monkeypatch.setattr(upkeep, "HOUR_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "_HOURLY", {"task": task})
+    monkeypatch.setattr(upkeep, "_DAILY", {})
+    async with open_ledger(tmp_path) as ledger:
+        with pytest.raises(Enough):
+            await upkeep.keep_up(current, ledger)
+
+    assert ["Before GmbH", "After GmbH"] == seen
+
+
+async def test_letters_name_the_organisation_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A letter that is sent after a change of the file is from the organisation's new name."""
+    monkeypatch.setattr(post, "LOOK_SECONDS", 0.0)
+    async with FakeUpstream() as upstream, open_ledger(tmp_path) as ledger:
+        configurations = iter([configured(tmp_path, name, upstream.port) for name in ("Before GmbH", "After GmbH")])
+        begun_with = compose.sender(configured(tmp_path, "Before GmbH", upstream.port))
+        assert begun_with is not None
+
+        def sender() -> Sender:
+            config = next(configurations, None)
+            if config is None:
+                raise Enough
+            return compose.same_sender(begun_with, config)
+
+        for recipient in ("bob@customer.test", "carol@customer.test"):
+            letter = Letter("you", recipient, values={"url": "https://track.test/you/x"})
+            await ledger.job(lambda connection, one=letter: outbox.put(connection, ledger.keyring, one, _now()))
+            if not upstream.messages:
+                await post.send_all(ledger, sender())
+        with pytest.raises(Enough):
+            await post.deliver(ledger, sender)
+
+    assert [True, False] == [b"Before GmbH" in one for one in upstream.messages]
+    assert b"After GmbH" in upstream.messages[1]
+
+
+async def test_a_worker_takes_up_what_the_parent_puts_in_force(tmp_path: Path) -> None:
+    """What goes on for long in a worker sees a new file as soon as the worker has taken it up."""
+    place, path = tmp_path / "in-force", tmp_path / "aboveboard.toml"
+    configured(tmp_path, "Before GmbH")
+    in_force = InForce.begin(path, Taken(path.read_text(), "root", _now()))
+    in_force.write(place)
+    current = Current(in_force.config)
+
+    async def adopt(fresh: InForce) -> None:
+        """There is nothing else to change."""
+
+    async with open_ledger(tmp_path) as ledger, _Follower(place, ledger, current, adopt).following(in_force):
+        configured(tmp_path, "After GmbH")
+        in_force.renewed(Taken(path.read_text(), "root", _now())).write(place)
+        await until(lambda: current.config.organisation.name != "Before GmbH", 30)
+
+    assert "After GmbH" == current.config.organisation.name
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

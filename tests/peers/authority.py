@@ -1,0 +1,26 @@
+"""A certificate authority of our own, and the files that servers and clients of a test need of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """Files in PEM: who is trusted, and a server's certificate with its key for ``localhost`` and ``127.0.0.1``."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+def certificates(folder: Path) -> Certificates:
+    """Make an authority and a server's certificate, as files that every account may read."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    made = Certificates(folder / "authority.pem", folder / "certificate.pem", folder / "key.pem")
+    authority.cert_pem.write_to_path(made.authority)
+    issued.cert_chain_pems[0].write_to_path(made.certificate)
+    issued.private_key_pem.write_to_path(made.key)
+    return made
