@@ -7,7 +7,7 @@ before the next (CNIL 2026-042). That is no setting.
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,12 +20,10 @@ from ledger.links import LinkKind
 from ledger.notice import Notice
 from ledger.outbox import Letter
 from ledger.schema import consent_event, mailbox_link, question, stamp
-from policies.consent import REFUSALS, Assurance, State
+from policies.consent import PAUSE, REFUSALS, Assurance, State
 from policies.footer import Language
 from policies.words import Purpose
 
-PAUSE = timedelta(days=183)
-"""Six months between two questions, and after a refusal."""
 _FOR_GOOD = frozenset({State.SUPPRESSED, State.INVALIDATED})
 """Whoever was erased, or said that they never agreed, is not asked again at all."""
 
