@@ -91,7 +91,9 @@ def untracked(message: Message, *, clean: bool = False, invitation: Invitation |
     Unparsable or ValueError where putting it in would need a guess.
     """
     eol = line_break(message.raw)
-    inviting = [*message.texts, *message.bodies][-1] if invitation is not None else None
+    inviting = next(reversed((*message.texts, *message.bodies)), None)
+    if invitation is not None and inviting is None:
+        raise Unparsable("there is no part for an invitation to stand below")
     cleaned = [
         (body, _inviting(message, body, invitation, eol, clean=clean))
         if invitation is not None and body is inviting
