@@ -4,6 +4,7 @@ import heapq
 import re
 from collections.abc import Iterator
 
+from proxy.page import Page
 from proxy.tags import Tag
 
 # Where a mail program says that history begins: Gmail, Outlook on the web and desktop, Thunderbird, Yahoo, Proton,
@@ -31,8 +32,13 @@ _QUOTE_LINE = re.compile(
 _FORWARDED = b"begin forwarded message:"
 
 
-def quote_stops(data: bytes, lowered: bytes) -> Iterator[int]:
+def quote_stops(page: Page) -> Iterator[int]:
     """Yield, in order, where the tags begin that may say that history follows."""
+    if any(word in page.markup for word in _QUOTE_WORDS) or any(one.search(page.markup) for one in _QUOTE_PATTERNS):
+        yield from _stops(page.data, page.lowered)
+
+
+def _stops(data: bytes, lowered: bytes) -> Iterator[int]:
     words = (_places(lowered, word) for word in _QUOTE_WORDS)
     patterns = (map(re.Match.start, pattern.finditer(lowered)) for pattern in _QUOTE_PATTERNS)
     last = 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from proxy.history import begins_quote, quote_line, quote_stops
+from proxy.page import Page, page
 from proxy.slices import Walk, at_once
 from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Attribute, Scanner, Tag, skipper
 from proxy.visible import said
@@ -48,14 +49,14 @@ class Scan:
 
 def scan(data: bytes) -> Scan:
     """Return what there is to wrap in an HTML document, and where a footer may stand. Linear in its input."""
-    return at_once(scanning(data))
+    return at_once(scanning(page(data)))
 
 
-def scanning(data: bytes) -> Walk[Scan]:
+def scanning(page: Page) -> Walk[Scan]:
     """Walk through an HTML document as ``scan`` does, in steps."""
-    lowered = data.lower()
-    scanner = Scanner(data, _SKIP, quote_stops(data, lowered))
-    reader = _Reader(data, lowered)
+    data = page.data
+    scanner = Scanner(data, _SKIP, quote_stops(page))
+    reader = _Reader(data, page.lowered)
     for number, tag in enumerate(scanner.tags(0, len(data)), 1):
         reader.see(tag)
         if reader.found.quote_at is not None:

@@ -14,6 +14,7 @@ from policies.words import Scope, Surface, Tier, TrackerAction
 from proxy.entities import decode_attribute
 from proxy.hidden import finding_hidden, has_token, hides, is_tiny, names_recipient
 from proxy.html import Scan
+from proxy.page import Page, page
 from proxy.slices import Walk, at_once
 from proxy.surfaces import (
     FETCHING_TAGS,
@@ -68,21 +69,24 @@ def find_in_html(
     data: bytes, scan: Scan, watch: Watch, unsubscribe: frozenset[str] = frozenset()
 ) -> tuple[Finding, ...]:
     """Return the foreign trackers of an HTML part, in order. ``unsubscribe`` are the targets of List-Unsubscribe."""
-    return at_once(finding_in_html(data, scan, watch, unsubscribe))
+    return at_once(finding_in_html(page(data), scan, watch, unsubscribe))
 
 
 def finding_in_html(
-    data: bytes, scan: Scan, watch: Watch, unsubscribe: frozenset[str] = frozenset()
+    page: Page, scan: Scan, watch: Watch, unsubscribe: frozenset[str] = frozenset()
 ) -> Walk[tuple[Finding, ...]]:
     """Walk through an HTML part as ``find_in_html`` does, in steps."""
-    lowered = data.lower()
-    names = tag_names(lowered)
+    data, markup = page.data, page.markup
+    names = tag_names(markup)
+    yield
     finder = _Finder(data, scan, watch, _base(data) if b"base" in names else "")
-    if may_fetch(lowered, names):
+    if may_fetch(markup, names):
         yield from finder.look_at_tags()
-    if may_style(lowered, names) and finder.has_css_trackers():
+    yield
+    if may_style(page.lowered, names) and finder.has_css_trackers():
         yield from finder.look_at_styles()
-    if any(tag in names and _has_word(lowered, word) for tag, word in watch.element_words):
+    yield
+    if any(tag in names and _has_word(markup, word) for tag, word in watch.element_words):
         yield from finder.look_at_elements()
     yield from finder.look_at_links(unsubscribe)
     return tuple(sorted(finder.found, key=lambda finding: finding.start))

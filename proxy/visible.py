@@ -50,10 +50,10 @@ def is_empty(data: bytes) -> bool:
     return at_once(finding_empty(data))
 
 
-def finding_empty(data: bytes) -> Walk[bool]:
-    """Walk through a document as ``is_empty`` does, in steps."""
-    at, hidden = 0, ""
-    for number, tag in enumerate(all_tags(data), 1):
+def finding_empty(data: bytes, start: int = 0) -> Walk[bool]:
+    """Walk through a document as ``is_empty`` does, in steps; or through what follows a ``<body>`` tag."""
+    at, hidden = start, ""
+    for number, tag in enumerate(all_tags(data, start), 1):
         if not hidden and not tag.conditional and _says_something(data[at : tag.start]):
             return False
         if not tag.closing and tag.name in _SHOWS:

@@ -29,7 +29,7 @@ contact = "privacy@example.org"
 address = "127.0.0.1:{smtp}"
 
 [[relay.upstream]]
-url = "smtp://127.0.0.1:{upstream}"
+url = "{upstream}"
 
 [relay]
 
@@ -80,14 +80,15 @@ def fetch(url: str, data: bytes | None = None) -> Answer:
 class Service:
     """A running `aboveboard serve`, with its files in a folder."""
 
-    def __init__(self, folder: Path, upstream: int, workers: int = 1, more: str = "") -> None:
+    def __init__(self, folder: Path, upstream: int | str, workers: int = 1, more: str = "") -> None:
         self.folder = folder
         self.smtp_port, self.web_port, self.metrics_port = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.web_port}"
         self.database = folder / "ledger/aboveboard.db"
         self.database.parent.mkdir()
         self.config = folder / "aboveboard.toml"
-        ports = {"smtp": self.smtp_port, "web": self.web_port, "metrics": self.metrics_port, "upstream": upstream}
+        url = upstream if isinstance(upstream, str) else f"smtp://127.0.0.1:{upstream}"
+        ports = {"smtp": self.smtp_port, "web": self.web_port, "metrics": self.metrics_port, "upstream": url}
         self.config.write_text((CONFIG + more).format(**ports))
         self._errors: IO[bytes] = (folder / "stderr").open("wb")
         command = [sys.executable, "-m", "aboveboard", "serve", "--config", str(self.config), "--workers", str(workers)]
@@ -224,8 +225,11 @@ def _command_line(pid: int) -> str:
 
 
 @contextmanager
-def running_service(folder: Path, upstream: int, workers: int = 1, more: str = "") -> Iterator[Service]:
-    """Run `aboveboard serve` in a folder, until the block ends; ``more`` is added to its configuration file."""
+def running_service(folder: Path, upstream: int | str, workers: int = 1, more: str = "") -> Iterator[Service]:
+    """Run `aboveboard serve` in a folder, until the block ends; ``more`` is added to its configuration file.
+
+    ``upstream`` is a port on loopback, or a URL.
+    """
     service = Service(folder, upstream, workers, more)
     try:
         service.wait_until_ready()
