@@ -235,6 +235,7 @@ def listener(at: int, section: ListenerSection) -> Listener:
         tls_context=_server_context(at, section),
         automated=section.message_class == "automated",
         auth=section.auth,
+        balancers=tuple(ipaddress.ip_network(network) for network in section.proxy_protocol_from),
         normalises=section.bare_newlines == "normalise",
         address=section.address,
     )
