@@ -40,6 +40,7 @@ START_SECONDS = 60.0
 MANY_FILES = 65_536
 RESTART_SECONDS = 1.0
 """A worker that dies is started again, but no more often than this."""
+MEMORY = "/dev/shm"  # noqa: S108  # TemporaryDirectory makes a folder in it that is ours alone
 
 FAILURES = Counter("aboveboard_policy_reload_failures", "Changes of the configuration file that were not right.")
 VERSION = Gauge("aboveboard_policy_info", "1 for the version of the policy that is in force.", ["version"])
@@ -69,6 +70,16 @@ def bind(key_path: str, address: str) -> socket.socket:
         raise ConfigError([f"{key_path}: {address} cannot be listened on: {error.strerror}."]) from error
     bound.setblocking(False)
     return bound
+
+
+def _in_memory() -> str | None:
+    """Return where a folder in memory can be made, unless TMPDIR says where temporary files belong; None for there.
+
+    The workers' metrics are mapped files: on a disk that is full, writing to one ends the process with SIGBUS.
+    """
+    if os.environ.get("TMPDIR") or not os.access(MEMORY, os.W_OK | os.X_OK):
+        return None
+    return MEMORY
 
 
 def allow_many_files() -> None:
@@ -126,9 +137,10 @@ class Parent:
         self._bind()
         self._life = os.pipe()
         with ExitStack() as stack:
-            self._census = stack.enter_context(tempfile.TemporaryFile(prefix="aboveboard-")).fileno()
+            memory = _in_memory()
+            self._census = stack.enter_context(tempfile.TemporaryFile(prefix="aboveboard-", dir=memory)).fileno()
             prepare(self._census, self._count)
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="aboveboard-"))
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="aboveboard-", dir=memory))
             self._place = Path(directory) / "in-force.json"
             self._show(self._in_force)
             self._environment["PROMETHEUS_MULTIPROC_DIR"] = directory
