@@ -37,7 +37,7 @@ def shown(service: Service, port: int, trust: ssl.SSLContext) -> set[object]:
 
 
 def test_certificates_are_renewed(tmp_path: Path) -> None:
-    """A renewed certificate is shown by every worker, soon or at SIGHUP; a broken one leaves the old, and a log line."""
+    """A renewed certificate is shown by every worker, soon or at SIGHUP; a broken one leaves the old and a log line."""
     authority, trust, port = trustme.CA(), ssl.create_default_context(), free_port()
     authority.configure_trust(trust)
     one, two, three = (authority.issue_cert("relay.test") for _ in range(3))
