@@ -300,9 +300,18 @@ def test_what_has_no_effect_is_said() -> None:
 
 def test_settings_without_effect_are_said() -> None:
     """A setting that this version does not act on is named, and no other is."""
-    asking = {**BASE, "policy": {**BASE["policy"], "ask": "footer"}}
+    marking = {**BASE, "relay": {**BASE["relay"], "processed_header": True}}
     assert [] == without_effect(parse(BASE, Path("/etc")))
-    assert ["policy.ask"] == [one.partition(":")[0] for one in without_effect(parse(asking, Path("/etc")))]
+    assert ["relay.processed_header"] == [one.partition(":")[0] for one in without_effect(parse(marking, Path("/etc")))]
+
+
+def test_asking_needs_a_mail_server() -> None:
+    """Row 47: nobody is asked below a message whose yes could not be proven by mail."""
+    asking = {**BASE, "policy": {**BASE["policy"], "ask": "footer"}}
+    del asking["system_mail"]
+    assert ['policy.ask: "footer" needs [system_mail]: a yes counts by a link mailed to the person.'] == problems(
+        asking
+    )
 
 
 def _listening(**listener: object) -> dict[str, Any]:
