@@ -26,6 +26,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_serv
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from aboveboard import compose
+from aboveboard.certificatewatch import WatchedCertificates
 from aboveboard.config import ConfigError
 from aboveboard.reload import InForce, WatchedFile
 from aboveboard.values import split_address
@@ -123,6 +124,7 @@ class Parent:
         self._in_force = InForce.begin(config_path, self._file.take_first())
         self._config = self._in_force.config
         """As it was at the beginning, for what needs a restart."""
+        self._certificates = WatchedCertificates(self._config.relay.listener)
         self._place = Path()
         self._parts = parts
         self._count = workers
@@ -261,7 +263,9 @@ class Parent:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.2):
-            self._look_at_file()
+            asked, self._asked = self._asked, False
+            self._look_at_certificates(asked=asked)
+            self._look_at_file(asked=asked)
             for at, worker in enumerate(self._workers):
                 self._look_after(at, worker)
 
@@ -279,11 +283,24 @@ class Parent:
             log.error(event, part=worker.part, code=worker.process.returncode)
             self._restart(at, worker)
 
-    def _look_at_file(self) -> None:
+    def _look_at_certificates(self, *, asked: bool) -> None:
+        """Have the workers take up certificates that were renewed, unless they are not right."""
+        try:
+            if "relay" not in self._parts or not self._certificates.renewed(asked=asked):
+                return
+            self._in_force = replace(self._in_force, certificates=self._in_force.certificates + 1)
+            self._in_force.write(self._place)
+        except ConfigError as error:
+            log.error("serve.certificate_kept", problems=error.problems)
+        except OSError:
+            log.exception("serve.reload_failed")
+        else:
+            log.info("serve.certificate_renewed")
+
+    def _look_at_file(self, *, asked: bool) -> None:
         """Take up a file that has changed and come to rest, or at once where somebody asked."""
-        if not self._file.changed() and not self._asked:
+        if not self._file.changed() and not asked:
             return
-        self._asked = False
         try:
             taken = self._file.take()
             if taken is None:

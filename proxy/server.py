@@ -12,6 +12,7 @@ from prometheus_client import Counter, Gauge
 
 from proxy.auth import Admission, Authentication, Trust, Verifier
 from proxy.balanced import Balanced
+from proxy.certificates import ServerCertificate
 from proxy.limits import SHARED_LIMITS, Census, Held, SharedLimits
 from proxy.pool import Upstreams
 from proxy.relay import Relay
@@ -34,6 +35,8 @@ class Listener:
     networks: tuple[Network, ...]
     tls: str = "none"
     tls_context: ssl.SSLContext | None = None
+    certificate: ServerCertificate | None = None
+    """Whose ``tls_context`` it is, where that is renewed."""
     automated: bool = False
     auth: str = "networks"
     """Who may send: clients in trusted networks, or those whom the verifier of this name lets in."""
