@@ -1,7 +1,6 @@
 """Composition: what the configuration means to the parts."""
 
 import ipaddress
-import ssl
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +24,7 @@ from policies.address import canonical_domain
 from policies.glob import pattern
 from policies.words import ForeignTracking
 from proxy.auth import Verifier
+from proxy.certificates import ServerCertificate
 from proxy.footer import Footer
 from proxy.limits import SharedLimits
 from proxy.links import link_rules, own_place
@@ -229,27 +229,28 @@ def shared_limits(config: Config) -> SharedLimits:
 
 def listener(at: int, section: ListenerSection) -> Listener:
     """Return how a listening address treats its clients. Raises ConfigError where its certificate does not load."""
+    proof = certificate(at, section)
     return Listener(
         networks=tuple(ipaddress.ip_network(network) for network in section.networks),
         tls=section.tls,
-        tls_context=_server_context(at, section),
+        tls_context=proof.context if proof is not None else None,
+        certificate=proof,
         automated=section.message_class == "automated",
         auth=section.auth,
+        balancers=tuple(ipaddress.ip_network(network) for network in section.proxy_protocol_from),
         normalises=section.bare_newlines == "normalise",
         address=section.address,
     )
 
 
-def _server_context(at: int, section: ListenerSection) -> ssl.SSLContext | None:
+def certificate(at: int, section: ListenerSection) -> ServerCertificate | None:
+    """Return the certificate of a listener; None where it has none. Raises ConfigError where it does not load."""
     if section.certificate is None or section.key is None:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(section.certificate, section.key)
-    except (OSError, ssl.SSLError) as error:
+        return ServerCertificate(section.certificate, section.key)
+    except OSError as error:
         raise ConfigError([f"relay.listener[{at}].certificate: certificate and key do not load: {error}."]) from error
-    return context
 
 
 def site(config: Config, opened: Ledger, *, stale: bool = False) -> Site:

@@ -114,7 +114,6 @@ def without_effect(config: Config) -> list[str]:
     """Return a sentence for every setting in the file that this version does not act on yet."""
     waiting = {
         "relay.processed_header": config.relay.processed_header,
-        "policy.ask": config.policy.ask != "never",
     }
     return [f"{path}: this version does not act on it yet." for path, present in waiting.items() if present]
 

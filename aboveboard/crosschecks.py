@@ -36,6 +36,8 @@ def cross_checks(config: Config) -> list[str]:
     if config.system_mail is not None:
         problems += _server_checks("system_mail", config.system_mail)
     problems += autoconfig.problems(config)
+    if config.policy.ask == "footer" and config.system_mail is None:
+        problems.append('policy.ask: "footer" needs [system_mail]: a yes counts by a link mailed to the person.')
     if config.consent.needs_mail() and config.system_mail is None:
         problems.append('consent.anchor: "mail" needs [system_mail]; set that, or name a file.')
     return [*problems, *config.consent.problems()]

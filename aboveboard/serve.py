@@ -26,6 +26,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_serv
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from aboveboard import compose
+from aboveboard.certificatewatch import WatchedCertificates
 from aboveboard.config import ConfigError
 from aboveboard.reload import InForce, WatchedFile
 from aboveboard.values import split_address
@@ -39,6 +40,7 @@ START_SECONDS = 60.0
 MANY_FILES = 65_536
 RESTART_SECONDS = 1.0
 """A worker that dies is started again, but no more often than this."""
+MEMORY = "/dev/shm"  # noqa: S108  # TemporaryDirectory makes a folder in it that is ours alone
 
 FAILURES = Counter("aboveboard_policy_reload_failures", "Changes of the configuration file that were not right.")
 VERSION = Gauge("aboveboard_policy_info", "1 for the version of the policy that is in force.", ["version"])
@@ -70,6 +72,16 @@ def bind(key_path: str, address: str) -> socket.socket:
     return bound
 
 
+def _in_memory() -> str | None:
+    """Return where a folder in memory can be made, unless TMPDIR says where temporary files belong; None for there.
+
+    The workers' metrics are mapped files: on a disk that is full, writing to one ends the process with SIGBUS.
+    """
+    if os.environ.get("TMPDIR") or not os.access(MEMORY, os.W_OK | os.X_OK):
+        return None
+    return MEMORY
+
+
 def allow_many_files() -> None:
     """Have this process and its workers open as many files as they may: every session takes two."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -98,6 +110,7 @@ class Parent:
         self._in_force = InForce.begin(config_path, self._file.take_first())
         self._config = self._in_force.config
         """As it was at the beginning, for what needs a restart."""
+        self._certificates = WatchedCertificates(self._config.relay.listener)
         self._place = Path()
         self._parts = parts
         self._count = workers
@@ -124,9 +137,10 @@ class Parent:
         self._bind()
         self._life = os.pipe()
         with ExitStack() as stack:
-            self._census = stack.enter_context(tempfile.TemporaryFile(prefix="aboveboard-")).fileno()
+            memory = _in_memory()
+            self._census = stack.enter_context(tempfile.TemporaryFile(prefix="aboveboard-", dir=memory)).fileno()
             prepare(self._census, self._count)
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="aboveboard-"))
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="aboveboard-", dir=memory))
             self._place = Path(directory) / "in-force.json"
             self._show(self._in_force)
             self._environment["PROMETHEUS_MULTIPROC_DIR"] = directory
@@ -233,7 +247,9 @@ class Parent:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.2):
-            self._look_at_file()
+            asked, self._asked = self._asked, False
+            self._look_at_certificates(asked=asked)
+            self._look_at_file(asked=asked)
             for at, worker in enumerate(self._workers):
                 if worker.process.poll() is None or time.monotonic() - worker.started < RESTART_SECONDS:
                     continue
@@ -241,11 +257,24 @@ class Parent:
                 log.error("serve.worker_died", part=worker.part, code=worker.process.returncode)
                 self._restart(at, worker)
 
-    def _look_at_file(self) -> None:
+    def _look_at_certificates(self, *, asked: bool) -> None:
+        """Have the workers take up certificates that were renewed, unless they are not right."""
+        try:
+            if "relay" not in self._parts or not self._certificates.renewed(asked=asked):
+                return
+            self._in_force = replace(self._in_force, certificates=self._in_force.certificates + 1)
+            self._in_force.write(self._place)
+        except ConfigError as error:
+            log.error("serve.certificate_kept", problems=error.problems)
+        except OSError:
+            log.exception("serve.reload_failed")
+        else:
+            log.info("serve.certificate_renewed")
+
+    def _look_at_file(self, *, asked: bool) -> None:
         """Take up a file that has changed and come to rest, or at once where somebody asked."""
-        if not self._file.changed() and not self._asked:
+        if not self._file.changed() and not asked:
             return
-        self._asked = False
         try:
             taken = self._file.take()
             if taken is None:

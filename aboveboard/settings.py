@@ -14,6 +14,7 @@ from aboveboard.values import (
     LedgerUrl,
     MailAddress,
     NetworkText,
+    ProxyText,
     PublicUrl,
     UpstreamUrl,
     UpstreamUrls,
@@ -49,6 +50,9 @@ class ListenerSection(Section):
     )
     networks: list[NetworkText] = Field(
         default=["127.0.0.0/8", "::1/128"], min_length=1, description='Trusted addresses; with auth = "networks" only.'
+    )
+    proxy_protocol_from: list[ProxyText] = Field(
+        default=[], description="Balancers, whose connections begin with a PROXY protocol header, version 1 or 2."
     )
     message_class: Literal["automated"] | None = Field(
         default=None, alias="class", description="automated: for printers and machines; nothing is ever tracked."
@@ -113,7 +117,7 @@ class WebSection(Section):
     address: Address = Field(default="127.0.0.1:8080", description="HOST:PORT to listen on.")
     public_url: PublicUrl = Field(description="What goes into mail; https unless loopback.")
     former_urls: list[PublicUrl] = Field(default=[], description="Public URLs used before.")
-    trusted_proxies: list[NetworkText] = Field(default=[], description="Proxies whose X-Forwarded-For counts.")
+    trusted_proxies: list[ProxyText] = Field(default=[], description="Proxies whose X-Forwarded-For counts.")
     metrics_address: Address | None = Field(default=None, description="HOST:PORT of the metrics page.")
 
 

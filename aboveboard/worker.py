@@ -26,7 +26,7 @@ from ledger.patience import PATIENCE
 from ledger.versions import PolicyVersion
 from proxy.limits import Census
 from proxy.relay import Relay
-from proxy.server import Server
+from proxy.server import Listener, Server
 from web.app import build
 
 DRAIN_SECONDS = 30.0
@@ -145,8 +145,14 @@ async def _relay(task: Task, ready: Ready, stop: asyncio.Event) -> None:
     async with _opened(current) as ledger:
         relay = Relay(compose.conduct(config, ledger.keyring), ledger)
 
+        renewals = in_force.certificates
+
         async def adopt(fresh: InForce) -> None:
+            nonlocal renewals
             relay.conduct = await asyncio.to_thread(compose.conduct, fresh.config, ledger.keyring)
+            if fresh.certificates != renewals:
+                await asyncio.to_thread(_renew, listeners)
+                renewals = fresh.certificates
 
         upstreams = compose.upstreams(config, task.workers)
         server = Server(
@@ -164,6 +170,13 @@ async def _relay(task: Task, ready: Ready, stop: asyncio.Event) -> None:
             ready()
             await stop.wait()
             await server.drain(DRAIN_SECONDS)
+
+
+def _renew(listeners: Sequence[Listener]) -> None:
+    """Have listeners take up renewed certificates. Raises OSError where the files have changed once more."""
+    for one in listeners:
+        if one.certificate is not None:
+            one.certificate.renew()
 
 
 class _WebServer(uvicorn.Server):

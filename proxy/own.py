@@ -25,15 +25,15 @@ MAX_FOOTER_TEXT = 400
 _MAX_FOOTER_BYTES = 20_000
 
 # The shortest token, a pixel's, has 60 characters. Gmail's image proxy keeps the original address behind "#".
-_MARK = re.compile(rb"/(?:o|l|stop)/[A-Za-z0-9_\-]{40}")
+_MARK = re.compile(rb"/(?:o|l|stop|join)/[A-Za-z0-9_\-]{40}")
 # Two patterns, each with one letter at its front: together they would be tried at every byte.
 _HIDDEN_MARKS = (
     re.compile(rb"&(?=#0*+(?:47|58)\b|#[xX]0*+(?:2[fF]|3[aA])\b|sol;|colon;)"),
-    re.compile(rb"%(?=2[fF](?:o|l|stop)%2[fF])"),
+    re.compile(rb"%(?=2[fF](?:o|l|stop|join)%2[fF])"),
 )
 """What a mark may look like with its slashes or colon written another way."""
 _URL = re.compile(
-    r"(?i:https?)://[^\s/<>\"']+(?:/[^\s/<>\"']+)*?/(o|l|stop)/([A-Za-z0-9_\-]{40,4096})(\.gif)?(?![A-Za-z0-9_\-])"
+    r"(?i:https?)://[^\s/<>\"']+(?:/[^\s/<>\"']+)*?/(o|l|stop|join)/([A-Za-z0-9_\-]{40,4096})(\.gif)?(?![A-Za-z0-9_\-])"
 )
 _BLOCKS = frozenset(
     {"div", "p", "table", "td", "th", "tr", "li", "ul", "ol", "center", "section", "footer", "blockquote"}
@@ -59,7 +59,7 @@ class OpensTokens(Protocol):
         """Return where a link's token leads; None for any other."""
 
     def is_stop(self, token: str) -> bool:
-        """Tell whether it is a stop link's."""
+        """Tell whether it is that of a stop link, or of an invitation: by either a footer of ours is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class _Finder:
             return
         # What a program has put behind the address, a query or a fragment, leads nowhere else.
         match = _URL.fullmatch(re.split(r"[?#]", href.text(self.data).strip(), maxsplit=1)[0])
-        if match is not None and match[1] == "stop" and self.tokens.is_stop(match[2]):
+        if match is not None and match[1] in ("stop", "join") and self.tokens.is_stop(match[2]):
             if self.blocks:
                 self.blocks[-1].stop = True
             return

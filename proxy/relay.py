@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from ledger.decisions import DecidedMessage
+from ledger.inviting import Invitation
 from ledger.ledger import Ledger
 from ledger.merge import Arrival
 from ledger.reader import Known
@@ -41,6 +42,7 @@ from policies.wish import NOTHING
 from policies.words import ForeignTracking, Purpose
 from proxy.footer import Footer
 from proxy.header import MAX_HEADER_BYTES, TooLarge, Unparsable
+from proxy.inviting import Way, invite, margin
 from proxy.letter import letter
 from proxy.message import Message, Reading, reading_message
 from proxy.reply import Reply, ReplyError, reply
@@ -173,7 +175,7 @@ def rewriting(
         return examined, (yield from _as_decided(examined))
     try:
         outgoing = yield from tracking(examined.message, examined.decision, marks, conduct.footer, eight_bit=eight_bit)
-        if room is not None and outgoing.size > room - _margin(room):
+        if room is not None and outgoing.size > room - margin(room):
             raise TooLarge("the rewritten message")
         if not any(change.what in ("pixel", "link") for change in outgoing.changes):
             raise TooLarge("every link would become too long")
@@ -201,14 +203,6 @@ def _told(outgoing: Outgoing, decision: Decision) -> Outgoing:
     return replace(outgoing, found=tuple(one for one in outgoing.found if one.vendor == OWN_VENDOR))
 
 
-def _margin(room: int) -> int:
-    """Return how far below its limit the upstream must be left: it counts trace fields and its own records too.
-
-    Postfix's ``message_size_limit`` is on its queue file, a byte or two longer per line than the message.
-    """
-    return 4_096 + room // 50
-
-
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     id: str
@@ -220,6 +214,8 @@ class _Prepared:
     found: tuple[FoundTracker, ...] = ()
     vendors: tuple[str, ...] = ()
     """Whose tools the message is refused because of."""
+    invitation: Invitation | None = None
+    """What the message asks its recipient."""
 
 
 class Relay:
@@ -266,6 +262,11 @@ class Relay:
             final, outgoing = await in_slices(
                 rewriting(conduct, examined, marks, eight_bit=capabilities.eight_bit, room=capabilities.size)
             )
+            invitation = None
+            if final.decision.ask == "footer":
+                way = Way(self._ledger, conduct.footer, conduct.public_url, capabilities)
+                asking, invitation = await invite(way, final.message, final.decision, final.envelope, final.now)
+                outgoing = _told(asking, final.decision) if asking is not None else outgoing
             prepared = _Prepared(
                 message_id,
                 envelope,
@@ -275,6 +276,7 @@ class Relay:
                 final.now,
                 outgoing.found,
                 vendor_names(final.message) if final.decision.refused else (),
+                invitation,
             )
             if final.decision.tracked and not await self._ledger.record_decision(_decided(prepared)):
                 final = again(conduct, final, Reason.LEDGER_UNAVAILABLE)
@@ -320,6 +322,10 @@ class Relay:
             outcome=outcome,
             code=answer.code,
         )
+        if prepared.invitation is not None:
+            # Refused, it asked nobody; fallen silent upon, it may have.
+            asked = self._ledger.not_invited if outcome is Outcome.REFUSED else self._ledger.invited
+            asked(prepared.invitation)
         if prepared.decision.tracked:
             self._ledger.record_outcome(prepared.id, outcome)
         elif prepared.decision.reason is not Reason.LEDGER_UNAVAILABLE:

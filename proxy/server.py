@@ -11,6 +11,8 @@ from functools import lru_cache
 from prometheus_client import Counter, Gauge
 
 from proxy.auth import Admission, Authentication, Trust, Verifier
+from proxy.balanced import Balanced
+from proxy.certificates import ServerCertificate
 from proxy.limits import SHARED_LIMITS, Census, Held, SharedLimits
 from proxy.pool import Upstreams
 from proxy.relay import Relay
@@ -33,17 +35,25 @@ class Listener:
     networks: tuple[Network, ...]
     tls: str = "none"
     tls_context: ssl.SSLContext | None = None
+    certificate: ServerCertificate | None = None
+    """Whose ``tls_context`` it is, where that is renewed."""
     automated: bool = False
     auth: str = "networks"
     """Who may send: clients in trusted networks, or those whom the verifier of this name lets in."""
     normalises: bool = False
     """Bare CR and LF are made CRLF, for devices that know no better; else refused."""
+    balancers: tuple[Network, ...] = ()
+    """Whose connections begin with who the client is (PROXY protocol)."""
     address: str = ""
     """The listening address as the configuration writes it."""
 
     def trusts(self, host: str) -> bool:
         """Tell whether a client's address is in a trusted network; an IPv4 address in IPv6 form is IPv4."""
         return _is_among(self.networks, host)
+
+    def is_balancer(self, host: str) -> bool:
+        """Tell whether a connection from this address must say who its client is."""
+        return _is_among(self.balancers, host)
 
 
 @lru_cache(maxsize=1_024)
@@ -83,7 +93,7 @@ class Server:
         self.sessions: set[Session] = set()
         self.deliveries: set[Session] = set()
         """The sessions whose message is on its way to the upstream, and those that ended meanwhile."""
-        self._listening: list[asyncio.Server] = []
+        self._listening: list[asyncio.Server | Balanced] = []
 
     def admission(self, listener: Listener) -> Admission:
         """Return what decides whether a new session on a listener may send."""
@@ -98,10 +108,14 @@ class Server:
         for sock, listener in bound:
             implicit = listener.tls_context if listener.tls == "implicit" else None
 
-            def session(listener: Listener = listener) -> Session:
-                return Session(self, listener)
+            def session(client: str | None = None, listener: Listener = listener) -> Session:
+                return Session(self, listener, client)
 
-            self._listening.append(await loop.create_server(session, sock=sock, ssl=implicit))
+            if listener.balancers:
+                headless = TURNED_AWAY.labels("proxy_protocol").inc
+                self._listening.append(Balanced(sock, listener.is_balancer, session, implicit, headless))
+            else:
+                self._listening.append(await loop.create_server(session, sock=sock, ssl=implicit))
 
     async def drain(self, seconds: float) -> None:
         """Stop: no new clients, sessions at rest get 421, transactions under way may end, for ``seconds`` at most."""

@@ -82,21 +82,31 @@ async def running_relay(
     aliases: tuple[Alias, ...] = (),
     shared: SharedLimits = SHARED_LIMITS,
     listener: Listener | None = None,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[Running]:
     """Run a relay in front of the upstream on a port; other hosts, as URLs, are tried before it.
 
-    ``listener`` takes the place of what ``tls`` and ``networks`` would make.
+    ``listener`` takes the place of what ``tls`` and ``networks`` would make; both sides are on ``host``.
     """
     async with open_ledger(folder) as ledger:
         relay = Relay(settings or conduct(), ledger)
         upstreams = Upstreams(
-            [parse_route([*other_hosts, f"{scheme}://127.0.0.1:{upstream_port}"], ["*"], "relay.test", limits=limits)]
+            [
+                parse_route(
+                    [*other_hosts, f"{scheme}://{f'[{host}]' if ':' in host else host}:{upstream_port}"],
+                    ["*"],
+                    "relay.test",
+                    limits=limits,
+                )
+            ]
         )
         verifiers = {"pass-through": PassThrough(upstreams, Ownership(("example.org",), aliases))}
         server = Server(
             relay, upstreams, max_message_bytes, "relay.test", idle_seconds, limits=shared, verifiers=verifiers
         )
-        bound = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        bound = socket.create_server((host, 0), family=family)
+        bound.setblocking(False)
         trusted = tuple(ipaddress.ip_network(one) for one in networks)
         listener = listener or Listener(trusted, "starttls" if tls else "none", tls)
         await server.listen([(bound, listener)])

@@ -142,6 +142,13 @@ WRONG = [
     ("relay.listener.0.key", "x.pem", 'relay.listener[0].key: has no meaning with tls = "none".'),
     ("relay.listener.0.networks", ["0.0.0.0/0"], "relay.listener[0].networks[0]: is wider than /8"),
     ("relay.listener.0.networks", ["::/0"], "relay.listener[0].networks[0]: is wider than /32"),
+    ("relay.listener.0.networks", ["40.107.22.5"], "relay.listener[0].networks[0]: has mail servers of Microsoft 365"),
+    ("relay.listener.0.networks", ["209.0.0.0/8"], "relay.listener[0].networks[0]: has mail servers of Google"),
+    ("relay.listener.0.networks", ["2a01:111:f400::/44"], "relay.listener[0].networks[0]: has mail servers of Micro"),
+    ("relay.listener.0.networks", ["::ffff:10.0.0.0/104"], "relay.listener[0].networks[0]: is an IPv4 network in IPv6"),
+    ("relay.listener.0.proxy_protocol_from", ["0.0.0.0/0"], "relay.listener[0].proxy_protocol_from[0]: is wider than"),
+    ("relay.listener.0.bare_newlines", "fix", "relay.listener[0].bare_newlines: must be 'refuse' or 'normalise'"),
+    ("relay.max_bytes_in_flight", 100_000, "relay.max_bytes_in_flight: is less than relay.max_message_bytes"),
     ("relay.listener.0.networks", ["10.0.0.1/8"], "relay.listener[0].networks[0]: must be a network"),
     ("relay.listener.0.adress", "x", 'relay.listener[0].adress: is not a known key (did you mean "address"?).'),
     ("relay.upstream.0.url", "smtp://mail.example.org", "relay.upstream[0].url: mail would travel in clear"),
@@ -293,9 +300,18 @@ def test_what_has_no_effect_is_said() -> None:
 
 def test_settings_without_effect_are_said() -> None:
     """A setting that this version does not act on is named, and no other is."""
-    asking = {**BASE, "policy": {**BASE["policy"], "ask": "footer"}}
+    marking = {**BASE, "relay": {**BASE["relay"], "processed_header": True}}
     assert [] == without_effect(parse(BASE, Path("/etc")))
-    assert ["policy.ask"] == [one.partition(":")[0] for one in without_effect(parse(asking, Path("/etc")))]
+    assert ["relay.processed_header"] == [one.partition(":")[0] for one in without_effect(parse(marking, Path("/etc")))]
+
+
+def test_asking_needs_a_mail_server() -> None:
+    """Row 47: nobody is asked below a message whose yes could not be proven by mail."""
+    asking = {**BASE, "policy": {**BASE["policy"], "ask": "footer"}}
+    del asking["system_mail"]
+    assert ['policy.ask: "footer" needs [system_mail]: a yes counts by a link mailed to the person.'] == problems(
+        asking
+    )
 
 
 def _listening(**listener: object) -> dict[str, Any]:

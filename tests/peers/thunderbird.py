@@ -8,9 +8,10 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests.e2e.waiting import free_port, until
@@ -41,8 +42,8 @@ class Marionette:
 
     def __init__(self, port: int) -> None:
         self._socket = until(lambda: _greeted(port), "Thunderbird can be told what to do", 60.0)
-        self._command("WebDriver:NewSession", {"capabilities": {"timeouts": {"script": 40_000}}})
-        self._command("Marionette:SetContext", {"value": "chrome"})
+        self.command("WebDriver:NewSession", {"capabilities": {"timeouts": {"script": 40_000}}})
+        self.command("Marionette:SetContext", {"value": "chrome"})
 
     def run(self, script: str, **values: Any) -> Any:
         """Run the body of an async function in the main window, with values under their names; return its result."""
@@ -52,11 +53,12 @@ class Marionette:
             f"(async ({{{names}}}) => {{ {script} }})(arguments[0])"
             ".then(value => done({value}), error => done({error: `${error}\\n${error.stack}`}));"
         )
-        answer = self._command("WebDriver:ExecuteAsyncScript", {"script": body, "args": [values]})["value"]
+        answer = self.command("WebDriver:ExecuteAsyncScript", {"script": body, "args": [values]})["value"]
         assert "error" not in answer, answer["error"]
         return answer.get("value")
 
-    def _command(self, name: str, parameters: dict[str, Any]) -> Any:
+    def command(self, name: str, parameters: dict[str, Any]) -> Any:
+        """Say a command of the protocol and return what it answers."""
         content = json.dumps([0, 1, name, parameters]).encode()
         self._socket.sendall(b"%d:%b" % (len(content), content))
         _, _, error, result = _received(self._socket)
@@ -174,7 +176,7 @@ class Thunderbird:
 
     def __init__(self, profile: Path, marionette: Marionette) -> None:
         self.profile = profile
-        self._marionette = marionette
+        self.marionette = marionette
         self.run = marionette.run
 
     def trust(self, authority: Path) -> None:
@@ -221,11 +223,11 @@ def running_screen() -> Iterator[str]:
 
 
 @contextmanager
-def running_thunderbird(folder: Path) -> Iterator[Thunderbird]:
-    """Run Thunderbird with a new profile in a folder."""
+def running_thunderbird(folder: Path, more: Mapping[str, str] = MappingProxyType({})) -> Iterator[Thunderbird]:
+    """Run Thunderbird with a new profile in a folder, and with more preferences than the usual ones."""
     thunderbird, profile, port = program("thunderbird"), folder / "profile", free_port()
     profile.mkdir()
-    preferences = {**PREFERENCES, "marionette.port": port}
+    preferences = {**PREFERENCES, **more, "marionette.port": port}
     lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in preferences.items()]
     (profile / "user.js").write_text("".join(lines))
     command = [
