@@ -35,6 +35,7 @@ from proxy.pool import Upstreams
 from proxy.relay import Conduct
 from proxy.route import Limits, Route, parse_route
 from proxy.server import Listener
+from proxy.trace import Marker
 from proxy.trackers import Watch
 from proxy.vendors import load_rules
 from web.site import Point, Site
@@ -77,6 +78,7 @@ def conduct(config: Config, keyring: Keyring) -> Conduct:
         public_url=config.web.public_url,
         hostname=hostname(config),
         received=config.relay.received,
+        marker=Marker(hostname(config), keyring) if config.relay.processed_header else None,
     )
 
 

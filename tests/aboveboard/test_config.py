@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aboveboard import compose
-from aboveboard.config import ConfigError, load, notes, parse, without_effect
+from aboveboard.config import ConfigError, load, notes, parse
 
 DESIGN = """
 [organisation]
@@ -296,13 +296,6 @@ def test_what_has_no_effect_is_said() -> None:
     assert 'policy.rule[0]: lowers nothing that is not so already (rule "Never the press").' in notes(
         parse(content, Path("/etc"))
     )
-
-
-def test_settings_without_effect_are_said() -> None:
-    """A setting that this version does not act on is named, and no other is."""
-    marking = {**BASE, "relay": {**BASE["relay"], "processed_header": True}}
-    assert [] == without_effect(parse(BASE, Path("/etc")))
-    assert ["relay.processed_header"] == [one.partition(":")[0] for one in without_effect(parse(marking, Path("/etc")))]
 
 
 def test_asking_needs_a_mail_server() -> None:
