@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench fuzz schema messages clean
+.PHONY: demo test check bench faults fuzz schema messages clean
 
 demo: .venv/run                ## everything on loopback, with sample messages; prints what to open
 	@$(BIN)/aboveboard demo
@@ -18,6 +18,9 @@ check: .venv/test              ## linter, formatting and types
 
 bench: .venv/bench             ## speed, beside peers in the same run; TABLES="pages messages" for some of it
 	$(BIN)/python -m tests.bench $(TABLES)
+
+faults: .venv/test             ## everything that can die does, under 10 000 messages; MESSAGES=N for fewer
+	$(BIN)/python -m tests.faults $(MESSAGES)
 
 fuzz: .venv/test               ## a million mutated messages through the engine; FUZZ=N SEED=S for others, AT=N for one again
 	$(BIN)/python -m tests.fuzz

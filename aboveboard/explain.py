@@ -6,6 +6,7 @@ from typing import Any
 
 from aboveboard import compose
 from aboveboard.settings import Config
+from ledger import inviting
 from ledger.database import Place
 from ledger.errors import LedgerError
 from ledger.keys import Keyring
@@ -16,6 +17,7 @@ from policies.envelope import Envelope
 from policies.lowering import lowerings
 from policies.sentence import sentence
 from policies.words import Purpose
+from proxy.inviting import with_invitation
 from proxy.relay import Conduct, Examination, LookUp, examine, rewrite
 from proxy.rewrite import Outgoing
 
@@ -41,8 +43,12 @@ def envelope_of(config: Config, mail_from: str, rcpt: tuple[str, ...], listener:
 async def _try(conduct: Conduct, raw: bytes, envelope: Envelope, look_up: LookUp) -> tuple[Examination, Outgoing]:
     """Decide and rewrite as the relay would, with tokens that are thrown away; the key file knows old ones."""
     examined = await examine(conduct, raw, envelope, look_up)
-    marks = Marks(Keyring.throwaway(), conduct.public_url, new_message_id(), envelope.rcpt_to[0])
-    return rewrite(conduct, examined, marks)
+    thrown_away, address = Keyring.throwaway(), envelope.rcpt_to[0]
+    examined, outgoing = rewrite(conduct, examined, Marks(thrown_away, conduct.public_url, new_message_id(), address))
+    if examined.decision.ask == "footer":
+        one = inviting.prepare(thrown_away, address, conduct.footer.language, conduct.public_url, examined.now)
+        outgoing = with_invitation(examined.message, examined.decision, conduct.footer, one.url) or outgoing
+    return examined, outgoing
 
 
 def _keyring(config: Config) -> Keyring:

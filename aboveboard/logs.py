@@ -3,6 +3,8 @@
 import json
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 
@@ -12,6 +14,26 @@ _JSON = json.JSONEncoder(default=repr)
 def _as_json(logger: object, name: str, event: structlog.typing.EventDict) -> str:
     """Return an event as one line of JSON; structlog's own renderer makes a new encoder for every line."""
     return _JSON.encode(event)
+
+
+class _Unfailing:
+    """A stream that takes what it can: where the disk is full, or nobody reads any more, a line is lost and no mail.
+
+    Closed means the end of the process.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write, as far as that is possible."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Hand over what was written, as far as that is possible."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def set_up(*, serving: bool) -> None:
@@ -29,7 +51,7 @@ def set_up(*, serving: bool) -> None:
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Unfailing(sys.stderr))),
         # Every message is logged: what a logger does is worked out once.
         cache_logger_on_first_use=serving,
     )

@@ -154,7 +154,7 @@ class _Upstream:
         findings = Findings()
         if self.path == "system_mail":
             return findings
-        if not extensions.get("auth") and any(str(one.auth) == "pass-through" for one in self.config.relay.listener):
+        if not extensions.get("auth") and any(one.auth == "pass-through" for one in self.config.relay.listener):
             what = "it offers no login, which people are to use there; name the port where mail programs hand in mail"
             findings.problems.append(self._sentence(what))
         size, largest = extensions.get("size", ""), self.config.relay.max_message_bytes

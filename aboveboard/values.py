@@ -7,6 +7,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
+from proxy.providers import Network, provider_of
+
 _INCOMING = ("imaps", "imap+starttls", "pop3s", "pop3+starttls")
 """How mail programs may fetch mail: never in clear, for a password travels with it."""
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
@@ -62,14 +64,30 @@ def _public_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _network(value: str) -> str:
+def _narrow(value: str, consequence: str) -> Network:
     try:
         network = ipaddress.ip_network(value)
     except ValueError as error:
         raise ValueError('must be a network, like "10.1.0.0/16" or "192.0.2.7"') from error
+    if getattr(network.network_address, "ipv4_mapped", None) is not None:
+        raise ValueError("is an IPv4 network in IPv6 form: write it as IPv4, for such clients are compared as IPv4")
     least = 8 if network.version == 4 else 32
     if network.prefixlen < least:
-        raise ValueError(f"is wider than /{least}: the relay would send mail for everybody there")
+        raise ValueError(f"is wider than /{least}: {consequence}")
+    return network
+
+
+def _trusted(value: str) -> str:
+    consequence = "the relay would send mail for everybody there"
+    network = _narrow(value, consequence)
+    provider = provider_of(network)
+    if provider is not None:
+        raise ValueError(f"has mail servers of {provider} in it, whose customers all send from there: {consequence}")
+    return value
+
+
+def _proxies(value: str) -> str:
+    _narrow(value, "everybody there could pass for anybody")
     return value
 
 
@@ -78,7 +96,7 @@ def _upstream_url(value: str) -> str:
     if parts.scheme not in ("smtp", "smtp+starttls", "smtps") or not parts.hostname or parts.path not in ("", "/"):
         raise ValueError('must be "smtp://HOST:PORT", "smtp+starttls://HOST:PORT" or "smtps://HOST:PORT"')
     if parts.username or parts.password:
-        raise ValueError("must not hold a login: use username and password_file")
+        raise ValueError("must not hold a login: use username with password_file or password_env")
     if not _has_port(parts):
         raise ValueError("must have a port from 1 to 65535")
     return value
@@ -129,7 +147,10 @@ Address = Annotated[str, AfterValidator(_address)]
 Domain = Annotated[str, AfterValidator(_domain)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
-NetworkText = Annotated[str, AfterValidator(_network)]
+NetworkText = Annotated[str, AfterValidator(_trusted)]
+"""Whose mail is sent on."""
+ProxyText = Annotated[str, AfterValidator(_proxies)]
+"""Who is believed when they say for whom they speak."""
 UpstreamUrl = Annotated[str, AfterValidator(_upstream_url)]
 UpstreamUrls = Annotated[
     list[str],

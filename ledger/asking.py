@@ -7,25 +7,23 @@ before the next (CNIL 2026-042). That is no setting.
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain, links, outbox
-from ledger.consent import Act, Person, consent_of, event_row
+from ledger.consent import SUSPENDED_UP_TO, Act, Person, consent_of, event_row
 from ledger.errors import ConsentRefused
 from ledger.keys import Keyring
 from ledger.links import LinkKind
 from ledger.notice import Notice
 from ledger.outbox import Letter
-from ledger.schema import consent_event, mailbox_link, question, stamp
-from policies.consent import REFUSALS, Assurance, State
+from ledger.schema import consent_event, mailbox_link, meta, question, stamp
+from policies.consent import PAUSE, REFUSALS, Assurance, State
 from policies.footer import Language
 from policies.words import Purpose
 
-PAUSE = timedelta(days=183)
-"""Six months between two questions, and after a refusal."""
 _FOR_GOOD = frozenset({State.SUPPRESSED, State.INVALIDATED})
 """Whoever was erased, or said that they never agreed, is not asked again at all."""
 
@@ -47,6 +45,8 @@ async def why_not(connection: AsyncConnection, keyring: Keyring, address: str, n
     """Return why a person may not be asked now, as a sentence; None where they may."""
     person = Person.of(keyring, address)
     consent = await consent_of(connection, person)
+    if (await connection.execute(select(meta.c.value).where(meta.c.name == SUSPENDED_UP_TO))).first() is not None:
+        return "After a restore without its journal nobody is asked: they may have refused since."
     if consent.do_not_write:
         return "This person asked not to be written to."
     if any(consent.on(purpose).state in _FOR_GOOD for purpose in Purpose):
@@ -87,13 +87,28 @@ async def asked(
     Call it with ``may_ask`` in one transaction, the chain locked (``chain.lock``), so that of two that ask at the same
     time one sees the other. ``notice`` is the one they are shown, and must be on record (``notices.keep``).
     """
-    head = await chain.lock(connection)
-    person, question_id = Person.of(keyring, address), secrets.token_hex(16)
-    values = {"id": question_id, "folded_hash": person.folded_hash, "asked_at": stamp(now), "way": way}
+    question_id, folded_hash = secrets.token_hex(16), Person.of(keyring, address).folded_hash
+    values = {"id": question_id, "folded_hash": folded_hash, "asked_at": stamp(now), "way": way}
     await connection.execute(insert(question).values(values))
+    return Asked(question_id, await append(connection, keyring, address, way, question_id, notice, now, purposes))
+
+
+async def append(
+    connection: AsyncConnection,
+    keyring: Keyring,
+    address: str,
+    way: str,
+    question_id: str,
+    notice: Notice,
+    now: datetime,
+    purposes: Sequence[Purpose] = tuple(Purpose),
+) -> tuple[int, str]:
+    """Append one event per purpose for a question that is on record, and return the chain's new head."""
+    head = await chain.lock(connection)
     act = Act("system", f"ask_{way}", Assurance.ASSERTED, "asked for agreement", request=question_id)
+    person = Person.of(keyring, address)
     rows = [event_row(keyring, person, purpose, State.REQUESTED, act, notice, now) for purpose in purposes]
-    return Asked(question_id, await chain.append(connection, keyring, head, rows))
+    return await chain.append(connection, keyring, head, rows)
 
 
 async def ask_by_mail(

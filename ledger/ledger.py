@@ -14,6 +14,7 @@ from ledger import (
     consent,
     decisions,
     hits,
+    inviting,
     notices,
     outbox,
     patience,
@@ -27,6 +28,8 @@ from ledger.audit import Period
 from ledger.chronicle import Chronicle
 from ledger.consent import Act, Person
 from ledger.errors import LedgerUnavailable
+from ledger.inviting import Invitation
+from ledger.logins import Logins
 from ledger.notice import Notice
 from ledger.outbox import Letter
 from ledger.requests import CaseKind
@@ -43,7 +46,7 @@ from policies.words import Purpose
 __all__ = ["Ledger", "LedgerSettings", "login"]
 
 
-class Ledger(Traffic, Chronicle):
+class Ledger(Traffic, Chronicle, Logins):
     """What is remembered. Use it as an async context manager."""
 
     async def grant(
@@ -101,6 +104,32 @@ class Ledger(Traffic, Chronicle):
     async def notices(self) -> list[dict[str, Any]]:
         """Return every notice on record, newest first. Raises LedgerUnavailable."""
         return await self.read(notices.listed)
+
+    async def invite(self, one: Invitation) -> bool:
+        """Put an invitation on record, if nobody else asks that person, and tell whether it may go out. Never raises.
+
+        Where the ledger does not say so in time it may not, and the question is taken back.
+        """
+        waiting = self._writer.pile("invitation", inviting.reserve, one)
+        try:
+            await self._patience.watch(waiting)
+        except (LedgerUnavailable, TimeoutError) as error:
+            self._complain("invitation", error)
+            self.not_invited(one)
+            return False
+        return one.reserved
+
+    def invited(self, one: Invitation) -> None:
+        """Have it recorded in the chain that somebody was asked; nobody waits for it."""
+
+        async def work(connection: AsyncConnection) -> tuple[int, str]:
+            return await inviting.record(connection, self.keyring, one, await self.said(connection, one.language))
+
+        self._later(asyncio.ensure_future(self.append(work)))
+
+    def not_invited(self, one: Invitation) -> None:
+        """Take a question back that did not go out."""
+        self._later(self._writer.pile("invitation back", inviting.take_back, one, awaited=False))
 
     async def standing(self, person: Person) -> Consent:
         """Return where a person stands. Raises LedgerUnavailable."""

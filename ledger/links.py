@@ -31,6 +31,8 @@ class LinkKind(StrEnum):
 
     JOIN = "join"
     """To confirm what was asked for on a form, or in answer to a question."""
+    ASK = "ask"
+    """To answer an invitation below ordinary mail. That may be passed on, so it can refuse, and have a link mailed."""
     YOU = "you"
     """To the preference centre."""
     UNDO = "undo"
@@ -39,6 +41,7 @@ class LinkKind(StrEnum):
 
 LIFETIMES = {
     LinkKind.JOIN: timedelta(days=14),
+    LinkKind.ASK: timedelta(days=14),
     LinkKind.YOU: timedelta(minutes=60),
     LinkKind.UNDO: timedelta(days=90),
 }
@@ -95,7 +98,7 @@ def new_row(
 
 def url_of(public_url: str, kind: LinkKind, token: str) -> str:
     """Return the address that a mailed link has."""
-    return f"{public_url}/{'join' if kind is LinkKind.JOIN else 'you'}/{token}"
+    return f"{public_url}/{'join' if kind in (LinkKind.JOIN, LinkKind.ASK) else 'you'}/{token}"
 
 
 async def look(connection: AsyncConnection, keyring: Keyring, token: str, now: datetime) -> MailedLink | None:

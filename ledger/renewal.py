@@ -8,12 +8,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain, notices
-from ledger.asking import PAUSE, Asked, Question, asked_since, send_question
+from ledger.asking import Asked, Question, asked_since, send_question
 from ledger.consent import Person, consent_of
 from ledger.keys import Keyring
 from ledger.notice import Teller
 from ledger.schema import consent_event, consent_personal, stamp
-from policies.consent import GRANTS
+from policies.consent import GRANTS, PAUSE
 from policies.footer import Language
 from policies.words import Purpose
 

@@ -160,7 +160,9 @@ class _Serving(Thread):
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            # Closing takes an open transaction back.
+            # Said outright: a cursor that somebody still holds would keep the transaction, and its lock, after closing.
+            with suppress(sqlite3.Error):
+                connection.rollback()
             with suppress(sqlite3.Error):
                 connection.close()
 

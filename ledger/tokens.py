@@ -145,5 +145,5 @@ class OwnTokens:
         return click.target if click is not None else None
 
     def is_stop(self, token: str) -> bool:
-        """Tell whether it is a stop link's."""
-        return open_stop(self.keyring, token) is not None
+        """Tell whether it is that of a stop link, or of an invitation: by either a footer of ours is known."""
+        return open_stop(self.keyring, token) is not None or open_text(self.keyring, token, "mailbox") is not None

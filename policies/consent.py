@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from policies.words import Purpose
+
+PAUSE = timedelta(days=183)
+"""Six months between two questions, and after a refusal."""
 
 
 class Assurance(StrEnum):
@@ -89,6 +92,8 @@ class Consent:
     """False when the ledger could not be asked, or not in time."""
     do_not_write: bool = False
     """The person asked not to be written to: another matter than tracking, and kept apart from it."""
+    asked_at: datetime | None = None
+    """When they were last asked for their agreement; ``None`` for never."""
 
     def on(self, purpose: Purpose) -> Standing:
         """Return where the person stands on a purpose."""
@@ -97,6 +102,15 @@ class Consent:
     def granted(self, purpose: Purpose, now: datetime) -> bool:
         """Tell whether a grant for the purpose stands at ``now``."""
         return self.available and self.on(purpose).granted(now)
+
+    def may_be_asked(self, now: datetime) -> bool:
+        """Tell whether somebody has never answered, and was not asked for six months before ``now`` (aware, UTC)."""
+        if not self.available or self.do_not_write or any(self.on(purpose).event is not None for purpose in Purpose):
+            return False
+        if self.asked_at is None:
+            return True
+        # A time without a zone is a doubt, and whoever is in doubt is not asked.
+        return now.utcoffset() is not None and self.asked_at.utcoffset() is not None and now - self.asked_at >= PAUSE
 
 
 UNAVAILABLE = Consent(available=False)
@@ -117,16 +131,20 @@ def least(consents: Sequence[Consent], now: datetime) -> Consent:
         standings,
         available=all(consent.available for consent in consents),
         do_not_write=any(consent.do_not_write for consent in consents),
+        asked_at=max((one.asked_at for one in consents if one.asked_at), key=datetime.timestamp, default=None),
     )
 
 
 def weigh(events: Iterable[ConsentEvent], *, do_not_write: bool = False) -> Consent:
     """Return what a person's events, in any order, amount to."""
     by_purpose: dict[Purpose, list[ConsentEvent]] = {}
+    asked: ConsentEvent | None = None
     for event in events:
         by_purpose.setdefault(event.purpose, []).append(event)
+        if event.state is State.REQUESTED and (asked is None or event.sequence > asked.sequence):
+            asked = event
     standings = {purpose: Standing(_ruling(found)) for purpose, found in by_purpose.items()}
-    return Consent(standings, do_not_write=do_not_write)
+    return Consent(standings, do_not_write=do_not_write, asked_at=asked.at if asked is not None else None)
 
 
 def _counts(event: ConsentEvent) -> bool:

@@ -64,7 +64,7 @@ class Decision:
     refusal: str | None = None
     """The text of the rule that refuses the message; ``None`` where none does."""
     ask: Literal["never", "footer"] = "never"
-    """Whether the message may invite somebody who has never answered."""
+    """Whether the message invites its recipient, who has never answered, to say yes or no."""
     footer: tuple[str, ...] = ()
     """Sentences of the organisation's own for the footer of a tracked message."""
 
@@ -135,9 +135,16 @@ def decide(
         refused=refusal is not None or _tracks_itself(case),
         # Mail that only passes through is never refused (DESIGN.md §4); refusing changes no byte of a protected one.
         refusal=refusal,
-        ask="never" if rules.ask_never else policy.model.ask,
+        ask="footer" if _may_ask(case, overall) else "never",
         footer=rules.footer,
     )
+
+
+def _may_ask(case: _Case, overall: Reason) -> bool:
+    """Tell whether the message may ask: nothing but an answer of its recipient is missing for it to be tracked."""
+    if case.policy.model.ask == "never" or case.rules.ask_never or overall is not Reason.NO_CONSENT:
+        return False
+    return case.consent.may_be_asked(case.now)
 
 
 def _refusal(case: _Case) -> str | None:

@@ -13,12 +13,13 @@ from proxy.html_trackers import finding_in_html as trackers_in_html
 from proxy.links import MAX_LINKS, LinkRules, addresses_in_text, target
 from proxy.own import OpensTokens, OwnMarks, finding_in_html
 from proxy.own import find_in_text as own_in_text
+from proxy.page import page
 from proxy.slices import Walk
 from proxy.structure import Entity
 from proxy.tags import TAGS_PER_STEP
 from proxy.text_trackers import find_in_text
 from proxy.trackers import Finding, Watch
-from proxy.transfer import Encoded, decode
+from proxy.transfer import Encoded, decode, decoding
 
 MAX_HTML_BYTES = 2_097_152
 """Decoded size of one HTML part that is rewritten; a larger one goes as it is."""
@@ -114,19 +115,21 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
     if not raw.endswith((b"\n\n", b"\n\r\n"), part.start, part.body):
         # RFC 2046 §5.1.1: a part may end with its header, but then what is put behind it would become a header.
         raise Unparsable("no blank line between header and body")
-    encoded = decode(raw[part.body : part.end], part.encoding)
+    encoded = yield from decoding(raw[part.body : part.end], part.encoding)
     if len(encoded.decoded) > MAX_HTML_BYTES:
         raise TooLarge("HTML part")
     if b"\0" in encoded.decoded:
         raise Unparsable("NUL in HTML")
     yield
-    found = yield from scanning(encoded.decoded)
+    document = page(encoded.decoded)
     yield
-    own = (yield from finding_in_html(encoded.decoded, reading.tokens)) if reading.tokens is not None else OwnMarks()
+    found = yield from scanning(document)
+    yield
+    own = (yield from finding_in_html(document, reading.tokens)) if reading.tokens is not None else OwnMarks()
     yield
     foreign: tuple[Finding, ...] = ()
     if reading.watch is not None:
-        foreign = yield from trackers_in_html(encoded.decoded, found, reading.watch, unsubscribe)
+        foreign = yield from trackers_in_html(document, found, reading.watch, unsubscribe)
     destinations = _destinations(foreign)
     links = yield from _links(found, own, reading.links, unsubscribe, room, {})
     unwrapped = links
@@ -238,11 +241,13 @@ def tracked_in(raw: bytes, entities: Sequence[Entity], reading: Reading) -> Walk
 
 
 def _seen_in_html(data: bytes, reading: Reading) -> Walk[Trackers]:
-    own = OwnMarks() if reading.tokens is None else (yield from finding_in_html(data, reading.tokens))
+    document = page(data)
+    yield
+    own = OwnMarks() if reading.tokens is None else (yield from finding_in_html(document, reading.tokens))
     if reading.watch is None:
         return Trackers(own, ())
-    found = yield from scanning(data)
-    return Trackers(own, (yield from trackers_in_html(data, found, reading.watch)))
+    found = yield from scanning(document)
+    return Trackers(own, (yield from trackers_in_html(document, found, reading.watch)))
 
 
 def _seen_in_text(data: bytes, part: Part, reading: Reading) -> Walk[Trackers]:

@@ -12,7 +12,7 @@ from html import escape
 
 from policies.decide import Decision
 from policies.footer import Language
-from policies.words import Purpose
+from policies.words import Purpose, Reason
 
 LONG_HTML = 100_000
 """Bytes of HTML from which on a footer at the end may never be seen: Gmail cuts a message off at 102 kB."""
@@ -80,6 +80,64 @@ _WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
+class _Question:
+    """What an invitation says in one language: the question, what is asked about, and the link's text."""
+
+    sentence: str
+    what: Mapping[frozenset[Purpose], str]
+    answer: str
+
+
+_QUESTIONS = {
+    Language.ENGLISH: _Question(
+        "May {organisation} record {what}? Without your yes nothing is recorded.",
+        {
+            _OPEN: "when images in its messages to you are loaded",
+            _CLICK: "which links you follow in its messages",
+            _OPEN | _CLICK: "when images in its messages to you are loaded and which links you follow",
+        },
+        "Say yes or no",
+    ),
+    Language.GERMAN: _Question(
+        "Darf {organisation} erfassen, {what}? Ohne Ihr Ja wird nichts erfasst.",
+        {
+            _OPEN: "wann Bilder in Nachrichten an Sie geladen werden",
+            _CLICK: "welche Links Sie in Nachrichten an Sie anklicken",
+            _OPEN | _CLICK: "wann Bilder in Nachrichten an Sie geladen werden und welche Links Sie anklicken",
+        },
+        "Ja oder Nein sagen",
+    ),
+    Language.FRENCH: _Question(
+        "{organisation} peut-il enregistrer {what} ? Sans votre oui, rien n'est enregistré.",
+        {
+            _OPEN: "quand les images de ses messages sont chargées",
+            _CLICK: "quels liens de ses messages vous suivez",
+            _OPEN | _CLICK: "quand les images de ses messages sont chargées et quels liens vous suivez",
+        },
+        "Dire oui ou non",
+    ),
+    Language.SPANISH: _Question(
+        "¿Puede {organisation} registrar {what}? Sin su sí no se registra nada.",
+        {
+            _OPEN: "cuándo se cargan las imágenes de sus mensajes",
+            _CLICK: "qué enlaces de sus mensajes abre usted",
+            _OPEN | _CLICK: "cuándo se cargan las imágenes de sus mensajes y qué enlaces abre usted",
+        },
+        "Decir sí o no",
+    ),
+    Language.ITALIAN: _Question(
+        "{organisation} può registrare {what}? Senza il Suo sì non viene registrato nulla.",
+        {
+            _OPEN: "quando vengono caricate le immagini dei suoi messaggi",
+            _CLICK: "quali link dei suoi messaggi Lei apre",
+            _OPEN | _CLICK: "quando vengono caricate le immagini dei suoi messaggi e quali link Lei apre",
+        },
+        "Dire sì o no",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class Footer:
     """What the organisation's footers say and where they stand."""
 
@@ -101,9 +159,18 @@ class Footer:
         words = _WORDS[language]
         recorded = frozenset(purpose for purpose in (Purpose.OPEN, Purpose.CLICK) if decision.allows(purpose))
         template = self.own_texts.get(language, words.sentence)
+        return " ".join([self._filled(template, words.what[recorded or _CLICK]), *decision.footer])
+
+    def question(self, decision: Decision, language: Language) -> str:
+        """Return the sentence that asks somebody for their agreement to what only lacks it."""
+        words = _QUESTIONS[language]
+        wanted = (one for one in (Purpose.OPEN, Purpose.CLICK) if decision.reasons.get(one) is Reason.NO_CONSENT)
+        return self._filled(words.sentence, words.what[frozenset(wanted) or _CLICK])
+
+    def _filled(self, template: str, what: str) -> str:
         # In two steps: the name may hold braces of its own.
-        before, _, after = template.replace("{what}", words.what[recorded or _CLICK]).partition("{organisation}")
-        return " ".join([before + self.organisation + after, *decision.footer])
+        before, _, after = template.replace("{what}", what).partition("{organisation}")
+        return before + self.organisation + after
 
     def html(
         self,
@@ -120,26 +187,46 @@ class Footer:
         The URLs are ASCII and need no escaping beyond HTML's. In a document that says it is in another language, and
         may run from right to left, the block says its own.
         """
-        elsewhere = document_language and _primary(document_language) != language
-        says = f'lang="{language}" dir="ltr" ' if elsewhere else ""
         pixel = ""
         if pixel_url is not None:
             pixel = (
                 f'<img src="{escape(pixel_url)}" width="1" height="1" alt="" border="0" '
                 'style="width:1px;height:1px;border:0">'
             )
-        lines = (
-            f"<div {says}"
-            'style="margin:16px 0 0 0;font-family:Arial,Helvetica,sans-serif;font-size:12px;line-height:16px">',
-            f'{_ascii(self.sentence(decision, language))} <a href="{escape(stop_url)}">'
-            f"{_ascii(_WORDS[language].stop)}</a>{pixel}</div>",
-        )
-        return eol.join(lines).encode("ascii")
+        said = _linked(self.sentence(decision, language), stop_url, _WORDS[language].stop)
+        return _block(said + pixel, language, document_language, eol)
+
+    def invitation_html(
+        self, decision: Decision, language: Language, url: str, *, document_language: str = "", eol: str = "\r\n"
+    ) -> bytes:
+        """Return the block that asks for an agreement: a sentence and the link to say yes or no, no picture."""
+        said = _linked(self.question(decision, language), url, _QUESTIONS[language].answer)
+        return _block(said, language, document_language, eol)
+
+    def invitation_text(self, decision: Decision, language: Language, url: str, eol: str = "\r\n") -> bytes:
+        """Return the same for a text-only message; accents are left out, for it is ASCII."""
+        said = _without_accents(self.question(decision, language), language)
+        return f"{said}{eol}{_without_accents(_QUESTIONS[language].answer, language)}: {url}".encode("ascii")
 
     def text(self, decision: Decision, language: Language, stop_url: str, eol: str = "\r\n") -> bytes:
         """Return the footer of a text-only message whose links are wrapped; accents are left out, for it is ASCII."""
         sentence = _without_accents(self.sentence(decision, language), language)
         return f"{sentence}{eol}{_without_accents(_WORDS[language].stop, language)}: {stop_url}".encode("ascii")
+
+
+def _linked(sentence: str, url: str, text: str) -> str:
+    return f'{_ascii(sentence)} <a href="{escape(url)}">{_ascii(text)}</a>'
+
+
+def _block(content: str, language: Language, document_language: str, eol: str) -> bytes:
+    """Return the element that stands below a message, and says its language where that is not the document's."""
+    elsewhere = document_language and _primary(document_language) != language
+    says = f'lang="{language}" dir="ltr" ' if elsewhere else ""
+    lines = (
+        f'<div {says}style="margin:16px 0 0 0;font-family:Arial,Helvetica,sans-serif;font-size:12px;line-height:16px">',
+        f"{content}</div>",
+    )
+    return eol.join(lines).encode("ascii")
 
 
 def _primary(tag: str) -> str:

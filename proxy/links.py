@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from policies.address import canonical_domain, within
 from policies.glob import matches, pattern
@@ -19,10 +20,10 @@ _PCT = r"%[0-9A-Fa-f]{2}"
 _CHARACTERS = rf"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]++|{_PCT})*+"
 _QUERY = rf"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]++|{_PCT})*+"
 _URL = re.compile(
-    rf"[Hh][Tt][Tt][Pp][Ss]?://(?P<host>\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|{_PCT})++)"
-    rf"(?::(?P<port>[0-9]{{1,5}}))?"
-    rf"(?:/{_CHARACTERS})?(?:\?{_QUERY})?(?:#{_QUERY})?"
+    rf"([Hh][Tt][Tt][Pp][Ss]?)://(\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|{_PCT})++)(?::([0-9]{{1,5}}))?"
+    rf"(/{_CHARACTERS})?(?:\?({_QUERY}))?(?:#({_QUERY}))?"
 )
+"""Its groups are scheme, host, port, path, query and fragment."""
 _HOST_NAME = re.compile(
     r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?"
 )
@@ -30,21 +31,44 @@ _EDGES = "".join(map(chr, range(0x21)))
 """WHATWG URL §4.4 step 1: leading and trailing C0 controls and spaces are no part of the URL."""
 
 
-def valid_target(href: str) -> str | None:
-    """Return the exact absolute http or https URL that an href names, or None where it is not one we may lead to."""
-    url = href.strip(_EDGES)
-    match = _URL.fullmatch(url)
-    if match is None or int(match["port"] or 0) > 65_535:
-        return None
-    host = match["host"]
-    if host.startswith("["):
+class _Host(NamedTuple):
+    """What a valid host tells of every link that leads there."""
+
+    name: str
+    """Canonical, an IPv6 address without its brackets."""
+    signs_in: bool
+    meetings: tuple[re.Pattern[str], ...]
+    """The paths, with query and fragment, by which people join meetings there."""
+
+
+@lru_cache(maxsize=4_096)
+def _host(written: str) -> _Host | None:
+    """Return what is known of a host; None where it is none. Links lead to few hosts, and to those again and again."""
+    if written.startswith("["):
         try:
-            ipaddress.IPv6Address(host[1:-1])
+            ipaddress.IPv6Address(written[1:-1])
         except ValueError:
             return None
-    elif len(host) > 253 or not _HOST_NAME.fullmatch(host):
+    elif len(written) > 253 or not _HOST_NAME.fullmatch(written):
         return None
-    return url
+    name = canonical_domain(written.strip("[]"))
+    meetings = tuple(paths for host, paths in _MEETING_PATHS.items() if within(name, frozenset({host})))
+    return _Host(name, name.partition(".")[0] in _SIGNING_IN_HOSTS, meetings)
+
+
+def _read(href: str) -> tuple[re.Match[str], _Host] | None:
+    """Return the parts of the absolute http or https URL that an href names, and its host; None for any other."""
+    match = _URL.fullmatch(href.strip(_EDGES))
+    if match is None or int(match[3] or 0) > 65_535:
+        return None
+    host = _host(match[2])
+    return None if host is None else (match, host)
+
+
+def valid_target(href: str) -> str | None:
+    """Return the exact absolute http or https URL that an href names, or None where it is not one we may lead to."""
+    found = _read(href)
+    return None if found is None else found[0][0]
 
 
 # The patterns below look at lower-case text: without IGNORECASE the engine skips to their first characters.
@@ -68,6 +92,33 @@ _SIGNING_IN_TEXT = re.compile(
     r"\b(?:log|sign)[ -]?(?:in|on)\b|reset (?:your |my |the )?password|\banmelden\b|\beinloggen\b"
     r"|passwort (?:zur|vergessen)|se connecter|mot de passe|iniciar sesi|contrase|\baccedi\b|reimposta"
 )
+HINTS = (
+    "unsub", "optout", "opt-out", "opt_out", "opt out", "preference", "subscription", "removeme", "remove-me",
+    "remove_me", "remove me", "abmeld", "abbestell", "austrag", "stop", "verwalten", "sabonn", "sinscri", "iscri",
+    "cancella", "baja", "suscripci",
+    "login", "log-in", "log in", "logon", "log-on", "log on", "loggen", "signin", "sign-in", "sign in", "signon",
+    "sign-on", "sign on", "anmelden", "sso", "oauth", "saml", "authori", "auth/", "auth_", "authkey", "pass", "pwd",
+    "reset", "recover", "verif", "validate", "confirm", "activat", "magic", "onetime", "one-time", "one_time", "otp",
+    "2fa", "mfa", "forgot", "token", "ticket", "oobcode", "nonce", "hmac", "connecter", "sesi", "contrase", "accedi",
+    "reimposta", "$", "__", "((",
+)  # fmt: skip
+"""One of these stands in all that the patterns above, and the next one, find; most links have none."""
+_FROM_RARE = "$(2jqxzykvwbfg_pdmhculanirotse-/ "
+
+
+def _hint_pattern(words: Iterable[str]) -> re.Pattern[str]:
+    """Return a pattern that finds any of the words in a third of the time that alternatives take.
+
+    For each it looks for its rarest character, then at what stands behind that, then at what stands in front.
+    """
+    tails: dict[str, list[str]] = {}
+    for word in words:
+        rarest = min(word[:-1] or word, key=_FROM_RARE.index)
+        tails.setdefault(rarest, []).append(f"{re.escape(word.partition(rarest)[2])}(?<={re.escape(word)})")
+    return re.compile("|".join(f"{re.escape(rarest)}(?:{'|'.join(found)})" for rarest, found in tails.items()))
+
+
+_HINT = _hint_pattern(HINTS)
 # Placeholders of mail merges that are made of valid characters; the others are no valid URL anyway.
 _PLACEHOLDER = re.compile(r"\$\w+\$|\$\$|__[A-Za-z0-9_]+__|\(\([\w.]+\)\)")
 _MEETINGS: dict[str, str] = {
@@ -92,10 +143,10 @@ _MEETINGS: dict[str, str] = {
     "facetime.apple.com": "/",
 }
 _MEETING_PATHS = {host: re.compile(rf"(?:{paths})", re.IGNORECASE) for host, paths in _MEETINGS.items()}
-_MEETING_HOSTS = frozenset(_MEETINGS)
 
+_TEXT_ADDRESS = re.compile(r"https?:|\bftp://|www\.", re.IGNORECASE)
 # One character stands for the local part: with more, every start in a long word would be tried to its end.
-_TEXT_ADDRESS = re.compile(r"\b(?:https?|ftp)://|https?:|www\.|[^\s@<>()]@[^\s@<>()]+\.[a-z]{2,}", re.IGNORECASE)
+_TEXT_MAILBOX = re.compile(r"@(?<=[^\s@<>()]@)[^\s@<>()]+\.[a-z]{2,}", re.IGNORECASE)
 _TEXT_HOST = re.compile(
     r"(?:(?:[^\W_](?:[\w-]*[^\W_])?\.)+(?:[^\W\d_]{2,}|xn--[a-z0-9-]+)|\d{1,3}(?:\.\d{1,3}){3}|localhost)(?::\d+)?(?:[/?#]\S*)?",
     re.IGNORECASE,
@@ -113,6 +164,7 @@ _OPT_OUT_VALUES = {
     "mc:disable-tracking": ("true", ""),
     "data-msys-clicktrack": ("0", "false"),
 }
+_OPT_OUTS = _OPT_OUT_PRESENT | _OPT_OUT_VALUES.keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +182,13 @@ def link_rules(visible_url_links: bool, never_wrap: Iterable[str], own_urls: Ite
 
 
 def own_place(url: str) -> str:
-    """Return host and port of a URL in the form that two addresses of one place share."""
+    """Return host and port of a URL in the form that two addresses of one place share. Raises ValueError for no URL."""
     parts = urlsplit(url)
-    return _place(parts.scheme, parts.netloc)
+    return _place(canonical_domain(parts.hostname or ""), parts.port or 0, parts.scheme)
 
 
-@lru_cache(maxsize=1_024)
-def _place(scheme: str, netloc: str) -> str:
-    # The links of one message lead to few places.
-    parts = SplitResult(scheme, netloc, "", "", "")
-    port = parts.port or {"http": 80, "https": 443}.get(scheme, 0)
-    return f"{canonical_domain(parts.hostname or '')}:{port}"
+def _place(host: str, port: int, scheme: str) -> str:
+    return f"{host}:{port or {'http': 80, 'https': 443}.get(scheme, 0)}"
 
 
 def target(
@@ -157,19 +205,30 @@ def target(
     holds the addresses of the List-Unsubscribe field. Being wrapped is a convenience of the sender; every doubt leaves
     the link alone.
     """
-    url = valid_target(href)
-    if url is None or url in list_unsubscribe or _opted_out(attributes):
+    found = _read(href)
+    if found is None:
         return None
-    if own_place(url) in rules.own_hosts or matches(rules.never_wrap, url):
+    match, host = found
+    url, scheme, port = match[0], match[1], match[3]
+    if url in list_unsubscribe or (not _OPT_OUTS.isdisjoint(attributes) and _opted_out(attributes)):
         return None
-    said = f"{text} {labels}".lower()
-    if leaves(url, said) or _SIGNING_IN_TEXT.search(said):
+    if _place(host.name, int(port or 0), scheme.lower()) in rules.own_hosts or matches(rules.never_wrap, url):
         return None
-    if _PLACEHOLDER.search(url) or _special(url.lower()):
+    if host.signs_in or (host.meetings and _joins_meeting(match, host)):
         return None
+    if _is_hinted(url, text, labels):
+        said = f"{text} {labels}".lower()
+        if leaves(url, said) or _SIGNING_IN_TEXT.search(said) or _PLACEHOLDER.search(url) or _signs_in(match):
+            return None
     if not rules.visible_url_links and _shows_address(text):
         return None
     return url
+
+
+def _is_hinted(url: str, text: str, labels: str) -> bool:
+    """Tell whether it takes a closer look at what a link says."""
+    everything = f"{url}\n{text} {labels}" if "%" not in url else f"{url}\n{unquote(url)}\n{text} {labels}"
+    return _HINT.search(everything.lower()) is not None
 
 
 def leaves(url: str, said: str) -> bool:
@@ -178,29 +237,29 @@ def leaves(url: str, said: str) -> bool:
 
 
 def _opted_out(attributes: Mapping[str, str]) -> bool:
+    if _OPT_OUTS.isdisjoint(attributes):
+        return False
     if not _OPT_OUT_PRESENT.isdisjoint(attributes):
         return True
     said = _OPT_OUT_VALUES.keys() & attributes
     return any(attributes[name].strip().lower() in _OPT_OUT_VALUES[name] for name in said)
 
 
-def _special(url: str) -> bool:
-    """Tell whether the link signs somebody in, resets something or joins a meeting: one use, one person, no detours."""
-    parts = urlsplit(url)
+def _joins_meeting(match: re.Match[str], host: _Host) -> bool:
+    _, _, _, path, query, fragment = match.groups()
     # A fragment is a path of its own to programs that run in the browser.
-    path_and_query = f"{parts.path}?{parts.query}" + (f"#{parts.fragment}" if parts.fragment else "")
-    if _SIGNING_IN.search(parts.path) or (parts.fragment and _SIGNING_IN.search(f"#{parts.fragment}")):
+    place = f"{path or ''}?{query or ''}" + (f"#{fragment}" if fragment else "")
+    return any(paths.match(place) for paths in host.meetings)
+
+
+def _signs_in(match: re.Match[str]) -> bool:
+    """Tell whether the link signs somebody in or resets something: one use, one person, no detours."""
+    path, query, fragment = ((part or "").lower() for part in match.group(4, 5, 6))
+    if _SIGNING_IN.search(path) or (fragment and _SIGNING_IN.search(f"#{fragment}")):
         return True
-    if _SIGNING_IN_WORDS.search(url) or _SECRET_KEY.search(f"?{parts.query}&{parts.fragment.replace('?', '&')}"):
+    if _SECRET_KEY.search(f"?{query}&{fragment.replace('?', '&')}"):
         return True
-    host = _place(parts.scheme, parts.netloc).rpartition(":")[0]
-    if host.partition(".")[0] in _SIGNING_IN_HOSTS:
-        return True
-    if not within(host, _MEETING_HOSTS):
-        return False
-    return any(
-        within(host, frozenset({name})) and paths.match(path_and_query) for name, paths in _MEETING_PATHS.items()
-    )
+    return _SIGNING_IN_WORDS.search(match[0].lower()) is not None
 
 
 def _shows_address(text: str) -> bool:
@@ -209,7 +268,9 @@ def _shows_address(text: str) -> bool:
         # The scanner reads bytes as latin-1; most mail means UTF-8.
         with suppress(UnicodeError):
             text = text.encode("latin-1").decode("utf-8")
-    if _TEXT_ADDRESS.search(text) is not None:
+    if (":" in text or "." in text) and _TEXT_ADDRESS.search(text) is not None:
+        return True
+    if "@" in text and _TEXT_MAILBOX.search(text) is not None:
         return True
     if "." not in text and "localhost" not in text.lower():
         return False

@@ -135,7 +135,11 @@ def _delimiters(entities: Iterable[Entity]) -> frozenset[bytes]:
 def _is_empty(bodies: Iterable[HtmlBody], *, has_text: bool) -> Walk[bool]:
     """Tell whether nobody would see anything in the HTML parts; where there are none, in the text."""
     for body in bodies:
-        if not (yield from finding_empty(body.encoded.decoded)):
+        data, start = body.encoded.decoded, body.scan.body_start
+        # Most that there is to see follows the body's tag; the head is looked at where nothing does.
+        if start is not None and not (yield from finding_empty(data, start)):
+            return False
+        if not (yield from finding_empty(data)):
             return False
         has_text = False
     return not has_text

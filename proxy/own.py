@@ -14,7 +14,8 @@ from html import escape
 from typing import Protocol
 from urllib.parse import unquote
 
-from proxy.slices import Walk, at_once
+from proxy.page import Page, page
+from proxy.slices import STEP_BYTES, Walk, at_once
 from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Tag, all_tags
 from proxy.transfer import Edit
 from proxy.visible import visible_text
@@ -24,15 +25,15 @@ MAX_FOOTER_TEXT = 400
 _MAX_FOOTER_BYTES = 20_000
 
 # The shortest token, a pixel's, has 60 characters. Gmail's image proxy keeps the original address behind "#".
-_MARK = re.compile(rb"/(?:o|l|stop)/[A-Za-z0-9_\-]{40}")
+_MARK = re.compile(rb"/(?:o|l|stop|join)/[A-Za-z0-9_\-]{40}")
 # Two patterns, each with one letter at its front: together they would be tried at every byte.
 _HIDDEN_MARKS = (
     re.compile(rb"&(?=#0*+(?:47|58)\b|#[xX]0*+(?:2[fF]|3[aA])\b|sol;|colon;)"),
-    re.compile(rb"%(?=2[fF](?:o|l|stop)%2[fF])"),
+    re.compile(rb"%(?=2[fF](?:o|l|stop|join)%2[fF])"),
 )
 """What a mark may look like with its slashes or colon written another way."""
 _URL = re.compile(
-    r"(?i:https?)://[^\s/<>\"']+(?:/[^\s/<>\"']+)*?/(o|l|stop)/([A-Za-z0-9_\-]{40,4096})(\.gif)?(?![A-Za-z0-9_\-])"
+    r"(?i:https?)://[^\s/<>\"']+(?:/[^\s/<>\"']+)*?/(o|l|stop|join)/([A-Za-z0-9_\-]{40,4096})(\.gif)?(?![A-Za-z0-9_\-])"
 )
 _BLOCKS = frozenset(
     {"div", "p", "table", "td", "th", "tr", "li", "ul", "ol", "center", "section", "footer", "blockquote"}
@@ -58,7 +59,7 @@ class OpensTokens(Protocol):
         """Return where a link's token leads; None for any other."""
 
     def is_stop(self, token: str) -> bool:
-        """Tell whether it is a stop link's."""
+        """Tell whether it is that of a stop link, or of an invitation: by either a footer of ours is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class _Finder:
             return
         # What a program has put behind the address, a query or a fragment, leads nowhere else.
         match = _URL.fullmatch(re.split(r"[?#]", href.text(self.data).strip(), maxsplit=1)[0])
-        if match is not None and match[1] == "stop" and self.tokens.is_stop(match[2]):
+        if match is not None and match[1] in ("stop", "join") and self.tokens.is_stop(match[2]):
             if self.blocks:
                 self.blocks[-1].stop = True
             return
@@ -180,20 +181,30 @@ class _Finder:
 
 
 def find_in_html(data: bytes, tokens: OpensTokens) -> OwnMarks:
-    """Return what there is of ours in an HTML part. Costs three searches where there is nothing."""
-    return at_once(finding_in_html(data, tokens))
+    """Return what there is of ours in an HTML part. Costs three short searches where there is nothing."""
+    return at_once(finding_in_html(page(data), tokens))
 
 
-def finding_in_html(data: bytes, tokens: OpensTokens) -> Walk[OwnMarks]:
+def finding_in_html(page: Page, tokens: OpensTokens) -> Walk[OwnMarks]:
     """Walk through an HTML part as ``find_in_html`` does, in steps."""
-    if not any(mark.search(data) for mark in (_MARK, *_HIDDEN_MARKS)):
+    if not (yield from _finding_hint(page.markup)):
         return OwnMarks()
+    data = page.data
     finder = _Finder(data, tokens)
     for number, tag in enumerate(all_tags(data), 1):
         finder.see(tag)
         if not number % TAGS_PER_STEP:
             yield
     return finder.result()
+
+
+def _finding_hint(markup: bytes) -> Walk[bool]:
+    """Tell, in steps, whether there may be a mark. No value is looked at further than the steps reach over."""
+    for start in range(0, len(markup), STEP_BYTES):
+        if any(mark.search(markup, start, start + STEP_BYTES + MAX_VALUE) for mark in (_MARK, *_HIDDEN_MARKS)):
+            return True
+        yield
+    return False
 
 
 def _value(destination: str, *, quoted: bool) -> bytes:

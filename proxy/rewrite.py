@@ -15,7 +15,7 @@ from proxy.header import Unparsable
 from proxy.message import Message
 from proxy.report import found_in, found_untouched, summary
 from proxy.slices import Walk, at_once
-from proxy.transfer import MAX_LINE, Base64, Edit, Identity, apart, line_break, splice, to_quoted_printable
+from proxy.transfer import MAX_LINE, Base64, Edit, Identity, apart, line_break, quoting, splice
 from proxy.wish import removals, removals_unread
 
 MAX_URL = 2_000
@@ -36,6 +36,18 @@ class Marks(Protocol):
 
     def stop(self) -> str:
         """Return the address of the page where the recipient refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """What asks the recipient of an untracked message for their agreement."""
+
+    decision: Decision
+    footer: Footer
+    url: str
+    """Where they say yes or no."""
+    eight_bit: bool = True
+    """The upstream takes 8-bit bytes (RFC 6152)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +84,28 @@ class Outgoing:
         return splice(self.original, edits) if edits else self.original
 
 
-def untracked(message: Message, *, clean: bool = False) -> Outgoing:
+def untracked(message: Message, *, clean: bool = False, invitation: Invitation | None = None) -> Outgoing:
     """Return the message as it came, less our control header, subject tag and old marks (DESIGN.md §1, promise 2).
 
-    ``clean`` says that other people's trackers go too.
+    ``clean`` says that other people's trackers go too. With an invitation that stands below the message; then it raises
+    Unparsable or ValueError where putting it in would need a guess.
     """
+    return at_once(untracking(message, clean=clean, invitation=invitation))
+
+
+def untracking(message: Message, *, clean: bool = False, invitation: Invitation | None = None) -> Walk[Outgoing]:
+    """Walk through a message as ``untracked`` does, in steps."""
     eol = line_break(message.raw)
-    cleaned = [(body, _cleaned(message, body, eol, clean=clean)) for body in (*message.bodies, *message.texts)]
+    inviting = next(reversed((*message.texts, *message.bodies)), None)
+    if invitation is not None and inviting is None:
+        raise Unparsable("there is no part for an invitation to stand below")
+    cleaned: list[tuple[Body, list[Edit]]] = []
+    for body in (*message.bodies, *message.texts):
+        if invitation is not None and body is inviting:
+            made = yield from _inviting(message, body, invitation, eol, clean=clean)
+        else:
+            made = yield from _cleaned(message, body, eol, clean=clean)
+        cleaned.append((body, made))
     parts = [edit for _, edits in cleaned for edit in edits]
     # A signature of our own that stays covers the subject as any other does; one that our edits break goes.
     signatures = [(one.start, one.end, b"") for one in message.signatures] if parts else []
@@ -92,16 +119,35 @@ def untracked(message: Message, *, clean: bool = False) -> Outgoing:
     found = summary([*done, *found_untouched(message)])
     changes = [Change("control", len(control)), Change("signature", len(signatures))] if edits else []
     trackers = _tracker_changes(found) if edits else []
-    return Outgoing(message.raw, edits, _made([*changes, *trackers]), found)
+    asked = Change("invitation", int(invitation is not None))
+    return Outgoing(message.raw, edits, _made([*changes, *trackers, asked]), found)
 
 
-def _cleaned(message: Message, body: Body, eol: bytes, *, clean: bool) -> list[Edit]:
-    """Return the edits of the raw message that take trackers out of a part; none where that would need a guess."""
+def _inviting(message: Message, body: Body, invitation: Invitation, eol: bytes, *, clean: bool) -> Walk[list[Edit]]:
+    """Walk to the edits of the raw message that put an invitation below a part, and take trackers out of it."""
+    footer, decision, edits = invitation.footer, invitation.decision, _clean_edits(body, clean=clean)
+    if isinstance(body, HtmlBody):
+        language = _language(body, message, footer, body.scan.language)
+        own_eol = _own_eol(body, eol)
+        block = footer.invitation_html(
+            decision, language, invitation.url, document_language=body.scan.language, eol=own_eol.decode("ascii")
+        )
+        edits.append(_placed(body, footer, block, own_eol))
+    else:
+        text_eol = line_break(body.encoded.decoded)
+        language = _language(body, message, footer)
+        said = footer.invitation_text(decision, language, invitation.url, text_eol.decode("ascii"))
+        edits.append(_below_text(body, said))
+    return (yield from _part_edits(message, body, sorted(edits), eol, eight_bit=invitation.eight_bit, grows=True))
+
+
+def _cleaned(message: Message, body: Body, eol: bytes, *, clean: bool) -> Walk[list[Edit]]:
+    """Walk to the edits of the raw message that take trackers out of a part; none where that would need a guess."""
     edits = _clean_edits(body, clean=clean)
     if not edits:
         return []
     try:
-        return _part_edits(message, body, edits, eol, eight_bit=True, grows=_grow(edits))
+        return (yield from _part_edits(message, body, edits, eol, eight_bit=True, grows=_grow(edits)))
     except (Unparsable, ValueError):
         # Taking out trackers is never worth a message that does not leave.
         return []
@@ -159,7 +205,9 @@ def tracking(
         if links and text is message.texts[-1]:
             text_edits.append(_text_footer_edit(text, decision, marks, footer, message))
         wrapped += len(links)
-        edits += _part_edits(message, text, sorted(text_edits), eol, eight_bit=eight_bit, grows=_grow(text_edits))
+        edits += yield from _part_edits(
+            message, text, sorted(text_edits), eol, eight_bit=eight_bit, grows=_grow(text_edits)
+        )
     for body, first in _numbered(message.bodies, clean=clean):
         html_edits = _clean_edits(body, clean=clean)
         if decision.allows(Purpose.CLICK):
@@ -169,7 +217,7 @@ def tracking(
         if body is message.bodies[-1]:
             html_edits.append(_footer_edit(body, decision, marks, footer, message, eol))
         if html_edits:
-            edits += _part_edits(message, body, sorted(html_edits), eol, eight_bit=eight_bit, grows=True)
+            edits += yield from _part_edits(message, body, sorted(html_edits), eol, eight_bit=eight_bit, grows=True)
     shown = bool(message.bodies) or wrapped > 0
     found = summary(one for body in (*message.bodies, *message.texts) for one in found_in(body, True, clean=clean))
     changes = [
@@ -213,29 +261,41 @@ def _language(body: Body, message: Message, footer: Footer, html_language: str =
 
 def _text_footer_edit(body: Body, decision: Decision, marks: Marks, footer: Footer, message: Message) -> Edit:
     """Return the insertion of the text footer at the end of a text part."""
+    eol = line_break(body.encoded.decoded).decode("ascii")
+    return _below_text(body, footer.text(decision, _language(body, message, footer), marks.stop(), eol))
+
+
+def _below_text(body: Body, said: bytes) -> Edit:
+    """Return the insertion of a paragraph at the end of a text part."""
     data = body.encoded.decoded
-    at = len(data.rstrip(b" \t\r\n"))
-    eol = line_break(data)
-    language = _language(body, message, footer)
-    return at, at, eol + eol + footer.text(decision, language, marks.stop(), eol.decode("ascii"))
+    at, eol = len(data.rstrip(b" \t\r\n")), line_break(data)
+    return at, at, eol + eol + said
 
 
 def _footer_edit(
     body: HtmlBody, decision: Decision, marks: Marks, footer: Footer, message: Message, eol: bytes
 ) -> Edit:
-    """Return the insertion of the footer: before the last ``</body>``, else at the end of the part.
-
-    At the top of long HTML, where that is asked for.
-    """
-    data, found = body.encoded.decoded, body.scan
-    if isinstance(body.encoded, Base64):
-        # Only there may the text have line breaks of its own; elsewhere they are the message's (RFC 2045 §6.7 rule 4).
-        eol = line_break(data)
+    """Return the insertion of the footer."""
+    found, eol = body.scan, _own_eol(body, eol)
     pixel = marks.pixel() if decision.allows(Purpose.OPEN) else None
     language = _language(body, message, footer, found.language)
     block = footer.html(
         decision, language, marks.stop(), pixel, document_language=found.language, eol=eol.decode("ascii")
     )
+    return _placed(body, footer, block, eol)
+
+
+def _own_eol(body: Body, eol: bytes) -> bytes:
+    """Return the line break of a part: the message's, but in base64 its own (RFC 2045 §6.7 rule 4)."""
+    return line_break(body.encoded.decoded) if isinstance(body.encoded, Base64) else eol
+
+
+def _placed(body: HtmlBody, footer: Footer, block: bytes, eol: bytes) -> Edit:
+    """Return the insertion of a block: before the last ``</body>``, else at the end of the part.
+
+    At the top of long HTML, where that is asked for.
+    """
+    data, found = body.encoded.decoded, body.scan
     if footer.top_if_long and len(data) > LONG_HTML and found.body_start is not None:
         at = _kept(body, found.body_start)
         return at, at, eol + block
@@ -255,22 +315,25 @@ def _kept(body: Body, at: int) -> int:
 
 def _part_edits(
     message: Message, body: Body, edits: Sequence[Edit], eol: bytes, *, eight_bit: bool, grows: bool
-) -> list[Edit]:
-    """Return the edits of the raw message that put the edits of one decoded part, which are in order, into it.
+) -> Walk[list[Edit]]:
+    """Walk to the edits of the raw message that put the edits of one decoded part, which are in order, into it.
 
     Edits that only take something out (``grows`` is false) make no line too long that was not so before. Raises
     Unparsable where the part would fall in two.
     """
     part = body.entity.part
-    content = body.encoded.with_edits(edits, eol)
+    content = yield from body.encoded.editing(edits, eol)
     found = [(part.body, part.end, content)]
     if isinstance(body.encoded, Identity):
-        if (not grows or _fits(content)) and (eight_bit or content.isascii()):
+        fits = not grows or _fits(content)
+        yield
+        if fits and (eight_bit or content.isascii()):
             # Only the edits themselves: what is between them need not be copied.
             found = [(part.body + start, part.body + end, new) for start, end, new in edits]
         else:
-            content = to_quoted_printable(content, eol)
+            content = yield from quoting(content, eol)
             found = [*_encoding_edits(body, eol), (part.body, part.end, content)]
+    yield
     made = _delimiters_in(content, message)
     if made and made > _delimiters_in(message.raw[part.body : part.end], message):
         raise Unparsable("an edit would make a line that ends the part")

@@ -11,6 +11,8 @@ from functools import lru_cache
 from prometheus_client import Counter, Gauge
 
 from proxy.auth import Admission, Authentication, Trust, Verifier
+from proxy.balanced import Balanced
+from proxy.certificates import ServerCertificate
 from proxy.limits import SHARED_LIMITS, Census, Held, SharedLimits
 from proxy.pool import Upstreams
 from proxy.relay import Relay
@@ -39,17 +41,25 @@ class Listener:
     networks: tuple[Network, ...]
     tls: str = "none"
     tls_context: ssl.SSLContext | None = None
+    certificate: ServerCertificate | None = None
+    """Whose ``tls_context`` it is, where that is renewed."""
     automated: bool = False
     auth: str = "networks"
     """Who may send: clients in trusted networks, or those whom the verifier of this name lets in."""
     normalises: bool = False
     """Bare CR and LF are made CRLF, for devices that know no better; else refused."""
+    balancers: tuple[Network, ...] = ()
+    """Whose connections begin with who the client is (PROXY protocol)."""
     address: str = ""
     """The listening address as the configuration writes it."""
 
     def trusts(self, host: str) -> bool:
         """Tell whether a client's address is in a trusted network; an IPv4 address in IPv6 form is IPv4."""
         return _is_among(self.networks, host)
+
+    def is_balancer(self, host: str) -> bool:
+        """Tell whether a connection from this address must say who its client is."""
+        return _is_among(self.balancers, host)
 
 
 @lru_cache(maxsize=1_024)
@@ -89,7 +99,7 @@ class Server:
         self.sessions: set[Session] = set()
         self.deliveries: set[Session] = set()
         """The sessions whose message is on its way to the upstream, and those that ended meanwhile."""
-        self._listening: list[asyncio.Server] = []
+        self._listening: list[asyncio.Server | Balanced] = []
 
     def admission(self, listener: Listener) -> Admission:
         """Return what decides whether a new session on a listener may send."""
@@ -104,10 +114,15 @@ class Server:
         for sock, listener in bound:
             implicit = listener.tls_context if listener.tls == "implicit" else None
 
-            def session(listener: Listener = listener) -> Session:
-                return Session(self, listener)
+            def session(client: str | None = None, listener: Listener = listener) -> Session:
+                return Session(self, listener, client)
 
-            self._listening.append(await loop.create_server(session, sock=sock, ssl=implicit, backlog=ONE_AT_A_TIME))
+            if listener.balancers:
+                headless = TURNED_AWAY.labels("proxy_protocol").inc
+                self._listening.append(Balanced(sock, listener.is_balancer, session, implicit, headless))
+            else:
+                server = await loop.create_server(session, sock=sock, ssl=implicit, backlog=ONE_AT_A_TIME)
+                self._listening.append(server)
             sock.listen(BACKLOG)
 
     async def drain(self, seconds: float) -> None:

@@ -192,6 +192,8 @@ class Session(BareSMTP):
         verb = verb.upper()
         if len(line) > MAX_COMMAND_LINE and verb != "AUTH":
             raise ReplyError(reply(500, "5.5.2 The line is too long"))
+        if verb == "PROXY":
+            raise ReplyError(reply(502, "5.7.0 The PROXY protocol is not taken from this address"), close=True)
         if verb in ("GET", "POST", "CONNECT", "PUT", "HEAD", "OPTIONS", "DELETE"):
             raise ReplyError(reply(502, "5.7.0 This is not a web server"), close=True)
         command = _COMMANDS.get(verb)

@@ -222,6 +222,14 @@ VOID = frozenset({
 """Elements that have no content and no end tag (§13.3, and what tree construction makes one)."""
 
 
+_ENDED = re.compile(rb"<(?:[!?]|/[^A-Za-z])|" + _ANY_TAG + rb"\Z")
+
+
+def ends_with(piece: bytes) -> bool:
+    """Tell whether what begins with this piece of markup, up to a ">", ends with that, as far as it could be a tag."""
+    return _ENDED.match(piece + b">") is not None
+
+
 def all_tags(data: bytes, start: int = 0) -> Iterator[Tag]:
     """Yield every tag of the document, or from an offset on, the ones in conditional comments included."""
     return Scanner(data, _SKIP_NOTHING).tags(start, len(data))

@@ -290,6 +290,9 @@ class Connection:
             self.close()
         if answer.code // 100 in (4, 5) or (answer.positive and early is None):
             return answer
+        if early is None:
+            # It has heard all of it, and nobody can tell what it made of that.
+            raise OutcomeUnknown(_unexpected(answer, "; it may have the message"))
         return _unexpected(answer)
 
     async def _send(self, content: bytes, final: "asyncio.Future[Reply]") -> Reply | None:
@@ -355,9 +358,9 @@ def _line(words: list[str], parameters: tuple[str, ...]) -> bytes:
     return line + b"\r\n"
 
 
-def _unexpected(answer: Reply) -> Reply:
+def _unexpected(answer: Reply, more: str = "") -> Reply:
     log.warning("upstream.unexpected", code=answer.code)
-    return reply(451, "4.5.0 The mail server behind this relay gave an answer that does not belong here")
+    return reply(451, f"4.5.0 The mail server behind this relay gave an answer that does not belong here{more}")
 
 
 def _capabilities(client: aiosmtplib.SMTP) -> Capabilities:

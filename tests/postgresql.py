@@ -3,6 +3,7 @@
 import os
 import pwd
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
@@ -74,6 +75,19 @@ class Cluster:
         finally:
             for process in stopped:
                 os.kill(process, signal.SIGCONT)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Have it shut down at once, connections and all, and started again in the end."""
+        pg_ctl, account = program("pg_ctl", *_FOLDERS), _account()
+        command = [pg_ctl, "-D", self.data, "-w", "-t", "30", "-l", self.folder / "server.log"]
+        # With the options that it was started with.
+        options = shlex.split((self.data / "postmaster.opts").read_text())[1:]
+        _run([*command, "-m", "fast", "stop"], self.folder, account)
+        try:
+            yield
+        finally:
+            _run([*command, "-o", shlex.join(options), "start"], self.folder, account)
 
     @staticmethod
     def name_in(url: str) -> str:

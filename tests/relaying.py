@@ -15,6 +15,8 @@ from ledger.ledger import Ledger, LedgerSettings
 from ledger.notice import Teller
 from policies import PolicyModel, Purpose, compile_policy
 from policies.consent import Assurance
+from proxy.accounts import Accounts
+from proxy.auth import Verifier
 from proxy.footer import Footer
 from proxy.limits import SHARED_LIMITS, SharedLimits
 from proxy.links import link_rules
@@ -25,6 +27,7 @@ from proxy.pool import Upstreams
 from proxy.relay import Conduct, Relay
 from proxy.route import LIMITS, Limits, parse_route
 from proxy.server import IDLE_SECONDS, Listener, Server
+from proxy.throttle import Throttle
 
 PUBLIC_URL = "http://track.test:8080"
 PAPER = Act("admin", "paper", Assurance.ASSERTED, "recorded by an administrator", "form 12, signed")
@@ -82,21 +85,35 @@ async def running_relay(
     aliases: tuple[Alias, ...] = (),
     shared: SharedLimits = SHARED_LIMITS,
     listener: Listener | None = None,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[Running]:
     """Run a relay in front of the upstream on a port; other hosts, as URLs, are tried before it.
 
-    ``listener`` takes the place of what ``tls`` and ``networks`` would make.
+    ``listener`` takes the place of what ``tls`` and ``networks`` would make; both sides are on ``host``.
     """
     async with open_ledger(folder) as ledger:
         relay = Relay(settings or conduct(), ledger)
         upstreams = Upstreams(
-            [parse_route([*other_hosts, f"{scheme}://127.0.0.1:{upstream_port}"], ["*"], "relay.test", limits=limits)]
+            [
+                parse_route(
+                    [*other_hosts, f"{scheme}://{f'[{host}]' if ':' in host else host}:{upstream_port}"],
+                    ["*"],
+                    "relay.test",
+                    limits=limits,
+                )
+            ]
         )
-        verifiers = {"pass-through": PassThrough(upstreams, Ownership(("example.org",), aliases))}
+        ownership = Ownership(("example.org",), aliases)
+        verifiers: dict[str, Verifier] = {
+            "pass-through": Throttle(PassThrough(upstreams, ownership), ledger),
+            "accounts": Throttle(Accounts(ledger, upstreams, ownership), ledger),
+        }
         server = Server(
             relay, upstreams, max_message_bytes, "relay.test", idle_seconds, limits=shared, verifiers=verifiers
         )
-        bound = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        bound = socket.create_server((host, 0), family=family)
+        bound.setblocking(False)
         trusted = tuple(ipaddress.ip_network(one) for one in networks)
         listener = listener or Listener(trusted, "starttls" if tls else "none", tls)
         await server.listen([(bound, listener)])

@@ -29,6 +29,7 @@ class FakeUpstream:
     mails_per_connection: int = 1_000
     """The next MAIL on a connection gets 421."""
     connections: int = 0
+    host: str = "127.0.0.1"
     port: int = 0
     tls: ssl.SSLContext | None = None
     """For smtps://, and for STARTTLS where that is among the extensions."""
@@ -37,7 +38,7 @@ class FakeUpstream:
 
     async def __aenter__(self) -> "FakeUpstream":
         self._server = await asyncio.start_server(
-            self._session, "127.0.0.1", 0, limit=1 << 20, ssl=None if "STARTTLS" in self.extensions else self.tls
+            self._session, self.host, 0, limit=1 << 20, ssl=None if "STARTTLS" in self.extensions else self.tls
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self

@@ -3,7 +3,7 @@
 The form records nothing but that a link was mailed. Its page shows what would be agreed to; only its POST counts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,6 +15,9 @@ from ledger.consent import Person
 from ledger.links import LinkKind, MailedLink
 from ledger.notice import Notice
 from ledger.outbox import Letter
+from ledger.tokens import stop_url
+from policies.address import masked
+from policies.consent import Assurance
 from policies.words import Purpose
 from web.agreement import agree, by_owner, offered
 from web.forms import Form, address_in, first, read_form
@@ -92,19 +95,54 @@ async def _confirm(request: Request, site: Site, token: str) -> Response:
     answer = _answer(link, form, notice)
     if answer is None:
         return _shown(request, link, notice, nothing_ticked=True)
+    if link.kind is LinkKind.ASK and answer.purposes:
+        return await _prove(request, site, token, answer)
     if not await _record(request, site, token, answer):
         return page(request, "over.html", 410)
-    return page(request, "confirmed.html", address=link.address, agreed=bool(answer.purposes))
+    return page(request, "confirmed.html", address=_shown_address(link), agreed=bool(answer.purposes))
 
 
 async def _looked_at(connection: AsyncConnection, site: Site, token: str) -> MailedLink | None:
     link = await links.look(connection, site.ledger.keyring, token, datetime.now(UTC))
-    return link if link is not None and link.kind is LinkKind.JOIN else None
+    return link if link is not None and link.kind in (LinkKind.JOIN, LinkKind.ASK) else None
+
+
+def _shown_address(link: MailedLink) -> str:
+    """Return the address as the page shows it: an invitation stood below ordinary mail, which may be passed on."""
+    return masked(link.address) if link.kind is LinkKind.ASK else link.address
+
+
+async def _prove(request: Request, site: Site, token: str, answer: _Answer) -> Response:
+    """Use an invitation up and mail a link that proves the mailbox: only behind that does a yes count.
+
+    Whoever quotes the message in a reply hands the invitation on, and with it must not go the power to agree.
+    """
+    if not site.mails:
+        return page(request, "stop_by_writing.html")
+    slow_down(request)
+    good = False
+
+    async def work(connection: AsyncConnection) -> None:
+        nonlocal good
+        keyring, now = site.ledger.keyring, datetime.now(UTC)
+        link = await links.use(connection, keyring, token, now)
+        good = link is not None
+        if link is None:
+            return
+        purposes = [purpose.value for purpose in answer.purposes]
+        content = {"purposes": purposes, "ticked": True, "request": link.id}
+        proof = await links.make(connection, keyring, LinkKind.JOIN, link.address, now, content)
+        if proof is not None:
+            values = {"url": links.url_of(site.public_url, LinkKind.JOIN, proof)}
+            await outbox.put(connection, keyring, Letter("said_yes", link.address, language_of(request), values), now)
+
+    await site.ledger.job(work)
+    return page(request, "join_sent.html") if good else page(request, "over.html", 410)
 
 
 def _chosen(link: MailedLink, notice: Notice) -> list[Purpose]:
     """Return what was ticked on the form; nothing for an answer to a question, where the boxes come now."""
-    if "point" not in link.content:
+    if "point" not in link.content and "ticked" not in link.content:
         return []
     return [Purpose(purpose) for purpose in offered(notice) if purpose in link.content["purposes"]]
 
@@ -126,7 +164,7 @@ def _shown(request: Request, link: MailedLink, notice: Notice, *, nothing_ticked
     return page(
         request,
         "confirm.html",
-        address=link.address,
+        address=_shown_address(link),
         notice=notice,
         chosen=[purpose.value for purpose in chosen],
         offered=offered(notice),
@@ -151,7 +189,14 @@ async def _record(request: Request, site: Site, token: str, answer: _Answer) -> 
         if answer.purposes:
             return await agree(connection, site, link.address, answer.purposes, language, how, answer.button)
         person, notice = Person.of(keyring, link.address), await site.ledger.said(connection, language)
-        return await consent.refuse(connection, keyring, person, list(Purpose), how, notice, now)
+        if link.kind is LinkKind.JOIN:
+            return await consent.refuse(connection, keyring, person, list(Purpose), how, notice, now)
+        how = replace(how, method="footer_link", assurance=Assurance.TOKEN_POSSESSION, request=link.id)
+        head = await consent.refuse(connection, keyring, person, list(Purpose), how, notice, now)
+        if head is not None and site.mails:
+            you_url = stop_url(keyring, site.public_url, link.address).replace("/stop/", "/you/")
+            await outbox.put(connection, keyring, Letter("stopped", link.address, language, {"you_url": you_url}), now)
+        return head
 
     await site.ledger.append(work)
     return good

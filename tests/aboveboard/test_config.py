@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aboveboard import compose
-from aboveboard.config import ConfigError, load, notes, parse, without_effect
+from aboveboard.config import ConfigError, load, notes, parse
 
 DESIGN = """
 [organisation]
@@ -142,12 +142,19 @@ WRONG = [
     ("relay.listener.0.key", "x.pem", 'relay.listener[0].key: has no meaning with tls = "none".'),
     ("relay.listener.0.networks", ["0.0.0.0/0"], "relay.listener[0].networks[0]: is wider than /8"),
     ("relay.listener.0.networks", ["::/0"], "relay.listener[0].networks[0]: is wider than /32"),
+    ("relay.listener.0.networks", ["40.107.22.5"], "relay.listener[0].networks[0]: has mail servers of Microsoft 365"),
+    ("relay.listener.0.networks", ["209.0.0.0/8"], "relay.listener[0].networks[0]: has mail servers of Google"),
+    ("relay.listener.0.networks", ["2a01:111:f400::/44"], "relay.listener[0].networks[0]: has mail servers of Micro"),
+    ("relay.listener.0.networks", ["::ffff:10.0.0.0/104"], "relay.listener[0].networks[0]: is an IPv4 network in IPv6"),
+    ("relay.listener.0.proxy_protocol_from", ["0.0.0.0/0"], "relay.listener[0].proxy_protocol_from[0]: is wider than"),
+    ("relay.listener.0.bare_newlines", "fix", "relay.listener[0].bare_newlines: must be 'refuse' or 'normalise'"),
+    ("relay.max_bytes_in_flight", 100_000, "relay.max_bytes_in_flight: is less than relay.max_message_bytes"),
     ("relay.listener.0.networks", ["10.0.0.1/8"], "relay.listener[0].networks[0]: must be a network"),
     ("relay.listener.0.adress", "x", 'relay.listener[0].adress: is not a known key (did you mean "address"?).'),
     ("relay.upstream.0.url", "smtp://mail.example.org", "relay.upstream[0].url: mail would travel in clear"),
     ("relay.upstream.0.url", "http://127.0.0.1", 'relay.upstream[0].url: must be "smtp://HOST:PORT"'),
     ("relay.upstream.0.url", "smtps://u:p@mail.example.org", "relay.upstream[0].url: must not hold a login"),
-    ("relay.upstream.0.username", "u", "relay.upstream[0]: username and password_file belong together."),
+    ("relay.upstream.0.username", "u", "relay.upstream[0]: username and password_file, or password_env, belong"),
     ("relay.upstream.0.url", "smtp://localhost:1587", "relay.upstream[0].url: is a listener of this relay"),
     ("relay.upstream.0.url", [], "relay.upstream[0].url: must not be empty"),
     ("relay.upstream.0.url", ["smtps://a", "smtp://b.example"], "relay.upstream[0].url: mail would travel in clear"),
@@ -291,11 +298,13 @@ def test_what_has_no_effect_is_said() -> None:
     )
 
 
-def test_settings_without_effect_are_said() -> None:
-    """A setting that this version does not act on is named, and no other is."""
+def test_asking_needs_a_mail_server() -> None:
+    """Row 47: nobody is asked below a message whose yes could not be proven by mail."""
     asking = {**BASE, "policy": {**BASE["policy"], "ask": "footer"}}
-    assert [] == without_effect(parse(BASE, Path("/etc")))
-    assert ["policy.ask"] == [one.partition(":")[0] for one in without_effect(parse(asking, Path("/etc")))]
+    del asking["system_mail"]
+    assert ['policy.ask: "footer" needs [system_mail]: a yes counts by a link mailed to the person.'] == problems(
+        asking
+    )
 
 
 def _listening(**listener: object) -> dict[str, Any]:
@@ -329,3 +338,38 @@ def test_listener_with_logins_on_loopback() -> None:
     """On loopback a listener may take logins without TLS."""
     config = parse(_listening(address="127.0.0.1:1587", auth="pass-through"), Path("/etc"))
     assert "pass-through" == compose.listener(0, config.relay.listener[0]).auth
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"username": "relay"}, "relay.upstream[0]: username and password_file, or password_env, belong together."),
+        ({"password_env": "X"}, "relay.upstream[0]: username and password_file, or password_env, belong together."),
+        (
+            {"username": "relay", "password_env": "X", "password_file": "/dev/null"},
+            "relay.upstream[0]: password_file and password_env are one too many.",
+        ),
+    ],
+    ids=["no-password", "no-username", "both"],
+)
+def test_service_login(keys: dict[str, str], problem: str) -> None:
+    """A service login is a user name and one place for its password."""
+    content = copy.deepcopy(tomllib.loads(DESIGN))
+    content["relay"]["upstream"][0] |= keys
+    with pytest.raises(ConfigError) as raised:
+        parse(content, Path("/etc"))
+    assert [problem] == raised.value.problems
+
+
+def test_service_password_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service's password comes from the environment variable that the file names; without it, that is said."""
+    content = copy.deepcopy(tomllib.loads(DESIGN))
+    content["relay"]["upstream"][0] |= {"username": "relay", "password_env": "RELAY_PASSWORD"}
+    config = parse(content, Path("/etc"))
+    monkeypatch.setenv("RELAY_PASSWORD", "secret")
+    (route,) = compose.upstreams(config).routes
+    assert ("relay", "secret") == (route.username, route.password)
+    monkeypatch.delenv("RELAY_PASSWORD")
+    with pytest.raises(ConfigError) as raised:
+        compose.upstreams(config)
+    assert ["relay.upstream[0].password_env: the environment has no RELAY_PASSWORD."] == raised.value.problems

@@ -46,6 +46,9 @@ key_file = "keys"
 head_file = "head"
 """
 RULES = """
+[system_mail]
+from = "box@example.org"
+url = "smtp://127.0.0.1:25"
 [policy]
 ask = "footer"
 detail = "with-consent"

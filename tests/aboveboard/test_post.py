@@ -28,6 +28,7 @@ VALUES = {
     "stopped": {"you_url": "URL"},
     "receipt": {"purposes": "open, click", "notice": "abc123", "until": "2027-01-01", "undo_url": "URL", "json": "{}"},
     "ask": {"url": "URL"},
+    "said_yes": {"url": "URL"},
     "renew": {"url": "URL", "until": "2027-01-01"},
     "case": {"number": "ABCDE-12345", "kind": "complaint", "due": "2027-01-01"},
     "case_answer": {"number": "ABCDE-12345", "answer": "We looked.\n\nIt is gone."},

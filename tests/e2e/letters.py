@@ -141,8 +141,7 @@ class Delivered:
 
 def opened(delivered: bytes) -> Delivered:
     """Return what is behind the lines that Postfix put on top and our own one; there is exactly one of ours."""
-    (ours,) = OUR_TRACE.finditer(delivered)
-    on_top = delivered[: ours.start()]
+    on_top, content = behind_trace(delivered)
     # Return-Path, X-Original-To, Delivered-To and Received are Postfix's; the sender's own trace comes after ours.
     assert re.findall(rb"^([A-Za-z-]+):", on_top, re.M) == [
         b"Return-Path",
@@ -150,7 +149,13 @@ def opened(delivered: bytes) -> Delivered:
         b"Delivered-To",
         b"Received",
     ]
-    return Delivered(ours[1].decode(), delivered[ours.end() :].replace(b"\n", b"\r\n"))
+    return content
+
+
+def behind_trace(delivered: bytes) -> tuple[bytes, Delivered]:
+    """Return what a mail server put on top, and what is behind our one trace line."""
+    (ours,) = OUR_TRACE.finditer(delivered)
+    return delivered[: ours.start()], Delivered(ours[1].decode(), delivered[ours.end() :].replace(b"\n", b"\r\n"))
 
 
 def links_undone(content: bytes, links: tuple[str, ...] = LINKS) -> bytes:
@@ -165,6 +170,18 @@ def the_insertion(before: bytes, after: bytes) -> bytes:
     end = len(after) - (len(before) - start)
     assert before == after[:start] + after[end:]
     return after[start:end]
+
+
+def footer_in(arrived: bytes, sent: bytes, html: bytes, encoding: str = "8bit") -> bytes:
+    """Return the footer of a tracked message, decoded; fail where anything but its links differs from what was sent.
+
+    ``html`` is the HTML part as it was sent, in its transfer encoding.
+    """
+    before, after = sent.split(html)
+    assert before == arrived[: len(before)]
+    assert after == arrived[len(arrived) - len(after) :]
+    edited = decoded(arrived[len(before) : len(arrived) - len(after)], encoding)
+    return the_insertion(decoded(html, encoding), links_undone(edited))
 
 
 def destinations(links: tuple[str, ...] = LINKS) -> list[str]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
@@ -29,7 +29,7 @@ contact = "privacy@example.org"
 address = "127.0.0.1:{smtp}"
 
 [[relay.upstream]]
-url = "smtp://127.0.0.1:{upstream}"
+url = "{upstream}"
 
 [relay]
 
@@ -43,6 +43,8 @@ url = "sqlite:///ledger/aboveboard.db"
 key_file = "ledger/aboveboard.key"
 """
 
+START_SECONDS = 120.0
+"""How long a service may take to start on a machine that has much else to do."""
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
@@ -80,28 +82,43 @@ def fetch(url: str, data: bytes | None = None) -> Answer:
 class Service:
     """A running `aboveboard serve`, with its files in a folder."""
 
-    def __init__(self, folder: Path, upstream: int, workers: int = 1, more: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        upstream: int | str,
+        workers: int = 1,
+        more: str = "",
+        *,
+        config: str = CONFIG,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.smtp_port, self.web_port, self.metrics_port = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.web_port}"
         self.database = folder / "ledger/aboveboard.db"
-        self.database.parent.mkdir()
+        self.database.parent.mkdir(exist_ok=True)
         self.config = folder / "aboveboard.toml"
-        ports = {"smtp": self.smtp_port, "web": self.web_port, "metrics": self.metrics_port, "upstream": upstream}
-        self.config.write_text((CONFIG + more).format(**ports))
-        self._errors: IO[bytes] = (folder / "stderr").open("wb")
-        command = [sys.executable, "-m", "aboveboard", "serve", "--config", str(self.config), "--workers", str(workers)]
+        url = upstream if isinstance(upstream, str) else f"smtp://127.0.0.1:{upstream}"
+        ports = {"smtp": self.smtp_port, "web": self.web_port, "metrics": self.metrics_port, "upstream": url}
+        self.config.write_text((config + more).format(**ports))
+        self._command = [sys.executable, "-m", "aboveboard", "serve", "--workers", str(workers)]
+        # What a killed service leaves behind goes with the test's folder.
+        self._environment = {"TMPDIR": str(folder), "ABOVEBOARD_CONFIG": str(self.config), **(environment or {})}
+        self.start()
+
+    def start(self) -> None:
+        """Start the process; also once more, after an end."""
+        self._errors: IO[bytes] = (self.folder / "stderr").open("ab")
         self.process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors,
-            # What a killed service leaves behind goes with the test's folder.
-            env={**os.environ, "TMPDIR": str(folder)},
+            self._command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors,
+            env={**os.environ, **self._environment},
         )  # fmt: skip
 
     def wait_until_ready(self) -> None:
         """Wait until every worker serves: the banner, the health page, and the service's own word."""
-        until(lambda: says_hello(self.smtp_port), "the relay greets")
-        until(self._healthy, "/health answers")
-        until(lambda: '"serve.ready"' in self.log, "the service says that it is ready")
+        until(lambda: says_hello(self.smtp_port), "the relay greets", START_SECONDS)
+        until(self._healthy, "/health answers", START_SECONDS)
+        until(lambda: '"serve.ready"' in self.log, "the service says that it is ready", START_SECONDS)
 
     def _healthy(self) -> bool:
         assert self.process.poll() is None, self.log
@@ -160,7 +177,7 @@ class Service:
         """Run `aboveboard` with the service's configuration in another process and return what it prints."""
         done = subprocess.run(
             [sys.executable, "-m", "aboveboard", *words],
-            cwd=self.folder, env={**os.environ, "ABOVEBOARD_CONFIG": str(self.config)},
+            cwd=self.folder, env={**os.environ, **self._environment},
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -224,9 +241,20 @@ def _command_line(pid: int) -> str:
 
 
 @contextmanager
-def running_service(folder: Path, upstream: int, workers: int = 1, more: str = "") -> Iterator[Service]:
-    """Run `aboveboard serve` in a folder, until the block ends; ``more`` is added to its configuration file."""
-    service = Service(folder, upstream, workers, more)
+def running_service(
+    folder: Path,
+    upstream: int | str,
+    workers: int = 1,
+    more: str = "",
+    *,
+    config: str = CONFIG,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Service]:
+    """Run `aboveboard serve` in a folder, until the block ends; ``more`` is added to its configuration file.
+
+    ``upstream`` is a port on loopback, or a URL.
+    """
+    service = Service(folder, upstream, workers, more, config=config, environment=environment)
     try:
         service.wait_until_ready()
         yield service

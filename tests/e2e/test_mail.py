@@ -6,17 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.letters import (
-    decoded,
-    destinations,
-    encoded,
-    html_body,
-    letter,
-    links_undone,
-    opened,
-    plain,
-    the_insertion,
-)
+from tests.e2e.letters import destinations, encoded, footer_in, html_body, letter, opened, plain
 from tests.e2e.serving import Service, fetch
 from tests.e2e.waiting import says_hello
 from tests.peers import program
@@ -71,12 +61,7 @@ def test_promise_3_tracked_means_surgical(service: Service, postfix: Postfix, en
     service.send(sent, to)
     arrived = opened(postfix.next_delivered(to)).content
 
-    html = encoded(html_body(), encoding)
-    before, after = sent.split(html)
-    assert before == arrived[: len(before)]
-    assert after == arrived[len(arrived) - len(after) :]
-    edited = decoded(arrived[len(before) : len(arrived) - len(after)], encoding)
-    footer = the_insertion(decoded(html, encoding), links_undone(edited))
+    footer = footer_in(arrived, sent, encoded(html_body(), encoding), encoding)
     assert [footer.count(word) for word in (b"/o/", b"/stop/", b"/l/", b"<img ", b"<a ")] == [1, 1, 0, 1, 1]
 
 

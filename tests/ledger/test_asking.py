@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import asking, chain, notices
-from ledger.asking import PAUSE, Asked
+from ledger.asking import Asked
 from ledger.consent import CONTACT, Act, Person
 from ledger.consent import event_row as event
 from ledger.ledger import Ledger
-from policies.consent import Assurance, State
+from policies.consent import PAUSE, Assurance, State
 from tests.ledger.samples import BY_FOOTER, BY_MAILBOX, EVERYTHING, MAX, NOTICE, ON_PAPER, OPEN, now
 
 OTHER_SPELLING = "MAX@client.example"

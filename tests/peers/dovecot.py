@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.e2e.waiting import free_port, says_hello, until
 from tests.peers import account, environment, program, require
 from tests.peers.authority import Certificates
-from tests.peers.login import PASSWORD, TOKEN_KEY, USER
+from tests.peers.login import PASSWORDS, TOKEN_KEY
 from tests.peers.postfix import Postfix
 
 CONFIG = """\
@@ -96,7 +96,7 @@ class Dovecot:
         self._account = account()
         self._process: subprocess.Popen[bytes] | None = None
         uid, gid = self._account.get("user", os.geteuid()), self._account.get("group", os.getegid())
-        for name in ("", "mail", "keys", "keys/default", "keys/default/hs256"):
+        for name in ("", "mail", "keys", "keys/default", "keys/default/HS256"):
             (work / name).mkdir(exist_ok=True)
             os.chown(work / name, uid, gid)
         config = CONFIG.format(
@@ -105,8 +105,9 @@ class Dovecot:
         )  # fmt: skip
         (work / "dovecot.conf").write_text(config)
         (work / "oauth2.conf").write_text(OAUTH2.format(work=work))
-        (work / "keys/default/hs256/default").write_text(base64.b64encode(TOKEN_KEY).decode())
-        (work / "users").write_text(f"{USER}:{{PLAIN.B64}}{base64.b64encode(PASSWORD.encode()).decode()}::::::\n")
+        (work / "keys/default/HS256/default").write_text(_text(TOKEN_KEY))
+        users = (f"{user}:{{PLAIN.B64}}{_text(password.encode())}::::::\n" for user, password in PASSWORDS.items())
+        (work / "users").write_text("".join(users))
         (doveconf, dovecot), file = commands, work / "dovecot.conf"
         # What the program does by itself as well, but with the place where doveconf is installed.
         self._command = [doveconf, "-f", "service=master", "-c", file, "-e", dovecot, "-F", "-c", file]
@@ -129,11 +130,20 @@ class Dovecot:
             self._process = None
 
     @property
+    def log(self) -> str:
+        """What it has written into its log so far."""
+        return (self.work / "dovecot.log").read_text("utf-8")
+
+    @property
     def version(self) -> str:
         """What it calls itself."""
         command = [self._dovecot, "--version"]
         done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
         return f"Dovecot {done.stdout.split()[0]}"
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.e2e.waiting import free_port, says_hello, until
 from tests.peers import UNPACKED, account, environment, program, require
 from tests.peers.authority import Certificates
-from tests.peers.login import PASSWORD, USER
+from tests.peers.login import PASSWORDS
 from tests.peers.maildir import Maildir
 
 CONFIG = """\
@@ -76,14 +76,14 @@ plain:
   driver = plaintext
   public_name = PLAIN
   server_prompts = :
-  server_condition = ${{if and{{{{eq{{$auth2}}{{{user}}}}}{{eq{{$auth3}}{{${{readfile{{{work}/password}}}}}}}}}}}}
+  server_condition = ${{if eq{{$auth3}}{{${{lookup{{$auth2}}lsearch{{{work}/passwords}}{{$value}}fail}}}}}}
   server_set_id = $auth2
 
 login:
   driver = plaintext
   public_name = LOGIN
   server_prompts = User Name : Password
-  server_condition = ${{if and{{{{eq{{$auth1}}{{{user}}}}}{{eq{{$auth2}}{{${{readfile{{{work}/password}}}}}}}}}}}}
+  server_condition = ${{if eq{{$auth2}}{{${{lookup{{$auth1}}lsearch{{{work}/passwords}}{{$value}}fail}}}}}}
   server_set_id = $auth1
 """
 
@@ -104,10 +104,10 @@ class Exim:
             os.chown(work / name, uid, gid)
         config = CONFIG.format(
             uid=uid, gid=gid, program=command, work=work, port=self.port, starttls=self.starttls_port,
-            implicit=self.implicit_port, certificates=certificates, user=USER,
+            implicit=self.implicit_port, certificates=certificates,
         )  # fmt: skip
         (work / "exim.conf").write_text(config)
-        (work / "password").write_text(PASSWORD)
+        (work / "passwords").write_text("".join(f"{user}: {password}\n" for user, password in PASSWORDS.items()))
         # The program looks its package's account up before it reads any configuration.
         (work / "passwd").write_text(f"Debian-exim:x:{uid}:{gid}::{work}:/bin/false\n")
         (work / "group").write_text(f"Debian-exim:x:{gid}:\n")
@@ -130,6 +130,11 @@ class Exim:
             self._process.terminate()
             self._process.wait(30)
             self._process = None
+
+    @property
+    def log(self) -> str:
+        """What it has written into its log so far."""
+        return (self.work / "log/main").read_text("utf-8")
 
     @property
     def version(self) -> str:

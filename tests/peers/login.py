@@ -1,4 +1,4 @@
-"""The login that every real upstream knows."""
+"""The logins that every real upstream knows."""
 
 import base64
 import hashlib
@@ -6,16 +6,24 @@ import hmac
 import json
 import time
 
-USER = "alice@example.org"
-PASSWORD = 'korrekt Pferd 7%+"\\ Batterie'  # What shells, files and protocols get wrong: space, quotes, backslash.
+PEOPLE = {tls: f"alice@{tls}.example.org" for tls in ("starttls", "implicit")}
+"""Who logs in themselves, by how the relay then talks to the upstream: its route follows from their domain."""
+SERVICE = "relay@example.org"
+"""The relay's own login."""
+PASSWORDS = {
+    # What shells, files and protocols get wrong: space, quotes, percent, backslash.
+    **{person: f"{person[6]} korrekt Pferd 7%+\"\\ 'Batterie" for person in PEOPLE.values()},
+    SERVICE: "the relay's own",
+}
 TOKEN_KEY = b"a key that only the tests' servers know, of 256 bits and more"
 
 
-def token(user: str = USER, seconds: float = 600.0) -> str:
+def token(user: str, seconds: float = 600.0) -> str:
     """Return an OAuth2 access token for a user, as a JWT that ``TOKEN_KEY`` signs, valid for so long."""
     now = int(time.time())
-    claims = {"sub": user, "email": user, "iat": now - 10, "exp": now + int(seconds), "scope": "mail", "aud": "relay"}
-    claims["padding"] = "long tokens go over several lines of a mechanism that expects one. " * 12
+    claims = {"sub": user, "email": user, "iat": now - 10, "exp": now + int(seconds), "scope": "mail"}
+    # Real ones have a kB and more, which no line of 512 octets holds (RFC 5321 §4.5.3.1.4).
+    claims["padding"] = "much that a server wants to know of its own people. " * 16
     body = ".".join(_text(json.dumps(one).encode()) for one in ({"typ": "JWT", "alg": "HS256"}, claims))
     return f"{body}.{_text(hmac.digest(TOKEN_KEY, body.encode(), hashlib.sha256))}"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.e2e.waiting import free_port, says_hello, until
 from tests.peers import environment, program, require
 from tests.peers.authority import Certificates
-from tests.peers.login import PASSWORD, USER
+from tests.peers.login import PASSWORDS
 from tests.peers.maildir import Maildir
 
 MAIN = """\
@@ -125,9 +125,11 @@ class Postfix:
 
     def _add_logins(self) -> None:
         (self.work / "etc/sasl/smtpd.conf").write_text(SASL.format(work=self.work))
-        database, (name, _, realm) = self.work / "etc/sasldb", USER.partition("@")
-        command = [program("saslpasswd2"), "-p", "-f", database, "-u", realm, name]
-        subprocess.run(command, input=PASSWORD.encode(), env=environment(), check=True, capture_output=True)
+        database = self.work / "etc/sasldb"
+        for user, password in PASSWORDS.items():
+            name, _, realm = user.partition("@")
+            command = [program("saslpasswd2"), "-p", "-f", database, "-u", realm, name]
+            subprocess.run(command, input=password.encode(), env=environment(), check=True, capture_output=True)
         shutil.chown(database, "postfix")
 
     def start(self) -> None:
@@ -145,6 +147,11 @@ class Postfix:
         subprocess.run([*self._command, "stop"], capture_output=True, timeout=30, check=False)
         self._process.wait(30)
         self._process = None
+
+    @property
+    def log(self) -> str:
+        """What it has written into its log so far."""
+        return (self.work / "mail.log").read_text("utf-8")
 
     @property
     def version(self) -> str:

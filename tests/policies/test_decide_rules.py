@@ -72,10 +72,15 @@ def test_a_rule_changes_nothing_that_must_not_be_changed(message: dict[str, Any]
 
 @pytest.mark.parametrize(
     ("ask", "limits", "expected"),
-    [("footer", [], "footer"), ("footer", [{"ask": "never"}], "never"), ("never", [{"open": "never"}], "never")],
+    [
+        ("footer", [], "footer"),
+        ("footer", [{"ask": "never"}], "never"),
+        ("footer", [{"open": "never", "click": "never"}], "never"),
+        ("never", [{"open": "never"}], "never"),
+    ],
 )
 def test_asking(ask: str, limits: list[dict[str, Any]], expected: str) -> None:
-    """A rule can only keep somebody from being asked."""
+    """A rule can only keep somebody from being asked, by ``ask`` or because they may not be tracked."""
     assert expected == decided(*limits, ask=ask).ask
 
 

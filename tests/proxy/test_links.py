@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy import links
 from proxy.links import LinkRules, link_rules, own_place, target, unsubscribe_targets, valid_target
 
 OWN = ["https://mail.example.org", "https://former.example.org:444"]
@@ -319,3 +320,24 @@ def test_texts_that_keep_a_link_as_it_is(text: str) -> None:
 def test_labels_count_too() -> None:
     """A title or an image's alternative text that says unsubscribe keeps the link (case 100)."""
     assert target("https://x.com/p", "", {}, RULES, NO_LIST, "Unsubscribe") is None
+
+
+@pytest.mark.parametrize(
+    "name", ["_LEAVING", "_SIGNING_IN", "_SECRET_KEY", "_SIGNING_IN_WORDS", "_SIGNING_IN_TEXT", "_PLACEHOLDER"]
+)
+@given(data=st.data())
+def test_nothing_is_found_without_a_hint(name: str, data: st.DataObject) -> None:
+    """Whatever one of the patterns for links that stay finds holds one of the hints that make it be asked at all."""
+    text = data.draw(st.from_regex(getattr(links, name)))
+    if name == "_SIGNING_IN_TEXT":
+        text = text.lower()
+
+    assert any(hint in text for hint in links.HINTS)
+    assert links._is_hinted(text, "", "")
+    assert links._is_hinted("", text, "")
+
+
+@given(st.sampled_from(links.HINTS), st.text(max_size=9), st.text(max_size=9))
+def test_every_hint_is_found(hint: str, before: str, behind: str) -> None:
+    """A hint is seen wherever it stands."""
+    assert links._is_hinted(f"https://e.test/{before}{hint}{behind}", "", "")

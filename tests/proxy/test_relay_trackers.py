@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from ledger import trackers
 from policies import PolicyModel
-from proxy import message
+from proxy import body
 from proxy.relay import Conduct
 from proxy.vendors import load_rules
 from tests.proxy.test_relay import HTML, delivered, send
@@ -171,7 +171,7 @@ async def test_a_failure_harms_no_mail(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(trackers, "record", broken)
         await send(running, TRACKED)
         assert HTML == delivered(upstream)
-        monkeypatch.setattr(message, "trackers_in_html", broken)
+        monkeypatch.setattr(body, "trackers_in_html", broken)
         await send(running, TRACKED)
         assert TRACKED == delivered(upstream)
 

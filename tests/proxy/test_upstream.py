@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.relaying import running_relay
+from ledger.decisions import messages
+from proxy import upstream as upstream_module
+from tests.relaying import Running, running_relay
 
 ENVELOPE = b"EHLO client.test\r\nMAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@customer.test>\r\n"
 MESSAGE = b"Subject: x\r\n\r\nhi\r\n.\r\n"
@@ -97,3 +99,37 @@ async def test_control_characters_stay_outside(tmp_path: Path) -> None:
     ):
         found = await replies(running.port, ENVELOPE + b"DATA\r\n" + MESSAGE, 6)
     assert "550 5.1.1 evil 250 2.0.0 fake" == found[-1]
+
+
+async def outcomes(running: Running) -> list[str]:
+    """Return how the messages on record ended."""
+    found = await running.ledger.read(lambda connection: messages(connection, running.ledger.keyring))
+    return [one["outcome"] for one in found]
+
+
+async def test_silence_after_the_final_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 6: an upstream that says nothing to the whole message: 451, on record as unknown, and not sent again."""
+    monkeypatch.setattr(upstream_module, "FINAL_SECONDS", 0.2)
+    async with upstream({".": b" "}) as (port, sent), running_relay(tmp_path, port) as running:
+        found = await replies(running.port, ENVELOPE + b"DATA\r\n" + MESSAGE, 6)
+        assert ["unknown"] == await outcomes(running)
+    assert "451 4.4.2 The mail server behind this relay did not confirm; it may have the message" == found[-1]
+    assert 1 == len(sent)
+
+
+async def test_nonsense_after_the_final_dot(tmp_path: Path) -> None:
+    """Issue 6: an answer to the whole message that says neither yes nor no: it may have it, and that is on record."""
+    async with upstream({".": b"354 again\r\n"}) as (port, sent), running_relay(tmp_path, port) as running:
+        found = await replies(running.port, ENVELOPE + b"DATA\r\n" + MESSAGE, 6)
+        assert ["unknown"] == await outcomes(running)
+    assert found[-1].startswith("451 4.5.0")
+    assert found[-1].endswith("it may have the message")
+    assert 1 == len(sent)
+
+
+async def test_nonsense_before_the_final_dot(tmp_path: Path) -> None:
+    """An answer that comes together with the one to DATA: nothing is sent, and the message is on record as refused."""
+    async with upstream({"DATA": b"354 go\r\n250 early\r\n"}) as (port, sent), running_relay(tmp_path, port) as running:
+        await replies(running.port, ENVELOPE + b"DATA\r\n" + MESSAGE, 6)
+        assert ["refused"] == await outcomes(running)
+    assert [] == sent

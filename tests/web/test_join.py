@@ -127,3 +127,48 @@ async def test_three_links_a_day(site: Mailing) -> None:
     answers = {(await site.client.post("/join/web-form", data=form)).text for _ in range(6)}
     assert 1 == len(answers)
     assert 3 == len(await site.letters())
+
+
+async def invited(site: Mailing) -> str:
+    """Return the path of an invitation that stood below a message to ann."""
+    return f"/join/{await site.mailed(ANN, LinkKind.ASK)}"
+
+
+async def test_case_154_an_invitation_can_refuse(site: Mailing) -> None:
+    """Cases 150 and 154: looking changes nothing; its refusal counts at once, and ann hears of it."""
+    path = await invited(site)
+    page = (await site.client.get(path)).text
+    assert (False, True) == (ANN in page, "a••@customer.test" in page or "a•" in page)
+    assert "checked" not in page
+    assert [] == await site.history(ANN)
+    answer = await site.client.post(path, data={"do": "refuse"})
+    assert ANN not in answer.text
+    assert {("refused", "token_possession")} == {
+        (event["state"], event["assurance"]) for event in await site.history(ANN)
+    }
+    assert [("stopped", ANN)] == [(letter.kind, letter.address) for letter in await site.letters()]
+    assert 410 == (await site.client.post(path, data={"do": "refuse"})).status_code
+
+
+async def test_a_yes_below_a_message_is_proven_by_mail(site: Mailing) -> None:
+    """Promise 6: whoever has the message passed on to them cannot agree: a yes mails a link, and that one grants."""
+    path = await invited(site)
+    assert "Nothing was ticked" in (await site.client.post(path, data={"do": "agree"})).text
+    assert "Look into your mailbox" in (await site.client.post(path, data={"do": "agree", "agree": ["open"]})).text
+    assert [] == await site.history(ANN)
+    assert 410 == (await site.client.get(path)).status_code
+    (letter,) = await site.letters()
+    assert ("said_yes", ANN) == (letter.kind, letter.address)
+    proof = letter.values["url"].removeprefix(PUBLIC)
+    await site.client.get(proof)
+    assert [] == await site.history(ANN)
+    await site.client.post(proof, data={"do": "agree"})
+    assert [("open", "granted", "mailbox_proven")] == [
+        (event["purpose"], event["state"], event["assurance"]) for event in await site.history(ANN)
+    ]
+
+
+async def test_an_invitation_opens_no_visit(site: Mailing) -> None:
+    """W10: what stood below a message shows and erases nothing."""
+    token = (await invited(site)).removeprefix("/join/")
+    assert 410 == (await site.client.post(f"/you/{token}")).status_code

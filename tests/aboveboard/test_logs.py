@@ -1,0 +1,54 @@
+"""The log: one line per event, and never a reason for mail to suffer."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FULL = Path("/dev/full")
+SAY = """
+import logging, structlog
+from aboveboard import logs
+logs.set_up(serving=True)
+for at in range(2_000):
+    structlog.get_logger().info("event", number=at, filler="x" * 100)
+logging.getLogger("somebody").warning("else")
+print("still here")
+"""
+
+
+def said(stderr: object) -> tuple[str, str]:
+    """Run a process that logs a lot to some standard error; return what it said, and what it logged to a pipe."""
+    done = subprocess.run(
+        [sys.executable, "-c", SAY], stdout=subprocess.PIPE, stderr=stderr, text=True, check=False, timeout=60
+    )  # type: ignore[call-overload]
+    return done.stdout, done.stderr or ""
+
+
+def test_a_line_per_event() -> None:
+    """Every event is a line of JSON on standard error, and so readable for other programs."""
+    stdout, stderr = said(subprocess.PIPE)
+    lines = stderr.splitlines()
+    assert "still here\n" == stdout
+    assert list(range(2_000)) == [json.loads(line)["number"] for line in lines[:2_000]]
+    assert ["WARNING somebody else"] == lines[2_000:]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
+def test_a_full_disk_ends_nothing() -> None:
+    """Issue 6: where the log cannot be written, lines are lost, and whoever logs goes on."""
+    with FULL.open("w") as full:
+        assert ("still here\n", "") == said(full)
+
+
+def test_a_reader_that_is_gone_ends_nothing() -> None:
+    """The same where the log is a pipe that nobody reads any more."""
+    reader = subprocess.Popen(["true"], stdin=subprocess.PIPE)
+    reader.wait()
+    assert reader.stdin is not None
+    try:
+        assert ("still here\n", "") == said(reader.stdin)
+    finally:
+        reader.stdin.close()

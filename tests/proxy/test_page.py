@@ -1,0 +1,43 @@
+"""The markup of a page holds every tag that the scanner sees."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.page import page
+from proxy.tags import all_tags
+from tests.bench.samples import newsletter
+from tests.fuzz.mutate import OLD_SHAPES, SHAPES
+
+PIECES = [
+    *SHAPES, *OLD_SHAPES, b'<div title="a>b" class=gmail_quote>', b"<div title='>", b'<p a="<b>" c>', b"a < b ",
+    b'<p x"y=\'>', b"<![x", b"<!-- ", b"<!--[if mso]>", b'<p title="', b'">', b"</ ", b"</p a='>'>", b"<=", b"<p/",
+    b"<P>", b"\xc3\xa4",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join))
+def test_no_tag_is_missing(data: bytes) -> None:
+    """What is searched for in the markup alone is overlooked in no tag, wherever quotes and comments begin and end."""
+    markup = page(data).markup
+
+    assert [] == [tag for tag in all_tags(data) if data[tag.start : tag.end - 1].lower() not in markup]
+
+
+@pytest.mark.parametrize(
+    ("data", "whole"),
+    [
+        (newsletter(100, 20), False),
+        (b'<p title="a>b">' + newsletter(100, 20), True),
+        (b"3 < 4" + newsletter(100, 20), True),
+        (b"".join(b"<p id=%d>" % number for number in range(2_000)), True),
+        (newsletter(600, 20), True),
+    ],
+    ids=["newsletter", "a value with a sign", "a sign in text", "many different tags", "large"],
+)
+def test_markup_is_short(data: bytes, whole: bool) -> None:
+    """Of what programs write it is a small part; the whole document where a tag's end is not certain at a glance."""
+    found = page(data)
+
+    assert whole is (found.markup == found.lowered)
+    assert whole or len(found.markup) < len(data) / 10
