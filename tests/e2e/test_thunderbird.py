@@ -16,7 +16,7 @@ from tests.e2e.letters import links_undone, opened, the_insertion
 from tests.e2e.serving import Service, running_service
 from tests.e2e.waiting import free_port
 from tests.peers.authority import Certificates, certificates
-from tests.peers.login import PASSWORD, USER
+from tests.peers.login import PASSWORDS, SERVICE
 from tests.peers.postfix import Postfix, running_postfix
 from tests.peers.thunderbird import Thunderbird, running_thunderbird
 
@@ -41,6 +41,7 @@ key = "{certificates.key}"
 incoming = "imaps://localhost:{imap}"
 display_name = "Mail of Example GmbH & Co"
 """
+USER = SERVICE
 IMPLICIT, STARTTLS = 0, 1
 """The outgoing servers in the order in which they are announced."""
 LINK = "https://shop.example/offer?a=1&amp;b=2"
@@ -97,7 +98,7 @@ def url(relay: Service) -> str:
 @pytest.fixture(scope="module")
 def identities(thunderbird: Thunderbird, relay: Service) -> list[str]:
     """Two accounts, set up from what the relay announces: one for each outgoing server."""
-    return [thunderbird.set_up(url(relay), USER, "Alice", PASSWORD, choice) for choice in (IMPLICIT, STARTTLS)]
+    return [thunderbird.set_up(url(relay), USER, "Alice", PASSWORDS[USER], choice) for choice in (IMPLICIT, STARTTLS)]
 
 
 def test_thunderbird_reads_the_settings(relay: Service, thunderbird: Thunderbird, ports: dict[str, int]) -> None:
@@ -147,7 +148,7 @@ def test_thunderbird_sends(
     thunderbird.send(identities[choice], to, subject, HTML, attached)
     delivered = submission.next_delivered(to)
     arrived, sent = opened(delivered), as_sent(thunderbird, subject)
-    assert delivered.startswith(b"Return-Path: <alice@example.org>\n")
+    assert delivered.startswith(f"Return-Path: <{USER}>\n".encode())
     assert ("Angebot 2026.pdf", sha256(attached.read_bytes()).hexdigest()) == attachment(arrived.content)
     if not agreed:
         assert sent == arrived.content
