@@ -139,7 +139,7 @@ class Server:
                 break
             await asyncio.sleep(min(0.05, left))
         for session in list(self.sessions):
-            session.hang_up()
+            session.dismiss()
         await self.upstreams.close()
         COMMANDS.hand_over()
 
