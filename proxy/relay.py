@@ -46,7 +46,7 @@ from proxy.letter import letter
 from proxy.message import Message, Reading, reading_message
 from proxy.reply import Reply, ReplyError, reply
 from proxy.report import refused, vendor_names
-from proxy.rewrite import Outgoing, tracking, untracked
+from proxy.rewrite import Outgoing, tracking, untracked, untracking
 from proxy.slices import Walk, at_once, in_slices
 from proxy.trace import Marker, loops, received
 from proxy.upstream import Connection, OutcomeUnknown
@@ -171,7 +171,7 @@ def rewriting(
 ) -> Walk[tuple[Examination, Outgoing]]:
     """Rewrite as ``rewrite`` does, in steps."""
     if not examined.decision.tracked:
-        return examined, _as_decided(examined)
+        return examined, (yield from _as_decided(examined))
     try:
         outgoing = yield from tracking(examined.message, examined.decision, marks, conduct.footer, eight_bit=eight_bit)
         if room is not None and outgoing.size > room - margin(room):
@@ -184,14 +184,15 @@ def rewriting(
         examined = again(conduct, examined, Reason.TOO_LARGE)
     else:
         return examined, _told(outgoing, examined.decision)
-    return examined, _as_decided(examined)
+    return examined, (yield from _as_decided(examined))
 
 
-def _as_decided(examined: Examination) -> Outgoing:
-    """Return an untracked message: without other people's trackers where that is what was decided."""
+def _as_decided(examined: Examination) -> Walk[Outgoing]:
+    """Walk to an untracked message: without other people's trackers where that is what was decided."""
     if examined.decision.refused:
         return Outgoing(examined.message.raw, found=refused(examined.message))
-    return _told(untracked(examined.message, clean=examined.decision.removes_trackers), examined.decision)
+    outgoing = yield from untracking(examined.message, clean=examined.decision.removes_trackers)
+    return _told(outgoing, examined.decision)
 
 
 def _told(outgoing: Outgoing, decision: Decision) -> Outgoing:
@@ -281,7 +282,7 @@ class Relay:
             )
             if final.decision.tracked and not await self._ledger.record_decision(_decided(prepared)):
                 final = again(conduct, final, Reason.LEDGER_UNAVAILABLE)
-                outgoing, another = _as_decided(final), new_message_id()
+                outgoing, another = await in_slices(_as_decided(final)), new_message_id()
                 content = outgoing.behind(_received(conduct, another, protocol) + in_front)
                 prepared = replace(prepared, decision=final.decision, content=content, id=another, found=outgoing.found)
         except Exception:

@@ -12,6 +12,7 @@ from urllib.parse import urljoin
 from policies.words import Surface
 from proxy.css import fetches
 from proxy.entities import decode_attribute, decode_with_offsets
+from proxy.slices import STEP_BYTES, Walk
 from proxy.tags import Attribute, Tag, tag_skipper
 from proxy.transfer import Edit
 
@@ -82,9 +83,18 @@ _STYLE_FUNCTION = re.compile(rb"\((?:(?<=url\()|(?<=image-set\())")
 """Begins with the one letter that both have, so that the engine skips to it."""
 
 
-def tag_names(lowered: bytes) -> set[bytes]:
-    """Return the names of all tags in a document in lower case, and of what only looks like one. Costs little."""
-    return set(_NAME.findall(lowered))
+def finding_tag_names(lowered: bytes) -> Walk[set[bytes]]:
+    """Walk to the names of all tags in a document in lower case, and of what only looks like one. Costs little."""
+    names: set[bytes] = set()
+    start = 0
+    while start < len(lowered):
+        # A name may hold anything but what ends one: cut where another may begin.
+        cut = lowered.find(b"<", start + STEP_BYTES)
+        end = cut if cut != -1 else len(lowered)
+        names.update(_NAME.findall(lowered, start, end))
+        start = end
+        yield
+    return names
 
 
 def may_fetch(lowered: bytes, names: Set[bytes]) -> bool:
