@@ -1,4 +1,4 @@
-"""A Postfix that has the relay as its relayhost, as docs/mail-programs.md says: its people's mail goes on as it came."""
+"""A Postfix that has the relay as its relayhost, as docs/mail-programs.md says: its mail goes on as it came."""
 
 import re
 import smtplib
