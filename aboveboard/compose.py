@@ -1,6 +1,7 @@
 """Composition: what the configuration means to the parts."""
 
 import ipaddress
+import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from aboveboard import autoconfig
 from aboveboard.config import ConfigError
 from aboveboard.post import Sender
-from aboveboard.settings import Config, ListenerSection, UpstreamSection
+from aboveboard.settings import Config, ListenerSection, SystemMailSection, UpstreamSection
 from ledger.calendar import Calendar
 from ledger.chain import HeadFile
 from ledger.database import Place, prepare
@@ -23,14 +24,11 @@ from policies import Policy, compile_policy
 from policies.address import canonical_domain
 from policies.glob import pattern
 from policies.words import ForeignTracking
-from proxy.auth import Verifier
 from proxy.certificates import ServerCertificate
 from proxy.footer import Footer
 from proxy.limits import SharedLimits
 from proxy.links import link_rules, own_place
 from proxy.message import Reading
-from proxy.ownership import Ownership, parse_alias
-from proxy.passthrough import PassThrough
 from proxy.pool import Upstreams
 from proxy.relay import Conduct
 from proxy.route import Limits, Route, parse_route
@@ -193,34 +191,32 @@ def _beside_the_ledger(config: Config, ending: str) -> Path:
 def upstreams(config: Config, workers: int = 1) -> Upstreams:
     """Return the upstream routes, in order, for one of several workers.
 
-    Raises ConfigError where a password file cannot be read.
+    Raises ConfigError where a password cannot be read.
     """
     name = hostname(config)
     return Upstreams([_route(at, section, name, workers) for at, section in enumerate(config.relay.upstream)])
 
 
 def _route(at: int, section: UpstreamSection, name: str, workers: int) -> Route:
-    password = _password(f"relay.upstream[{at}]", section.password_file)
+    password = _password(f"relay.upstream[{at}]", section)
     # The upstream counts the connections of all workers together.
     limits = Limits(max(1, section.connections // workers), section.messages_per_connection)
     return parse_route(section.url, section.senders, name, section.username, password, limits)
 
 
-def _password(path: str, file: Path | None) -> str | None:
-    """Return the password in a file, if there is one. Raises ConfigError where it cannot be read."""
-    if file is None:
+def _password(path: str, section: UpstreamSection | SystemMailSection) -> str | None:
+    """Return the password of a service login, if it has one. Raises ConfigError where it cannot be read."""
+    if section.password_env is not None:
+        password = os.environ.get(section.password_env)
+        if not password:
+            raise ConfigError([f"{path}.password_env: the environment has no {section.password_env}."])
+        return password
+    if section.password_file is None:
         return None
     try:
-        return file.read_text("utf-8").rstrip("\r\n")
+        return section.password_file.read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}.password_file: cannot be read."]) from error
-
-
-def verifiers(config: Config, upstreams: Upstreams) -> dict[str, Verifier]:
-    """Return who tells whether somebody may log in, by what listeners call it."""
-    aliases = tuple(parse_alias(one.login, one.addresses) for one in config.relay.alias)
-    ownership = Ownership(tuple(config.organisation.domains), aliases)
-    return {"pass-through": PassThrough(upstreams, ownership)}
 
 
 def shared_limits(config: Config) -> SharedLimits:
@@ -280,7 +276,7 @@ def sender(config: Config) -> Sender | None:
     section = config.system_mail
     if section is None:
         return None
-    password = _password("system_mail", section.password_file)
+    password = _password("system_mail", section)
     return Sender(
         config.organisation.name,
         config.organisation.contact,

@@ -7,12 +7,14 @@ from sqlalchemy import Update, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import decisions, merge
+from ledger.attempts import KEPT
 from ledger.batch import Batch, WithinTransaction
 from ledger.outbox import LetterState
 from ledger.schema import (
     access,
     foreign_tracker,
     hit,
+    login_attempt,
     mailbox_link,
     message,
     outbox,
@@ -91,6 +93,7 @@ async def purge(connection: AsyncConnection, periods: Periods, now: datetime) ->
         ),
         # An open case has no such time, and stays.
         "cases": delete(request_case).where(request_case.c.answered_at < stamp(now - periods.cases)),
+        "logins": delete(login_attempt).where(login_attempt.c.at < stamp(now - KEPT)),
         "accesses": delete(access).where(access.c.at < stamp(now - periods.access)),
     }
     return {name: (await connection.execute(statement)).rowcount for name, statement in removals.items()}
