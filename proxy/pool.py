@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from aiosmtplib import SMTPConnectResponseError
 
 from proxy.reply import ReplyError, reply
 from proxy.route import Capabilities, Route, shared
@@ -24,6 +25,9 @@ class Pool:
     def __init__(self, route: Route) -> None:
         self.route = route
         self._slots = asyncio.Semaphore(route.limits.connections)
+        self._taken = 0
+        """How many slots are in use."""
+        self._freed = asyncio.Event()
         self._idle: dict[Connection, float] = {}
         """The connections at rest, and since when; the one that was used last comes last."""
         self._sweeping: asyncio.TimerHandle | None = None
@@ -39,10 +43,32 @@ class Pool:
         try:
             if fresh:
                 self._make_room()
-            return self._rested() or await Connection.open(self.route)
+            return self._rested() or await self._open()
         except BaseException:
-            self._slots.release()
+            self._free()
             raise
+
+    async def _open(self) -> Connection:
+        """Open a connection; while the upstream has too many of ours for its liking, wait for one of those.
+
+        Raises ReplyError.
+        """
+        now = asyncio.get_running_loop().time
+        deadline = now() + self.route.limits.patience
+        while True:
+            try:
+                return await Connection.open(self.route)
+            except ReplyError as error:
+                if not isinstance(error.__cause__, SMTPConnectResponseError) or self._taken < 2:
+                    raise
+                self._freed.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._freed.wait(), deadline - now())
+                if now() >= deadline:
+                    raise
+            rested = self._rested()
+            if rested is not None:
+                return rested
 
     async def reserve(self) -> None:
         """Have a connection that is not the pool's count among its own, until it is released or dismissed.
@@ -56,7 +82,7 @@ class Pool:
 
     def release(self) -> None:
         """Have a connection that was reserved count no more."""
-        self._slots.release()
+        self._free()
 
     def dismiss(self, connection: Connection) -> None:
         """End a connection that was reserved; it counts until then."""
@@ -66,18 +92,27 @@ class Pool:
         try:
             await connection.quit()
         finally:
-            self._slots.release()
+            self._free()
 
     async def _acquire(self) -> None:
         if not self._slots.locked():
             await self._slots.acquire()
-            return
+        else:
+            await self._wait()
+        self._taken += 1
+
+    async def _wait(self) -> None:
         try:
             async with asyncio.timeout(self.route.limits.patience):
                 await self._slots.acquire()
         except TimeoutError as error:
             busy = "4.3.2 All connections to the mail server behind this relay are in use; please try again later"
             raise ReplyError(reply(451, busy)) from error
+
+    def _free(self) -> None:
+        self._taken -= 1
+        self._slots.release()
+        self._freed.set()
 
     def _rested(self) -> Connection | None:
         """Return the connection that was used last: the others may grow old and go."""
@@ -105,7 +140,7 @@ class Pool:
         connection.rest()
         if connection.is_clean and connection.is_up and not self.is_worn(connection) and not self._closed:
             self._keep(connection)
-            self._slots.release()
+            self._free()
         else:
             self._begin(self._tidy(connection))
 
@@ -142,7 +177,7 @@ class Pool:
             else:
                 self._keep(connection)
         finally:
-            self._slots.release()
+            self._free()
 
     def _begin(self, chore: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(chore)

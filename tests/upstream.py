@@ -28,6 +28,8 @@ class FakeUpstream:
     greeting: str = "220 upstream.test ESMTP"
     mails_per_connection: int = 1_000
     """The next MAIL on a connection gets 421."""
+    most: int = 1_000
+    """One connection more at once is greeted with 421."""
     connections: int = 0
     host: str = "127.0.0.1"
     port: int = 0
@@ -74,6 +76,9 @@ class FakeUpstream:
             writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self.writers) > self.most:
+            await self._say(writer, "421 4.7.0 Too many connections from you")
+            return
         await self._say(writer, self.greeting)
         mails = 0
         while not self.greeting.startswith("4"):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.route import Limits
+from proxy.pool import Upstreams
+from proxy.route import Capabilities, Limits, parse_route
 from tests.proxy.sending import Sender, until
 from tests.relaying import running_relay
 from tests.upstream import FakeUpstream
@@ -151,6 +152,38 @@ async def test_no_connection_is_free_in_time(tmp_path: Path) -> None:
     assert 2 == len(upstream.messages)
 
 
+async def test_too_many_connections_for_the_upstream(tmp_path: Path) -> None:
+    """Where the upstream allows fewer connections than are set, a message waits for one of those that it has."""
+    async with (
+        FakeUpstream(most=1) as upstream,
+        running_relay(tmp_path, upstream.port) as running,
+        Sender(running.port) as first,
+        Sender(running.port) as second,
+    ):
+        await until(lambda: not upstream.writers)
+        await first.envelope()
+        waiting = asyncio.create_task(second.message())
+        await until(lambda: ASKED + 2 == upstream.connections)
+        await first.content()
+        assert "250 2.0.0 Ok: queued as 4XYZ" == await waiting
+    assert 2 == len(upstream.messages)
+
+
+async def test_too_many_connections_for_too_long(tmp_path: Path) -> None:
+    """Where none comes back in time the client hears 451, and so it does at once where there is none to wait for."""
+    async with FakeUpstream(most=1) as upstream:
+        relay = running_relay(tmp_path, upstream.port, limits=Limits(patience=0.05))
+        async with relay as running, Sender(running.port) as first, Sender(running.port) as second:
+            await until(lambda: not upstream.writers)
+            await first.envelope()
+            assert (await second.message()).startswith("451 4.4.1")
+            await first.content()
+            await second.say("RSET")
+            assert "250 2.0.0 Ok: queued as 4XYZ" == await second.message()
+            (pool,) = running.server.upstreams.pools
+            assert 0 == pool._taken
+
+
 async def test_client_that_goes_away_gives_its_connection_back(tmp_path: Path) -> None:
     """A client that hangs up in the middle leaves a connection that is reset and used again."""
     limits = Limits(connections=1)
@@ -204,6 +237,20 @@ async def test_capabilities_are_learnt_anew(tmp_path: Path) -> None:
             await sender.message()
         async with Sender(running.port) as sender:
             assert {"8BITMIME", "DSN", "SIZE 1000"} <= set(sender.offered)
+
+
+async def test_only_what_every_route_can_do(tmp_path: Path) -> None:
+    """165: with several routes clients are offered what all of them can do; while one is not known, a safe minimum."""
+    can, less, away = ("8BITMIME", "DSN", "SIZE 9000"), ("8BITMIME", "SMTPUTF8", "SIZE 5000"), FakeUpstream()
+    async with away, FakeUpstream(extensions=can) as one, FakeUpstream(extensions=less) as other:
+        await away.stop()
+        routes = [parse_route(f"smtp://127.0.0.1:{port.port}", ["*"], "relay.test") for port in (one, other, away)]
+        both, all_three = Upstreams(routes[:2]), Upstreams(routes)
+        for upstreams in (both, all_three):
+            await upstreams.learn()
+            await upstreams.close()
+    assert Capabilities(size=5_000, eight_bit=True) == both.common
+    assert Capabilities(size=5_000) == all_three.common
 
 
 @pytest.mark.parametrize(("scheme", "extensions"), [("smtps", ()), ("smtp+starttls", ("STARTTLS", "PIPELINING"))])
