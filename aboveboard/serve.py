@@ -35,8 +35,8 @@ from aboveboard.worker import DRAIN_SECONDS
 from ledger.errors import LedgerMissing
 from ledger.keys import Keyring
 from proxy.limits import prepare
+from proxy.server import BACKLOG
 
-BACKLOG = 511
 START_SECONDS = 60.0
 MANY_FILES = 65_536
 RESTART_SECONDS = 1.0

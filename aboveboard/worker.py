@@ -27,7 +27,7 @@ from ledger.patience import PATIENCE
 from ledger.versions import PolicyVersion
 from proxy.limits import Census
 from proxy.relay import Relay
-from proxy.server import Listener, Server
+from proxy.server import BACKLOG, ONE_AT_A_TIME, Listener, Server
 from web.app import build
 
 DRAIN_SECONDS = 30.0
@@ -190,6 +190,12 @@ class _WebServer(uvicorn.Server):
         """Capture nothing."""
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take connections; asyncio has cut down the backlog of the sockets meanwhile."""
+        await super().startup(sockets)
+        for sock in sockets or ():
+            sock.listen(BACKLOG)
+
 
 async def _post(ledger: Ledger, sender: post.Sender, current: Current) -> None:
     """Send mail of our own, which says of the organisation what the file says now."""
@@ -215,6 +221,7 @@ async def _web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
             server_header=False,
             proxy_headers=False,
             lifespan="off",
+            backlog=ONE_AT_A_TIME,
             timeout_graceful_shutdown=10,
         )
         server = _WebServer(settings)

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ScalarSelect, select, update
@@ -111,7 +112,9 @@ _READ = select(
 _EVENTS = Statement(lambda words: _READ.where(words.among(consent_event.c.folded_hash, "people")))
 
 
-def _weighed(rows: Sequence[Any], exact_hash: str | None) -> Consent:
+@lru_cache(maxsize=1_024)
+def _weighed(rows: tuple[Any, ...], exact_hash: str | None) -> Consent:
+    """Weigh the events of a person: nothing but these rows decides, so that the same rows need it once."""
     contact = [row for row in rows if row.purpose == CONTACT]
     last = max(contact, key=lambda row: row.sequence, default=None)
     events = [_event(row, exact_hash) for row in rows if row.purpose != CONTACT]
@@ -135,7 +138,7 @@ def consents_of(batch: Batch, people: Iterable[Person]) -> dict[Person, Consent]
     rows: dict[str, list[Any]] = {}
     for row in batch.rows(_EVENTS, {"people": list({one.folded_hash for one in asked})}):
         rows.setdefault(row.folded_hash, []).append(row)
-    return {one: _weighed(rows.get(one.folded_hash, ()), one.exact_hash) for one in asked}
+    return {one: _weighed(tuple(rows.get(one.folded_hash, ())), one.exact_hash) for one in asked}
 
 
 async def grant(

@@ -25,6 +25,12 @@ IDLE_SECONDS = 300.0
 SESSIONS = Gauge("aboveboard_smtp_sessions", "SMTP sessions that are open.", multiprocess_mode="livesum")
 TURNED_AWAY = Counter("aboveboard_smtp_turned_away", "Connections that were turned away, by reason.", ["why"])
 
+BACKLOG = 511
+"""Connections that wait to be taken."""
+ONE_AT_A_TIME = 1
+"""As asyncio's backlog, which is also how many connections a worker takes without looking up: with more, the first one
+to see a burst takes all of it, and the others have nothing to do. The sockets get their own backlog afterwards."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -115,7 +121,9 @@ class Server:
                 headless = TURNED_AWAY.labels("proxy_protocol").inc
                 self._listening.append(Balanced(sock, listener.is_balancer, session, implicit, headless))
             else:
-                self._listening.append(await loop.create_server(session, sock=sock, ssl=implicit))
+                server = await loop.create_server(session, sock=sock, ssl=implicit, backlog=ONE_AT_A_TIME)
+                self._listening.append(server)
+            sock.listen(BACKLOG)
 
     async def drain(self, seconds: float) -> None:
         """Stop: no new clients, sessions at rest get 421, transactions under way may end, for ``seconds`` at most."""

@@ -43,7 +43,9 @@ display_name = "Mail of Example GmbH & Co"
 """
 USER = SERVICE
 IMPLICIT, STARTTLS = 0, 1
-"""The outgoing servers in the order in which they are announced."""
+"""The outgoing servers in the order in which they are announced; the second is entered by hand too."""
+SSL, ALWAYS_STARTTLS, PASSWORD = 3, 2, 3
+"""Thunderbird's numbers: nsMsgSocketType.SSL, .alwaysSTARTTLS and nsMsgAuthMethod.passwordCleartext."""
 LINK = "https://shop.example/offer?a=1&amp;b=2"
 HTML = f'<p>Guten Tag, schöne Grüße! <a href="{LINK}">Our offer</a></p>'
 
@@ -96,23 +98,26 @@ def url(relay: Service) -> str:
 
 
 @pytest.fixture(scope="module")
-def identities(thunderbird: Thunderbird, relay: Service) -> list[str]:
-    """Two accounts, set up from what the relay announces: one for each outgoing server."""
-    return [thunderbird.set_up(url(relay), USER, "Alice", PASSWORDS[USER], choice) for choice in (IMPLICIT, STARTTLS)]
+def identities(thunderbird: Thunderbird, relay: Service, ports: dict[str, int]) -> list[str]:
+    """Two accounts: one as the relay announces it, and one whose outgoing server was entered by hand."""
+    password = PASSWORDS[USER]
+    announced, by_hand = (thunderbird.set_up(url(relay), USER, "Alice", password) for _ in range(2))
+    entered = {"hostname": "localhost", "port": f"{ports['starttls']}", "socketType": "2", "authMethod": "3"}
+    thunderbird.enter(by_hand, password, **entered, smtpUsername=USER)
+    return [announced, by_hand]
 
 
 def test_thunderbird_reads_the_settings(relay: Service, thunderbird: Thunderbird, ports: dict[str, int]) -> None:
     """What Thunderbird understands of autoconfig is what is configured: servers, TLS, login, name."""
-    ssl, starttls, password = 3, 2, 3  # nsMsgSocketType.SSL and alwaysSTARTTLS, nsMsgAuthMethod.passwordCleartext
     outgoing = [
-        ["smtp", "127.0.0.1", ports["implicit"], ssl, password, USER],
-        ["smtp", "127.0.0.1", ports["starttls"], starttls, password, USER],
+        ["smtp", "127.0.0.1", ports["implicit"], SSL, PASSWORD, USER],
+        ["smtp", "127.0.0.1", ports["starttls"], ALWAYS_STARTTLS, PASSWORD, USER],
     ]
     for choice in (IMPLICIT, STARTTLS):
         assert {
             "name": "Mail of Example GmbH & Co",
             "domains": ["example.org"],
-            "incoming": ["imap", "localhost", ports["imap"], ssl, password, USER],
+            "incoming": ["imap", "localhost", ports["imap"], SSL, PASSWORD, USER],
             "outgoing": outgoing[choice],
             "others": 1,
         } == thunderbird.autoconfig(url(relay), USER, choice)
@@ -133,7 +138,17 @@ def as_sent(thunderbird: Thunderbird, subject: str) -> bytes:
     raise AssertionError(f"{subject} is not in the folder")
 
 
-@pytest.mark.parametrize("choice", [IMPLICIT, STARTTLS], ids=["implicit", "starttls"])
+def test_settings_by_autoconfig_and_by_hand(
+    thunderbird: Thunderbird, identities: list[str], ports: dict[str, int]
+) -> None:
+    """The account that was set up by itself, and the server that was entered in the dialog, have the right settings."""
+    assert [
+        ["127.0.0.1", ports["implicit"], SSL, PASSWORD, USER],
+        ["localhost", ports["starttls"], ALWAYS_STARTTLS, PASSWORD, USER],
+    ] == [thunderbird.server_of(identity) for identity in identities]
+
+
+@pytest.mark.parametrize("choice", [IMPLICIT, STARTTLS], ids=["implicit-announced", "starttls-by-hand"])
 @pytest.mark.parametrize("agreed", [False, True], ids=["unknown", "agreed"])
 def test_thunderbird_sends(
     relay: Service, submission: Postfix, thunderbird: Thunderbird, identities: list[str], tmp_path: Path,

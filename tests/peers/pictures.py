@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from tests.peers.thunderbird import Thunderbird, running_thunderbird
+from tests.peers.thunderbird import SETTINGS, Thunderbird, running_thunderbird
 from web.autoconfig import MailServer, document
 
 FOLDER = Path(__file__).parents[2] / "docs/pictures"
@@ -80,38 +80,14 @@ ACCOUNT = """
     window.moveTo(0, 0);
     window.MsgAccountManager();
 """
-SETTINGS = """
-    const settings = () => document.getElementById("tabmail").currentTabInfo.browser.contentDocument;
-    const inner = () => settings().getElementById("contentFrame")?.contentDocument;
-    const found = async what => {
-      for (let waited = 0; waited < 20_000; waited += 50) {
-        const element = what();
-        if (element) {
-          await new Promise(resolve => setTimeout(resolve, 1_500));
-          return element;
-        }
-        await new Promise(resolve => setTimeout(resolve, 50));
-      }
-      throw new Error(`not there: ${what}`);
-    };
-"""
 IDENTITY = SETTINGS + "(await found(() => inner()?.getElementById('identity.smtpServerKey'))).scrollIntoView(false);"
-SERVERS = (
-    SETTINGS
-    + """
-    settings().querySelector("#smtp .name, #smtp").click();
-    const tree = settings().getElementById("accounttree");
-    tree.selectedIndex = [...tree.rows].findIndex(row => row.id == "smtp");
-    await found(() => inner()?.querySelector("#smtpList *"));
-"""
-)
+SERVERS = SETTINGS + "await openServers(); await found(() => inner().querySelector('#smtpList *'));"
 SERVER = (
     SETTINGS
     + """
     inner().querySelector("#smtpList *").click();
     inner().getElementById("editButton").click();
-    const dialog = () => settings().querySelector("browser[src*=Smtp], browser.dialogFrame")?.contentDocument;
-    await found(() => dialog()?.getElementById("smtp.hostname")?.value || dialog()?.querySelector("#smtpHostname"));
+    await found(() => dialog()?.getElementById("smtp.hostname").value);
 """
 )
 

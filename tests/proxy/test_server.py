@@ -1,12 +1,15 @@
 """The server's conduct when a side goes away or is slow: nothing acknowledged is lost."""
 
 import asyncio
+import socket
+import struct
 from pathlib import Path
 
 import pytest
 
 from proxy import upstream as upstream_module
 from proxy.relay import Relay
+from proxy.server import BACKLOG, ONE_AT_A_TIME
 from tests.proxy.sending import until
 from tests.relaying import running_relay
 from tests.upstream import FakeUpstream
@@ -207,3 +210,14 @@ async def test_early_answer_in_the_middle_of_the_body(tmp_path: Path, monkeypatc
         writer.close()
     early.close()
     assert "552 5.3.4 That is enough" == replies[-1]
+
+
+async def test_a_worker_takes_one_connection_at_a_time(tmp_path: Path) -> None:
+    """However many wait, a worker takes one and looks up, so that others have a share; the kernel still keeps many."""
+    async with running_relay(tmp_path, 1) as running:
+        (listening,) = running.server._listening
+        (sock,) = listening.sockets
+        assert ONE_AT_A_TIME == listening._backlog  # type: ignore[attr-defined]
+        # struct tcp_info of Linux: of a listening socket, tcpi_sacked is the backlog.
+        (backlog,) = struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)
+        assert min(BACKLOG, int(Path("/proc/sys/net/core/somaxconn").read_text())) == backlog
