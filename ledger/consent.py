@@ -230,6 +230,8 @@ async def suspend(connection: AsyncConnection, batch: str, now: datetime) -> boo
 async def resume(connection: AsyncConnection, batch: str) -> bool:
     """Have the grants of an import count again; tell whether they rested. What was invalidated stays so."""
     counting = update(import_batch).where(import_batch.c.id == batch, import_batch.c.suspended_at.is_not(None))
+    # One that has broken off never counts.
+    counting = counting.where(import_batch.c.rows > 0)
     return bool((await connection.execute(counting.values(suspended_at=None))).rowcount)
 
 
