@@ -17,6 +17,7 @@ from ledger.keys import Keyring
 from ledger.notice import Notice
 from ledger.schema import consent_event, consent_personal, import_batch, meta, moment, stamp
 from ledger.schema import notice as notice_table
+from policies.address import domains_of
 from policies.consent import GRANTS, REFUSALS, Assurance, Consent, ConsentEvent, State, weigh
 from policies.words import Purpose
 
@@ -27,6 +28,8 @@ _CLAIMS = GRANTS | {State.IMPORTED_UNPROVEN}
 """What says that somebody agreed, proven or not."""
 NOTICE_IN_FORCE = "grants_from_notice"
 """In ``meta``: the first version of the notice that asks for what is done now; grants under older ones rest."""
+DOMAINS_REFUSE = "domains_refuse"
+"""In ``meta``: whole domains have refused, so that hits are looked at by the domain they come from."""
 SUSPENDED_UP_TO = "grants_suspended_up_to"
 """In ``meta``: grants up to this event rest until an administrator decides (after a restore without its journal)."""
 
@@ -38,11 +41,18 @@ class Person:
     folded_hash: str
     exact_hash: str | None = None
     address: str | None = None
+    domains: tuple[str, ...] = ()
+    """Keyed hashes of the domains that the address is in, for what is said of a whole domain."""
 
     @classmethod
     def of(cls, keyring: Keyring, address: str) -> "Person":
         """Return the person behind an address."""
-        return cls(keyring.folded(address), keyring.exact(address), address)
+        return cls(keyring.folded(address), keyring.exact(address), address, domains(keyring, address))
+
+
+def domains(keyring: Keyring, address: str) -> tuple[str, ...]:
+    """Return the keyed hashes of the domains that an address is in."""
+    return tuple(map(keyring.domain, domains_of(address)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,7 @@ class Act:
     """The question it answers."""
 
 
-def _event(row: Any, exact_hash: str | None) -> ConsentEvent:
+def _event(row: Any, person: Person) -> ConsentEvent:
     return ConsentEvent(
         id=row.id,
         sequence=row.sequence,
@@ -73,8 +83,9 @@ def _event(row: Any, exact_hash: str | None) -> ConsentEvent:
         assurance=Assurance(row.assurance),
         at=moment(row.event_time),
         valid_until=moment(row.valid_until) if row.valid_until else None,
-        exact=exact_hash is not None and row.exact_hash == exact_hash,
+        exact=person.exact_hash is not None and row.exact_hash == person.exact_hash,
         suspended=_rests(row),
+        domain=row.folded_hash != person.folded_hash,
     )
 
 
@@ -111,10 +122,14 @@ _READ = select(
 _EVENTS = Statement(lambda words: _READ.where(words.among(consent_event.c.folded_hash, "people")))
 
 
-def _weighed(rows: Sequence[Any], exact_hash: str | None) -> Consent:
+def _weighed(rows: Sequence[Any], person: Person) -> Consent:
+    lifting = sorted((row.sequence, row.folded_hash, row.purpose) for row in rows if row.state == State.LIFTED.value)
+    lifted = {(folded_hash, purpose): sequence for sequence, folded_hash, purpose in lifting}
+    if lifted:
+        rows = [row for row in rows if row.sequence > lifted.get((row.folded_hash, row.purpose), 0)]
     contact = [row for row in rows if row.purpose == CONTACT]
     last = max(contact, key=lambda row: row.sequence, default=None)
-    events = [_event(row, exact_hash) for row in rows if row.purpose != CONTACT]
+    events = [_event(row, person) for row in rows if row.purpose != CONTACT]
     return weigh(events, do_not_write=last is not None and last.state in REFUSALS)
 
 
@@ -133,9 +148,17 @@ def consents_of(batch: Batch, people: Iterable[Person]) -> dict[Person, Consent]
     """Return where several people stand, with one query."""
     asked = list(people)
     rows: dict[str, list[Any]] = {}
-    for row in batch.rows(_EVENTS, {"people": list({one.folded_hash for one in asked})}):
+    hashes = {found for one in asked for found in (one.folded_hash, *one.domains)}
+    for row in batch.rows(_EVENTS, {"people": list(hashes)}):
         rows.setdefault(row.folded_hash, []).append(row)
-    return {one: _weighed(rows.get(one.folded_hash, ()), one.exact_hash) for one in asked}
+    return {one: _weighed(_rows_of(one, rows), one) for one in asked}
+
+
+def _rows_of(person: Person, rows: dict[str, list[Any]]) -> Sequence[Any]:
+    """Return the rows about a person, and about the domains that they are in."""
+    own = rows.get(person.folded_hash, [])
+    wider = [row for domain in person.domains for row in rows.get(domain, ())]
+    return own + wider if wider else own
 
 
 async def grant(
@@ -159,6 +182,8 @@ async def grant(
         if not act.evidence.strip():
             raise ConsentRefused("A grant recorded for somebody else needs evidence of how they gave it (--evidence).")
         refused = [purpose for purpose in purposes if before.on(purpose).state in REFUSALS]
+        if any(event.domain for purpose in refused if (event := before.on(purpose).event) is not None):
+            raise ConsentRefused("The person's whole domain has refused; only they can agree, by their own mailbox.")
         if refused:
             raise ConsentRefused(
                 f"This person has refused ({', '.join(refused)}); only they can agree again, by their own mailbox."
@@ -286,11 +311,17 @@ def event_row(
     return row, json.dumps(personal, ensure_ascii=False).encode("utf-8", "replace")
 
 
-async def history(connection: AsyncConnection, keyring: Keyring, person: Person) -> list[dict[str, Any]]:
-    """Return everything recorded about a person's consent, oldest first, with what is sealed opened."""
+async def history(
+    connection: AsyncConnection, keyring: Keyring, person: Person, *, wider: bool = False
+) -> list[dict[str, Any]]:
+    """Return everything recorded about a person's consent, oldest first, with what is sealed opened.
+
+    ``wider``: also what was said of the domains that they are in.
+    """
     joined = consent_event.outerjoin(consent_personal, consent_event.c.sequence == consent_personal.c.sequence)
     statement = select(consent_event, consent_personal.c.sealed).select_from(joined)
-    statement = statement.where(consent_event.c.folded_hash == person.folded_hash).order_by(consent_event.c.sequence)
+    hashes = [person.folded_hash, *(person.domains if wider else ())]
+    statement = statement.where(consent_event.c.folded_hash.in_(hashes)).order_by(consent_event.c.sequence)
     events = []
     for row in await connection.execute(statement):
         personal: dict[str, Any] = {}

@@ -242,19 +242,27 @@ async def _send_receipts(books: Books, work: "_Work", url: str, written: Sequenc
         )
 
 
+_RECEIPTED = (
+    "sequence", "batch", "id", "purpose", "state", "event_time", "valid_until", "actor_kind", "method", "expression",
+    "assurance", "collection_point", "notice_id",
+)  # fmt: skip
+"""What a receipt says of an event, and how the event is known."""
+
+
 async def _granted(
     connection: AsyncConnection, work: "_Work", first: int, last: int
 ) -> list[tuple[str, list[dict[str, Any]]]]:
     """Return the addresses in a part of the chain whose grants count, and the events by which they do."""
     event = consent_event.c
     joined = consent_event.join(consent_personal, event.sequence == consent_personal.c.sequence)
-    statement = select(consent_event, consent_personal.c.sealed).select_from(joined).order_by(event.sequence)
+    columns = (*(event[name] for name in _RECEIPTED), consent_personal.c.sealed)
+    statement = select(*columns).select_from(joined).order_by(event.sequence)
     # Which import it is, is looked at here: an index over imports would have the database read all of it every time.
     found: dict[str, list[dict[str, Any]]] = {}
     for row in await connection.execute(statement.where(event.sequence.between(first, last))):
         if row.batch == work.batch and row.valid_until is not None and row.valid_until > stamp(work.now):
             personal = json.loads(work.keyring.open_column(row.sealed, f"consent_personal/{row.sequence}"))
-            found.setdefault(personal["address"], []).append(dict(row._mapping))
+            found.setdefault(personal["address"], []).append(row._asdict())
     return list(found.items())
 
 
