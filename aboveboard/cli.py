@@ -14,6 +14,7 @@ from aboveboard.commands import domains as _domains  # noqa: F401  # adds its co
 from aboveboard.commands import imports as _imports  # noqa: F401  # adds its commands to `consent`
 from aboveboard.commands import proof as _proof  # noqa: F401  # and so does this
 from aboveboard.commands import records
+from aboveboard.commands.account import account
 from aboveboard.commands.audit import audit
 from aboveboard.commands.consent import consent
 from aboveboard.commands.notice import notice
@@ -202,6 +203,7 @@ for command in (
     notice,
     subject,
     requests,
+    account,
     audit,
     records.messages,
     records.hits,

@@ -1,7 +1,7 @@
 """Composition: what the configuration means to the parts."""
 
 import ipaddress
-import ssl
+import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from aboveboard import autoconfig
 from aboveboard.config import ConfigError
 from aboveboard.post import Sender
-from aboveboard.settings import Config, ListenerSection, UpstreamSection
+from aboveboard.settings import Config, ListenerSection, SystemMailSection, UpstreamSection
 from ledger.calendar import Calendar
 from ledger.chain import HeadFile
 from ledger.database import Place, prepare
@@ -24,17 +24,16 @@ from policies import Policy, compile_policy
 from policies.address import canonical_domain
 from policies.glob import pattern
 from policies.words import ForeignTracking
-from proxy.auth import Verifier
+from proxy.certificates import ServerCertificate
 from proxy.footer import Footer
 from proxy.limits import SharedLimits
 from proxy.links import link_rules, own_place
 from proxy.message import Reading
-from proxy.ownership import Ownership, parse_alias
-from proxy.passthrough import PassThrough
 from proxy.pool import Upstreams
 from proxy.relay import Conduct
 from proxy.route import Limits, Route, parse_route
 from proxy.server import Listener
+from proxy.trace import Marker
 from proxy.trackers import Watch
 from proxy.vendors import load_rules
 from web.site import Point, Site
@@ -77,6 +76,7 @@ def conduct(config: Config, keyring: Keyring) -> Conduct:
         public_url=config.web.public_url,
         hostname=hostname(config),
         received=config.relay.received,
+        marker=Marker(hostname(config), keyring) if config.relay.processed_header else None,
     )
 
 
@@ -191,34 +191,32 @@ def _beside_the_ledger(config: Config, ending: str) -> Path:
 def upstreams(config: Config, workers: int = 1) -> Upstreams:
     """Return the upstream routes, in order, for one of several workers.
 
-    Raises ConfigError where a password file cannot be read.
+    Raises ConfigError where a password cannot be read.
     """
     name = hostname(config)
     return Upstreams([_route(at, section, name, workers) for at, section in enumerate(config.relay.upstream)])
 
 
 def _route(at: int, section: UpstreamSection, name: str, workers: int) -> Route:
-    password = _password(f"relay.upstream[{at}]", section.password_file)
+    password = _password(f"relay.upstream[{at}]", section)
     # The upstream counts the connections of all workers together.
     limits = Limits(max(1, section.connections // workers), section.messages_per_connection)
     return parse_route(section.url, section.senders, name, section.username, password, limits)
 
 
-def _password(path: str, file: Path | None) -> str | None:
-    """Return the password in a file, if there is one. Raises ConfigError where it cannot be read."""
-    if file is None:
+def _password(path: str, section: UpstreamSection | SystemMailSection) -> str | None:
+    """Return the password of a service login, if it has one. Raises ConfigError where it cannot be read."""
+    if section.password_env is not None:
+        password = os.environ.get(section.password_env)
+        if not password:
+            raise ConfigError([f"{path}.password_env: the environment has no {section.password_env}."])
+        return password
+    if section.password_file is None:
         return None
     try:
-        return file.read_text("utf-8").rstrip("\r\n")
+        return section.password_file.read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}.password_file: cannot be read."]) from error
-
-
-def verifiers(config: Config, upstreams: Upstreams) -> dict[str, Verifier]:
-    """Return who tells whether somebody may log in, by what listeners call it."""
-    aliases = tuple(parse_alias(one.login, one.addresses) for one in config.relay.alias)
-    ownership = Ownership(tuple(config.organisation.domains), aliases)
-    return {"pass-through": PassThrough(upstreams, ownership)}
 
 
 def shared_limits(config: Config) -> SharedLimits:
@@ -229,10 +227,12 @@ def shared_limits(config: Config) -> SharedLimits:
 
 def listener(at: int, section: ListenerSection) -> Listener:
     """Return how a listening address treats its clients. Raises ConfigError where its certificate does not load."""
+    proof = certificate(at, section)
     return Listener(
         networks=tuple(ipaddress.ip_network(network) for network in section.networks),
         tls=section.tls,
-        tls_context=_server_context(at, section),
+        tls_context=proof.context if proof is not None else None,
+        certificate=proof,
         automated=section.message_class == "automated",
         auth=section.auth,
         balancers=tuple(ipaddress.ip_network(network) for network in section.proxy_protocol_from),
@@ -241,16 +241,14 @@ def listener(at: int, section: ListenerSection) -> Listener:
     )
 
 
-def _server_context(at: int, section: ListenerSection) -> ssl.SSLContext | None:
+def certificate(at: int, section: ListenerSection) -> ServerCertificate | None:
+    """Return the certificate of a listener; None where it has none. Raises ConfigError where it does not load."""
     if section.certificate is None or section.key is None:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(section.certificate, section.key)
-    except (OSError, ssl.SSLError) as error:
+        return ServerCertificate(section.certificate, section.key)
+    except OSError as error:
         raise ConfigError([f"relay.listener[{at}].certificate: certificate and key do not load: {error}."]) from error
-    return context
 
 
 def site(config: Config, opened: Ledger, *, stale: bool = False) -> Site:
@@ -278,7 +276,7 @@ def sender(config: Config) -> Sender | None:
     section = config.system_mail
     if section is None:
         return None
-    password = _password("system_mail", section.password_file)
+    password = _password("system_mail", section)
     return Sender(
         config.organisation.name,
         config.organisation.contact,

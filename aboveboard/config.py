@@ -107,15 +107,7 @@ def _remark(config: Config, remark: checks.Remark) -> str:
 def notes(config: Config) -> list[str]:
     """Return a sentence for everything in the file that is right and has no effect."""
     remarks = checks.notes(config.policy, _surroundings(config))
-    return [*without_effect(config), *(_remark(config, one) for one in remarks)]
-
-
-def without_effect(config: Config) -> list[str]:
-    """Return a sentence for every setting in the file that this version does not act on yet."""
-    waiting = {
-        "relay.processed_header": config.relay.processed_header,
-    }
-    return [f"{path}: this version does not act on it yet." for path, present in waiting.items() if present]
+    return [_remark(config, one) for one in remarks]
 
 
 def json_schema() -> dict[str, Any]:

@@ -97,8 +97,10 @@ def _server_checks(path: str, section: SystemMailSection) -> list[str]:
 
 def _login_checks(path: str, upstream: UpstreamSection | SystemMailSection) -> list[str]:
     problems = []
-    if (upstream.username is None) != (upstream.password_file is None):
-        problems.append(f"{path}: username and password_file belong together.")
+    if upstream.password_file is not None and upstream.password_env is not None:
+        problems.append(f"{path}: password_file and password_env are one too many.")
+    elif (upstream.username is None) != (upstream.password_file is None and upstream.password_env is None):
+        problems.append(f"{path}: username and password_file, or password_env, belong together.")
     elif upstream.password_file is not None and not upstream.password_file.is_file():
         problems.append(f"{path}.password_file: there is no file {upstream.password_file}.")
     return problems

@@ -141,6 +141,8 @@ class InForce:
     since: datetime
     stale: bool = False
     """The file has been changed since and is not right."""
+    certificates: int = 0
+    """How often certificates were renewed: the workers take up the files when this changes."""
     waiting: tuple[str, ...] = ()
     """Key paths of what the file says otherwise and what needs a restart."""
 
@@ -183,6 +185,7 @@ class InForce:
             "author": self.author,
             "since": self.since.isoformat(),
             "stale": self.stale,
+            "certificates": self.certificates,
         }
         fresh = place.with_suffix(".new")
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:

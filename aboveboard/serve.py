@@ -26,6 +26,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_serv
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from aboveboard import compose
+from aboveboard.certificatewatch import WatchedCertificates
 from aboveboard.config import ConfigError
 from aboveboard.reload import InForce, WatchedFile
 from aboveboard.values import split_address
@@ -33,8 +34,8 @@ from aboveboard.worker import DRAIN_SECONDS
 from ledger.errors import LedgerMissing
 from ledger.keys import Keyring
 from proxy.limits import prepare
+from proxy.server import BACKLOG
 
-BACKLOG = 511
 START_SECONDS = 60.0
 MANY_FILES = 65_536
 RESTART_SECONDS = 1.0
@@ -98,6 +99,20 @@ class _Worker:
     number: int
     """Which one of its part it is, from 0."""
     started: float = field(default_factory=time.monotonic)
+    served: bool = False
+    """It has said that it serves, when last looked."""
+
+    def look(self, seconds: float = 0.0) -> None:
+        """See whether it says that it serves, waiting so long for that at most."""
+        if self.ready != -1 and select.select([self.ready], [], [], seconds)[0]:
+            self.served = os.read(self.ready, 1) == b"r"
+            self.forget()
+
+    def forget(self) -> None:
+        """Listen no more whether it says so."""
+        if self.ready != -1:
+            os.close(self.ready)
+            self.ready = -1
 
 
 class Parent:
@@ -109,6 +124,7 @@ class Parent:
         self._in_force = InForce.begin(config_path, self._file.take_first())
         self._config = self._in_force.config
         """As it was at the beginning, for what needs a restart."""
+        self._certificates = WatchedCertificates(self._config.relay.listener)
         self._place = Path()
         self._parts = parts
         self._count = workers
@@ -223,41 +239,68 @@ class Parent:
             "--census", str(self._census),
             "--ready", str(say_ready), "--life", str(self._life[0]),
         ]  # fmt: skip
-        process = subprocess.Popen(
-            command,
-            pass_fds=[*descriptors, say_ready, self._life[0], self._census],
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-        )
-        os.close(say_ready)
+        try:
+            process = subprocess.Popen(
+                command,
+                pass_fds=[*descriptors, say_ready, self._life[0], self._census],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+            )
+        except OSError:
+            os.close(ready)
+            raise
+        finally:
+            os.close(say_ready)
         return _Worker(part, process, ready, number)
 
     def _wait_until_ready(self, worker: _Worker) -> None:
         """Wait until a worker serves. Raises ConfigError where it does not."""
-        try:
-            served = select.select([worker.ready], [], [], START_SECONDS)[0] and os.read(worker.ready, 1) == b"r"
-        finally:
-            os.close(worker.ready)
-        if not served and not self._stop.is_set():
+        worker.look(START_SECONDS)
+        if not worker.served and not self._stop.is_set():
             worker.process.kill()
             worker.process.wait()
             raise ConfigError([f"A {worker.part} process did not start; its own message is above."])
 
     def _watch(self) -> None:
         while not self._stop.wait(0.2):
-            self._look_at_file()
+            asked, self._asked = self._asked, False
+            self._look_at_certificates(asked=asked)
+            self._look_at_file(asked=asked)
             for at, worker in enumerate(self._workers):
-                if worker.process.poll() is None or time.monotonic() - worker.started < RESTART_SECONDS:
-                    continue
-                mark_process_dead(worker.process.pid, self._environment["PROMETHEUS_MULTIPROC_DIR"])
-                log.error("serve.worker_died", part=worker.part, code=worker.process.returncode)
-                self._restart(at, worker)
+                self._look_after(at, worker)
 
-    def _look_at_file(self) -> None:
+    def _look_after(self, at: int, worker: _Worker) -> None:
+        """Replace a worker that died, and end one that does not come to serve, without waiting: others may die, too."""
+        worker.look()
+        age = time.monotonic() - worker.started
+        if worker.process.poll() is None:
+            if not worker.served and age > START_SECONDS:
+                worker.process.kill()
+        elif age >= RESTART_SECONDS:
+            worker.forget()
+            mark_process_dead(worker.process.pid, self._environment["PROMETHEUS_MULTIPROC_DIR"])
+            event = "serve.worker_died" if worker.served else "serve.worker_did_not_start"
+            log.error(event, part=worker.part, code=worker.process.returncode)
+            self._restart(at, worker)
+
+    def _look_at_certificates(self, *, asked: bool) -> None:
+        """Have the workers take up certificates that were renewed, unless they are not right."""
+        try:
+            if "relay" not in self._parts or not self._certificates.renewed(asked=asked):
+                return
+            self._in_force = replace(self._in_force, certificates=self._in_force.certificates + 1)
+            self._in_force.write(self._place)
+        except ConfigError as error:
+            log.error("serve.certificate_kept", problems=error.problems)
+        except OSError:
+            log.exception("serve.reload_failed")
+        else:
+            log.info("serve.certificate_renewed")
+
+    def _look_at_file(self, *, asked: bool) -> None:
         """Take up a file that has changed and come to rest, or at once where somebody asked."""
-        if not self._file.changed() and not self._asked:
+        if not self._file.changed() and not asked:
             return
-        self._asked = False
         try:
             taken = self._file.take()
             if taken is None:
@@ -305,10 +348,10 @@ class Parent:
     def _restart(self, at: int, died: _Worker) -> None:
         try:
             self._workers[at] = self._start(died.part, died.number)
-            self._wait_until_ready(self._workers[at])
-        except (ConfigError, OSError):
-            # The next round tries again: what was right when we began may be mended meanwhile.
+        except OSError:
+            # Tried again: no memory, or no more processes, may pass.
             log.exception("serve.worker_did_not_start", part=died.part)
+            died.started = time.monotonic()
 
     def _end(self) -> None:
         """Have no new clients, let the workers drain, and end those that do not."""

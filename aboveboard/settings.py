@@ -44,9 +44,9 @@ class ListenerSection(Section):
     tls: Literal["none", "starttls", "implicit"] = Field(default="none", description="How connections are encrypted.")
     certificate: Path | None = Field(default=None, description="Certificate chain, PEM; with tls only.")
     key: Path | None = Field(default=None, description="Private key, PEM; with tls only.")
-    auth: Literal["networks", "pass-through"] = Field(
+    auth: Literal["networks", "pass-through", "accounts"] = Field(
         default="networks",
-        description="Who may send: trusted networks, or whoever can log in at the upstream (pass-through).",
+        description="Who may send: trusted networks, or who can log in, at the upstream or with an account here.",
     )
     networks: list[NetworkText] = Field(
         default=["127.0.0.0/8", "::1/128"], min_length=1, description='Trusted addresses; with auth = "networks" only.'
@@ -73,6 +73,7 @@ class UpstreamSection(Section):
     )
     username: str | None = Field(default=None, description="Service login at this server.")
     password_file: Path | None = Field(default=None, description="File with the service login's password.")
+    password_env: str | None = Field(default=None, description="Environment variable with it, in place of a file.")
     insecure: bool = Field(default=False, description="Allow smtp:// to a server that is not on this machine.")
     connections: int = Field(default=40, ge=1, le=10_000, description="Connections open at once, of all workers.")
     messages_per_connection: int = Field(
@@ -160,6 +161,7 @@ class SystemMailSection(Section):
     url: UpstreamUrl = Field(description="Where it is handed in.")
     username: str | None = Field(default=None, description="Login there.")
     password_file: Path | None = Field(default=None, description="File with the password.")
+    password_env: str | None = Field(default=None, description="Environment variable with it, in place of a file.")
 
 
 class RetentionSection(Section):

@@ -96,7 +96,7 @@ def _upstream_url(value: str) -> str:
     if parts.scheme not in ("smtp", "smtp+starttls", "smtps") or not parts.hostname or parts.path not in ("", "/"):
         raise ValueError('must be "smtp://HOST:PORT", "smtp+starttls://HOST:PORT" or "smtps://HOST:PORT"')
     if parts.username or parts.password:
-        raise ValueError("must not hold a login: use username and password_file")
+        raise ValueError("must not hold a login: use username with password_file or password_env")
     if not _has_port(parts):
         raise ValueError("must have a port from 1 to 65535")
     return value

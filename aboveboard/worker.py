@@ -17,6 +17,7 @@ import structlog
 import uvicorn
 
 from aboveboard import compose, post
+from aboveboard.logins import Logins
 from aboveboard.reload import Current, InForce, signature
 from aboveboard.upkeep import keep_up
 from ledger.errors import LedgerUnavailable
@@ -26,7 +27,7 @@ from ledger.patience import PATIENCE
 from ledger.versions import PolicyVersion
 from proxy.limits import Census
 from proxy.relay import Relay
-from proxy.server import Server
+from proxy.server import BACKLOG, ONE_AT_A_TIME, Listener, Server
 from web.app import build
 
 DRAIN_SECONDS = 30.0
@@ -145,25 +146,40 @@ async def _relay(task: Task, ready: Ready, stop: asyncio.Event) -> None:
     async with _opened(current) as ledger:
         relay = Relay(compose.conduct(config, ledger.keyring), ledger)
 
+        renewals = in_force.certificates
+
         async def adopt(fresh: InForce) -> None:
+            nonlocal renewals
             relay.conduct = await asyncio.to_thread(compose.conduct, fresh.config, ledger.keyring)
+            logins.adopt(fresh.config)
+            if fresh.certificates != renewals:
+                await asyncio.to_thread(_renew, listeners)
+                renewals = fresh.certificates
 
         upstreams = compose.upstreams(config, task.workers)
+        logins = Logins(config, ledger, upstreams)
         server = Server(
             relay,
             upstreams,
             config.relay.max_message_bytes,
             compose.hostname(config),
-            verifiers=compose.verifiers(config, upstreams),
+            verifiers=logins.verifiers,
             limits=compose.shared_limits(config),
             census=Census.shared(task.census, task.workers, task.number),
         )
         listeners = [compose.listener(at, section) for at, section in enumerate(config.relay.listener)]
-        async with _Follower(task.place, ledger, current, adopt).following(in_force):
+        async with _Follower(task.place, ledger, current, adopt).following(in_force), logins.running():
             await server.listen(list(zip(task.sockets, listeners, strict=True)))
             ready()
             await stop.wait()
             await server.drain(DRAIN_SECONDS)
+
+
+def _renew(listeners: Sequence[Listener]) -> None:
+    """Have listeners take up renewed certificates. Raises OSError where the files have changed once more."""
+    for one in listeners:
+        if one.certificate is not None:
+            one.certificate.renew()
 
 
 class _WebServer(uvicorn.Server):
@@ -173,6 +189,12 @@ class _WebServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture nothing."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take connections; asyncio has cut down the backlog of the sockets meanwhile."""
+        await super().startup(sockets)
+        for sock in sockets or ():
+            sock.listen(BACKLOG)
 
 
 async def _post(ledger: Ledger, sender: post.Sender, current: Current) -> None:
@@ -199,6 +221,7 @@ async def _web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
             server_header=False,
             proxy_headers=False,
             lifespan="off",
+            backlog=ONE_AT_A_TIME,
             timeout_graceful_shutdown=10,
         )
         server = _WebServer(settings)

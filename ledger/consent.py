@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ScalarSelect, select, update
@@ -74,7 +75,7 @@ class Act:
     """The question it answers."""
 
 
-def _event(row: Any, person: Person) -> ConsentEvent:
+def _event(row: Any, folded_hash: str, exact_hash: str | None) -> ConsentEvent:
     return ConsentEvent(
         id=row.id,
         sequence=row.sequence,
@@ -83,9 +84,9 @@ def _event(row: Any, person: Person) -> ConsentEvent:
         assurance=Assurance(row.assurance),
         at=moment(row.event_time),
         valid_until=moment(row.valid_until) if row.valid_until else None,
-        exact=person.exact_hash is not None and row.exact_hash == person.exact_hash,
+        exact=exact_hash is not None and row.exact_hash == exact_hash,
         suspended=_rests(row),
-        domain=row.folded_hash != person.folded_hash,
+        domain=row.folded_hash != folded_hash,
     )
 
 
@@ -122,14 +123,16 @@ _READ = select(
 _EVENTS = Statement(lambda words: _READ.where(words.among(consent_event.c.folded_hash, "people")))
 
 
-def _weighed(rows: Sequence[Any], person: Person) -> Consent:
+@lru_cache(maxsize=1_024)
+def _weighed(rows: tuple[Any, ...], folded_hash: str, exact_hash: str | None) -> Consent:
+    """Weigh the events of a person: nothing but these rows decides, so that the same rows need it once."""
     lifting = sorted((row.sequence, row.folded_hash, row.purpose) for row in rows if row.state == State.LIFTED.value)
-    lifted = {(folded_hash, purpose): sequence for sequence, folded_hash, purpose in lifting}
-    if lifted:
-        rows = [row for row in rows if row.sequence > lifted.get((row.folded_hash, row.purpose), 0)]
+    if lifting:
+        lifted = {(whose, purpose): sequence for sequence, whose, purpose in lifting}
+        rows = tuple(row for row in rows if row.sequence > lifted.get((row.folded_hash, row.purpose), 0))
     contact = [row for row in rows if row.purpose == CONTACT]
     last = max(contact, key=lambda row: row.sequence, default=None)
-    events = [_event(row, person) for row in rows if row.purpose != CONTACT]
+    events = [_event(row, folded_hash, exact_hash) for row in rows if row.purpose != CONTACT]
     return weigh(events, do_not_write=last is not None and last.state in REFUSALS)
 
 
@@ -151,14 +154,13 @@ def consents_of(batch: Batch, people: Iterable[Person]) -> dict[Person, Consent]
     hashes = {found for one in asked for found in (one.folded_hash, *one.domains)}
     for row in batch.rows(_EVENTS, {"people": list(hashes)}):
         rows.setdefault(row.folded_hash, []).append(row)
-    return {one: _weighed(_rows_of(one, rows), one) for one in asked}
+    return {one: _weighed(_rows_of(one, rows), one.folded_hash, one.exact_hash) for one in asked}
 
 
-def _rows_of(person: Person, rows: dict[str, list[Any]]) -> Sequence[Any]:
+def _rows_of(person: Person, rows: dict[str, list[Any]]) -> tuple[Any, ...]:
     """Return the rows about a person, and about the domains that they are in."""
-    own = rows.get(person.folded_hash, [])
-    wider = [row for domain in person.domains for row in rows.get(domain, ())]
-    return own + wider if wider else own
+    wider = (row for domain in person.domains for row in rows.get(domain, ()))
+    return (*rows.get(person.folded_hash, ()), *wider)
 
 
 async def grant(

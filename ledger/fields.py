@@ -169,6 +169,21 @@ MARKS: dict[str, Mark] = {
     "sender_setting.open": Mark.HARMLESS,
     "sender_setting.click": Mark.HARMLESS,
     "sender_setting.changed_at": Mark.HARMLESS,
+    # About people who send; no recipient stands there.
+    "account.id": Mark.KEYED,
+    "account.folded_hash": Mark.KEYED,
+    "account.created_at": Mark.HARMLESS,
+    "account.sealed": Mark.PERSONAL,
+    "account_password.id": Mark.KEYED,
+    "account_password.account_id": Mark.KEYED,
+    "account_password.created_at": Mark.HARMLESS,
+    "account_password.tag": Mark.KEYED,
+    "account_password.hash": Mark.KEYED,
+    "account_password.sealed": Mark.PERSONAL,
+    "login_attempt.account_hash": Mark.KEYED,
+    "login_attempt.network_hash": Mark.KEYED,
+    "login_attempt.secret_hash": Mark.KEYED,
+    "login_attempt.at": Mark.HARMLESS,
 }
 """By ``table.column``."""
 

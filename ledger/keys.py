@@ -143,6 +143,8 @@ class Keyring:
     _address: bytes = field(init=False, repr=False)
     _chain: bytes = field(init=False, repr=False)
     _sketch: bytes = field(init=False, repr=False)
+    _login: bytes = field(init=False, repr=False)
+    _pepper: bytes = field(init=False, repr=False)
     _hash: Callable[[bytes, str], str] = field(init=False, repr=False)
     _column: AESGCM = field(init=False, repr=False)
     _ciphers: dict[int, AESGCM] = field(init=False, repr=False)
@@ -155,6 +157,8 @@ class Keyring:
         self._address = _derive(self.file.lookup, "address")
         self._chain = _derive(self.file.lookup, "chain")
         self._sketch = _derive(self.file.lookup, "sketch")
+        self._login = _derive(self.file.lookup, "login")
+        self._pepper = _derive(self.file.lookup, "password")
         self._column = AESGCM(_derive(self.file.lookup, "column"))
         self._ciphers = {key_id: AESGCM(key) for key_id, key in self.file.tokens.items()}
 
@@ -199,6 +203,14 @@ class Keyring:
             # A lone surrogate stands for no byte. Such an address is nobody's, but asking about it must not raise.
             content = text.encode("utf-8", "surrogatepass")
         return hmac.digest(self._address, kind + b"\0" + content, "sha256").hex()
+
+    def attempt(self, kind: str, content: bytes) -> str:
+        """Return the keyed hash of something said at a login, as 32 hexadecimal digits. Kept in no cache."""
+        return hmac.digest(self._login, kind.encode() + b"\0" + content, "sha256").hex()[:32]
+
+    def peppered(self, secret: bytes) -> bytes:
+        """Return a keyed digest of a password, to be hashed in its place: a copy of the database alone is no use."""
+        return hmac.digest(self._pepper, secret, "sha256")
 
     def sketch(self, sender: str, values: Iterable[int]) -> bytes:
         """Return a fingerprint's numbers of 32 bits keyed for one sender, four bytes each, in no order of their own.

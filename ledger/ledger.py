@@ -30,6 +30,7 @@ from ledger.chronicle import Chronicle
 from ledger.consent import Act, Person
 from ledger.errors import LedgerUnavailable
 from ledger.inviting import Invitation
+from ledger.logins import Logins
 from ledger.notice import Notice
 from ledger.outbox import Letter
 from ledger.requests import CaseKind
@@ -46,7 +47,7 @@ from policies.words import Purpose
 __all__ = ["Ledger", "LedgerSettings", "login"]
 
 
-class Ledger(Traffic, Chronicle):
+class Ledger(Traffic, Chronicle, Logins):
     """What is remembered. Use it as an async context manager."""
 
     async def grant(

@@ -3,16 +3,18 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Update, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import decisions, merge
+from ledger.attempts import KEPT
 from ledger.batch import Batch, WithinTransaction
 from ledger.outbox import LetterState
 from ledger.schema import (
     access,
     foreign_tracker,
     hit,
+    login_attempt,
     mailbox_link,
     message,
     outbox,
@@ -20,7 +22,7 @@ from ledger.schema import (
     request_case,
     stamp,
 )
-from policies.words import Reason
+from policies.words import Outcome, Reason
 
 UNTRACKED = timedelta(days=7)
 """How long the decision of an untracked message is kept (DESIGN.md §1, promise 8)."""
@@ -29,6 +31,8 @@ QUESTIONS = timedelta(days=730)
 """How long it is known that somebody was asked: longer than they must not be asked again."""
 LETTERS = timedelta(days=1_095)
 """How long it is known that a mail of our own was sent: it is proof that somebody was told."""
+UNDER_WAY = timedelta(days=1)
+"""Longer than a message takes to be handed on, however slow the upstream is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,17 @@ def _take_back(batch: Batch, now: datetime) -> None:
     merge.sweep(batch, now)
 
 
+def _never_known(now: datetime) -> Update:
+    """Have it on record that nobody knows what became of a message whose process died while it was under way."""
+    pending = message.c.outcome == Outcome.PENDING.value
+    lost = update(message).where(pending, message.c.decided_at < stamp(now - UNDER_WAY))
+    return lost.values(outcome=Outcome.UNKNOWN.value)
+
+
 async def purge(connection: AsyncConnection, periods: Periods, now: datetime) -> dict[str, int]:
     """Remove what is over its time at ``now`` and return how much of each kind there was."""
     await connection.run_sync(lambda inside: _take_back(WithinTransaction(inside), now))
+    await connection.execute(_never_known(now))
     tracked = message.c.reason == Reason.TRACKED.value
     old_decisions = select(message.c.id).where(tracked, message.c.decided_at < stamp(now - periods.decisions))
     removals = {
@@ -81,6 +93,7 @@ async def purge(connection: AsyncConnection, periods: Periods, now: datetime) ->
         ),
         # An open case has no such time, and stays.
         "cases": delete(request_case).where(request_case.c.answered_at < stamp(now - periods.cases)),
+        "logins": delete(login_attempt).where(login_attempt.c.at < stamp(now - KEPT)),
         "accesses": delete(access).where(access.c.at < stamp(now - periods.access)),
     }
     return {name: (await connection.execute(statement)).rowcount for name, statement in removals.items()}

@@ -264,6 +264,38 @@ sender_setting = Table(
 )
 
 
+account = Table(
+    "account",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("folded_hash", String(64), nullable=False, unique=True),
+    Column("created_at", String(27), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+account_password = Table(
+    "account_password",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("account_id", String(32), nullable=False, index=True),
+    Column("created_at", String(27), nullable=False),
+    Column("tag", String(16)),
+    Column("hash", String(128), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+login_attempt = Table(
+    "login_attempt",
+    metadata,
+    Column("account_hash", String(32), primary_key=True),
+    Column("network_hash", String(32), primary_key=True),
+    Column("secret_hash", String(32), primary_key=True),
+    Column("at", String(27), nullable=False),
+    Index("login_attempt_by_network", "network_hash", "at"),
+    Index("login_attempt_by_time", "at"),
+)
+
+
 @lru_cache(maxsize=64)
 def stamp(moment: datetime) -> str:
     """Return an aware time as the ledger writes it. Many rows are of one moment, so the last ones are kept."""

@@ -26,7 +26,7 @@ _TRIES = 3
 
 COMMIT_SECONDS = 0.004
 """From the beginning of one commit to that of the next, at least: what comes in meanwhile shares the next one."""
-PAUSE_SECONDS = 0.004
+PAUSE_SECONDS = 0.002
 """Between two commits of one process: SQLite has one writer at a time, and the other processes must get their turn."""
 UNAWAITED_SECONDS = 0.05
 

@@ -154,4 +154,4 @@ class Outcome(StrEnum):
     ACCEPTED = "accepted"
     REFUSED = "refused"
     UNKNOWN = "unknown"
-    """The upstream went silent after the final dot: it may or may not have the message."""
+    """The upstream went silent after the final dot, or our own process died: it may or may not have the message."""

@@ -36,6 +36,10 @@ def known(pool: Pool | None) -> Pool:
     return pool
 
 
+class Throttled(ReplyError):
+    """Nobody was asked about a login: too many failed before it."""
+
+
 class Login(Protocol):
     """Somebody who is logged in, for one session."""
 
@@ -153,21 +157,24 @@ class Authentication:
         if mechanism.upper() not in self._verifier.mechanisms:
             raise ReplyError(reply(504, "5.5.4 This way to log in is not offered"))
         credential = await hear(mechanism.upper(), initial.strip(" "), ask)
-        answer, self.login = await self._verifier.verify(credential, client, ask)
+        try:
+            answer, self.login = await self._verifier.verify(credential, client, ask)
+        except Throttled as error:
+            await self._failed(error.reply, "throttled")
+            raise
         if self.login is None:
-            await self._failed(answer)
+            await self._failed(answer, "refused" if answer.code >= 500 else "unavailable")
+            raise ReplyError(answer, close=answer.code == 421)
         LOGINS.labels("accepted").inc()
         return answer
 
-    async def _failed(self, answer: Reply) -> None:
-        """Have the client wait and hear what the answer is. Always raises ReplyError."""
-        refused = answer.code >= 500
-        LOGINS.labels("refused" if refused else "unavailable").inc()
-        log.info("auth.failed", code=answer.code)
-        if refused:
+    async def _failed(self, answer: Reply, result: str) -> None:
+        """Count a login that failed, and have its client wait for the answer where it may have been guessing."""
+        LOGINS.labels(result).inc()
+        log.info("auth.failed", code=answer.code, result=result)
+        if result != "unavailable":
             self._failures += 1
             await asyncio.sleep(DELAYS[self._failures - 1])
-        raise ReplyError(answer, close=answer.code == 421)
 
     def end(self) -> None:
         """The session is over."""

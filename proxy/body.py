@@ -19,7 +19,7 @@ from proxy.structure import Entity
 from proxy.tags import TAGS_PER_STEP
 from proxy.text_trackers import find_in_text
 from proxy.trackers import Finding, Watch
-from proxy.transfer import Encoded, decode
+from proxy.transfer import Encoded, decode, decoding
 
 MAX_HTML_BYTES = 2_097_152
 """Decoded size of one HTML part that is rewritten; a larger one goes as it is."""
@@ -115,7 +115,7 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
     if not raw.endswith((b"\n\n", b"\n\r\n"), part.start, part.body):
         # RFC 2046 §5.1.1: a part may end with its header, but then what is put behind it would become a header.
         raise Unparsable("no blank line between header and body")
-    encoded = decode(raw[part.body : part.end], part.encoding)
+    encoded = yield from decoding(raw[part.body : part.end], part.encoding)
     if len(encoded.decoded) > MAX_HTML_BYTES:
         raise TooLarge("HTML part")
     if b"\0" in encoded.decoded:

@@ -1,19 +1,18 @@
 """Quoted history in HTML: where mail programs say that another message follows."""
 
-import heapq
 import re
-from collections.abc import Iterator
+from typing import NamedTuple
 
 from proxy.page import Page
+from proxy.slices import STEP_BYTES, Walk, at_once
 from proxy.tags import Tag
 
 # Where a mail program says that history begins: Gmail, Outlook on the web and desktop, Thunderbird, Yahoo, Proton,
 # Apple Mail (blockquote). Looked for in lower-case bytes first, so that most mail never stops at a div. One search for
 # each, 2 to 3 GB/s for a long word or one rare letter: a pattern of them all would be tried at every byte.
-_QUOTE_WORDS = (b"divrplyfwdmsg", b"appendonsend", b"reference-message", b'name="quote"')
-_QUOTE_PATTERNS = tuple(
-    map(re.compile, (rb"_(?=quote|extra)", rb"z(?=-cite|-forward)", rb"border-top(?=:\s*solid|-color:\s*rgb)"))
-)
+_QUOTE_WORDS = (b"divrplyfwdmsg", b"appendonsend", b"reference-message", b'name="quote"', b"border-top")
+_QUOTE_PATTERNS = tuple(map(re.compile, (rb"_(?=quote|extra)", rb"z(?=-cite|-forward)")))
+_LONGEST_PATTERN = 9
 _QUOTE_VALUE = re.compile(
     r"(?:^|\s)(?:gmail_quote\S*|gmail_extra|\S*divRplyFwdMsg|\S*appendonsend|moz-cite-prefix|moz-forward-container"
     r"|\S*yahoo_quoted|protonmail_quote|tutanota_quote|zmail_extra|\S*reference-message(?:-container)?)(?:\s|$)",
@@ -25,43 +24,93 @@ _OUTLOOK_RULE = re.compile(
     re.IGNORECASE,
 )
 # What programs write above history as text, in the languages that the product speaks.
+_DASHES = b"----"
 _QUOTE_LINE = re.compile(
-    rb"-(?<!--)-{3,}+\s*+(?:original message|forwarded message|urspr(?:\xc3\xbc|\xfc|&uuml;)ngliche nachricht"
-    rb"|message d'origine|message transf\S{1,8}|mensaje original|messaggio originale)\s*-{4,}"
+    rb"-{4,}+(?:\s*+(?:original message|forwarded message|urspr(?:\xc3\xbc|\xfc|&uuml;)ngliche nachricht"
+    rb"|message d'origine|message transf\S{1,8}|mensaje original|messaggio originale)\s*-{4,}()|)"
 )
+"""A run of dashes; if it begins such a line, all of that, and a group."""
 _FORWARDED = b"begin forwarded message:"
 
 
-def quote_stops(page: Page) -> Iterator[int]:
-    """Yield, in order, where the tags begin that may say that history follows."""
-    if any(word in page.markup for word in _QUOTE_WORDS) or any(one.search(page.markup) for one in _QUOTE_PATTERNS):
-        yield from _stops(page.data, page.lowered)
+class Stops(NamedTuple):
+    """Where a scanner is to stop: offsets of "<", in order."""
+
+    hints: list[int]
+    """Where tags begin that may say that history follows."""
+    pauses: list[int]
+    """Now and then a tag, so that others get their turn."""
 
 
-def _stops(data: bytes, lowered: bytes) -> Iterator[int]:
-    words = (_places(lowered, word) for word in _QUOTE_WORDS)
-    patterns = (map(re.Match.start, pattern.finditer(lowered)) for pattern in _QUOTE_PATTERNS)
-    last = 0
-    for at in heapq.merge(*words, *patterns):
-        # Not behind the last one: a search back to the same "<" for each of many would be quadratic.
-        start = data.rfind(b"<", last, at)
-        last = at
-        if start != -1 and data[start + 1 : start + 2].isalpha():
-            yield start
+def finding_stops(page: Page) -> Walk[Stops]:
+    """Walk to where a scanner is to stop, in steps."""
+    data, lowered = page.data, page.lowered
+    hinted, found, last = _is_hinted(page), Stops([], []), 0
+    for start in range(0, len(lowered), STEP_BYTES):
+        end = start + STEP_BYTES
+        for at in _hints(lowered, start, end) if hinted else ():
+            # Not behind the last one: a search back to the same "<" for each of many would be quadratic.
+            tag = data.rfind(b"<", last, at)
+            last = at
+            if tag != -1 and data[tag + 1 : tag + 2].isalpha():
+                found.hints.append(tag)
+        pause = data.rfind(b"<", start, end)
+        if pause != -1 and end < len(lowered):
+            found.pauses.append(pause)
+        yield
+    return found
 
 
-def _places(data: bytes, word: bytes) -> Iterator[int]:
-    at = data.find(word)
-    while at != -1:
-        yield at
-        at = data.find(word, at + len(word))
+def _is_hinted(page: Page) -> bool:
+    """Tell whether there may be a hint at history; of a large page that is not found out in one step."""
+    markup = page.markup
+    if markup is page.lowered:
+        return True
+    return any(word in markup for word in _QUOTE_WORDS) or any(one.search(markup) for one in _QUOTE_PATTERNS)
+
+
+def _hints(lowered: bytes, start: int, end: int) -> list[int]:
+    """Return where hints at history begin between two offsets, in order."""
+    found: list[int] = []
+    for word in _QUOTE_WORDS:
+        at = lowered.find(word, start, end + len(word) - 1)
+        while at != -1:
+            found.append(at)
+            at = lowered.find(word, at + len(word), end + len(word) - 1)
+    for pattern in _QUOTE_PATTERNS:
+        matches = pattern.finditer(lowered, start, end + _LONGEST_PATTERN)
+        found += (match.start() for match in matches if match.start() < end)
+    return sorted(found)
 
 
 def quote_line(lowered: bytes) -> int | None:
     """Return where a line stands that programs write above history as text."""
-    match = _QUOTE_LINE.search(lowered)
-    forwarded = lowered.find(_FORWARDED)
-    return min((at for at in (match.start() if match else -1, forwarded) if at != -1), default=None)
+    return at_once(finding_quote_line(lowered))
+
+
+def finding_quote_line(lowered: bytes) -> Walk[int | None]:
+    """Walk to the line that ``quote_line`` returns, in steps."""
+    for start in range(0, len(lowered), STEP_BYTES):
+        forwarded = lowered.find(_FORWARDED, start, start + STEP_BYTES + len(_FORWARDED) - 1)
+        end = forwarded if forwarded != -1 else start + STEP_BYTES
+        line = _dashed_line(lowered, start, end)
+        if line is not None or forwarded != -1:
+            return line if line is not None else forwarded
+        yield
+    return None
+
+
+def _dashed_line(lowered: bytes, start: int, end: int) -> int | None:
+    """Return where a line between dashes begins between two offsets."""
+    at = lowered.find(_DASHES, start, end + len(_DASHES) - 1)
+    while at != -1:
+        match = _QUOTE_LINE.match(lowered, at)
+        assert match is not None  # it stands at four dashes
+        if match[1] is not None and not lowered.startswith(b"-", at - 1):
+            return at
+        # Behind the run, or the next one would be part of it.
+        at = lowered.find(_DASHES, match.end(), end + len(_DASHES) - 1)
+    return None
 
 
 def begins_quote(data: bytes, tag: Tag) -> bool:

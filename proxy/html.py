@@ -4,11 +4,12 @@ Nothing is parsed into a tree and written back out.
 """
 
 from dataclasses import dataclass, field
+from heapq import merge
 from typing import NamedTuple
 
-from proxy.history import begins_quote, quote_line, quote_stops
+from proxy.history import begins_quote, finding_quote_line, finding_stops
 from proxy.page import Page, page
-from proxy.slices import Walk, at_once
+from proxy.slices import STEP_BYTES, Walk, at_once
 from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Attribute, Scanner, Tag, skipper
 from proxy.visible import said
 
@@ -55,16 +56,22 @@ def scan(data: bytes) -> Scan:
 def scanning(page: Page) -> Walk[Scan]:
     """Walk through an HTML document as ``scan`` does, in steps."""
     data = page.data
-    scanner = Scanner(data, _SKIP, quote_stops(page))
+    stops = yield from finding_stops(page)
+    scanner = Scanner(data, _SKIP, merge(stops.hints, stops.pauses))
     reader = _Reader(data, page.lowered)
+    step_end = STEP_BYTES
     for number, tag in enumerate(scanner.tags(0, len(data)), 1):
+        sought = reader.found.quote_at is None
         reader.see(tag)
-        if reader.found.quote_at is not None:
+        if sought and reader.found.quote_at is not None:
             # Where history begins is known: the marks in it are none to stop at.
-            scanner.stops = iter(())
-        if not number % TAGS_PER_STEP:
+            scanner.stops = iter(stops.pauses)
+        if not number % TAGS_PER_STEP or tag.end > step_end:
+            step_end = tag.end + STEP_BYTES
             yield
-    found = reader.result()
+    yield
+    line = yield from finding_quote_line(page.lowered)
+    found = reader.result(line)
     found.complete = scanner.complete
     return found
 
@@ -121,11 +128,11 @@ class _Reader:
     def _add(self, tag: Tag, attributes: dict[str, Attribute], text_end: int) -> None:
         self.found.anchors.append(_anchor(self.data, tag, attributes, text_end))
 
-    def result(self) -> Scan:
-        """Return what was found, at the end of the document."""
+    def result(self, quote_line: int | None) -> Scan:
+        """Return what was found, at the end of the document; ``quote_line`` is where text says that history begins."""
         self._close(len(self.data))
         found = self.found
-        starts = [at for at in (found.quote_at, quote_line(self.lowered)) if at is not None]
+        starts = [at for at in (found.quote_at, quote_line) if at is not None]
         found.quote_at = min(starts, default=None)
         found.anchors.sort(key=lambda anchor: anchor.start)
         return found

@@ -9,26 +9,27 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import compress
 
 from policies.words import Scope, Surface, Tier, TrackerAction
 from proxy.entities import decode_attribute
 from proxy.hidden import finding_hidden, has_token, hides, is_tiny, names_recipient
 from proxy.html import Scan
 from proxy.page import Page, page
-from proxy.slices import Walk, at_once
+from proxy.slices import STEP_BYTES, Walk, at_once, each
 from proxy.surfaces import (
     FETCHING_TAGS,
     Fetched,
     absolute,
     fetched_by,
+    finding_tag_names,
     may_fetch,
     may_style,
     sheet,
     styled,
-    tag_names,
     taken_out,
 )
-from proxy.tags import TAGS_PER_STEP, VOID, Attribute, Tag, all_tags, some_tags
+from proxy.tags import TAGS_PER_STEP, VOID, Attribute, Tag, all_tags, removal, some_tags
 from proxy.trackers import (
     Finding,
     TrackedLink,
@@ -54,9 +55,10 @@ _REPEATS = 5
 """An image that is there so often is layout (cases/trackers.md §4.2)."""
 
 _CSS_ADDRESS = re.compile(
-    rb"(?:url\(|@import)[\t\n\f\r ]*+(?:url\([\t\n\f\r ]*+)?(?:[\"']|&(?:quot|apos|#39|#34);)?([^\"'()\s<>]{0,2000})",
-    re.IGNORECASE,
+    rb"(?:url\(|@import)[\t\n\f\r ]*+(?:url\([\t\n\f\r ]*+)?(?:[\"']|&(?:quot|apos|#39|#34);)?([^\"'()\s<>]{0,2000})"
 )
+_MAX_ADDRESS = 4_000
+"""How far one may reach."""
 _BEFORE_WORD = frozenset({b'"', b"'", b"=", b" ", b"\t", b"\r", b"\n", b"\f"})
 _BEHIND_WORD = frozenset({b'"', b"'", b">", b"/", b" ", b"\t", b"\r", b"\n", b"\f"})
 _SHOWS = frozenset({"input", "video", "audio", "object", "embed", "iframe", "svg", "button", "textarea", "select"})
@@ -77,13 +79,12 @@ def finding_in_html(
 ) -> Walk[tuple[Finding, ...]]:
     """Walk through an HTML part as ``find_in_html`` does, in steps."""
     data, markup = page.data, page.markup
-    names = tag_names(markup)
-    yield
+    names = yield from finding_tag_names(markup)
     finder = _Finder(data, scan, watch, _base(data) if b"base" in names else "")
     if may_fetch(markup, names):
         yield from finder.look_at_tags()
     yield
-    if may_style(page.lowered, names) and finder.has_css_trackers():
+    if may_style(page.lowered, names) and (yield from finder.has_css_trackers(page.lowered)):
         yield from finder.look_at_styles()
     yield
     if any(tag in names and _has_word(markup, word) for tag, word in watch.element_words):
@@ -156,9 +157,9 @@ class _Finder:
                 continue
             attributes = tag.attributes(self.data)
             fetched = list(fetched_by(self.data, tag, attributes, self.base))
-            if fetched and not self._known(tag, fetched):
+            if fetched and not self._known(tag, fetched) and len(images) < _MAX_IMAGES:
                 images += self._images(tag, attributes, fetched)
-        yield from self._judge(images[:_MAX_IMAGES])
+        yield from self._judge(images)
 
     def _known(self, tag: Tag, fetched: Sequence[Fetched]) -> bool:
         """Take note of what a rule knows among the addresses that a tag fetches; tell whether any is."""
@@ -189,37 +190,47 @@ class _Finder:
     def _judge(self, images: Sequence[_Image]) -> Walk[None]:
         """Report images that look like pixels (tier D), and visible ones that name the recipient (tier E)."""
         repeats = Counter(image.url for image in images)
-        suspects = [
-            image
-            for image in images
-            if repeats[image.url] < _REPEATS
-            and (has_token(image.url) or names_recipient(image.url))
-            and not self.watch.is_trusted(image.url)
-            and not self.watch.is_allowed(image.url)
-        ]
+        rare = [image for image in images if repeats[image.url] < _REPEATS]
+        judged = yield from each(self._is_suspect(image.url) for image in rare)
+        suspects = list(compress(rare, judged))
         hidden = (yield from finding_hidden(self.data)) if suspects else []
         for image in suspects:
+            yield
             if is_tiny(image.attributes) or hides(image.attributes) or _is_within(image.start, hidden):
                 if has_token(image.url):
                     self.found.append(look_finding(self._scope(image.start), Tier.D, image.url, image.start))
             elif names_recipient(image.url):
                 self.found.append(look_finding(self._scope(image.start), Tier.E, image.url, image.start))
 
+    def _is_suspect(self, url: str) -> bool:
+        if not has_token(url) and not names_recipient(url):
+            return False
+        return not self.watch.is_trusted(url) and not self.watch.is_allowed(url)
+
     # Style sheets
 
-    def has_css_trackers(self) -> bool:
+    def has_css_trackers(self, lowered: bytes) -> Walk[bool]:
         """Tell whether a style may fetch from a vendor: by its address, or because that cannot be told yet."""
-        if b"image-set(" in self.data.lower():
+        if b"image-set(" in lowered:
             return True
-        for match in _CSS_ADDRESS.finditer(self.data):
-            url = absolute(decode_attribute(match[1].decode("latin-1")), self.base)
-            if (
-                b"\\" in match[1]
-                or match[1].startswith((b"&", b"/*"))
-                or (url and self.watch.resource(url, "css") is not None)
-            ):
-                return True
+        seen: set[bytes] = set()
+        for start in range(0, len(lowered), STEP_BYTES):
+            end = start + STEP_BYTES
+            for match in _CSS_ADDRESS.finditer(lowered, start, end + _MAX_ADDRESS):
+                address = self.data[match.start(1) : match.end(1)]
+                if address not in seen and self._may_be_tracked(address):
+                    return True
+                seen.add(address)
+                yield
+            yield
         return False
+
+    def _may_be_tracked(self, address: bytes) -> bool:
+        """Tell whether an address in a style may be a vendor's; it may where it is written in a way CSS alone reads."""
+        if b"\\" in address or address.startswith((b"&", b"/*")):
+            return True
+        url = absolute(decode_attribute(address.decode("latin-1")), self.base)
+        return url is not None and self.watch.resource(url, "css") is not None
 
     def look_at_styles(self) -> Walk[None]:
         """Find what ``style`` attributes and style sheets fetch."""
@@ -281,7 +292,7 @@ class _Finder:
                 host=next((one.host for one in inside), host_of(fetched_from(url))),
                 start=tag.start,
                 action=TrackerAction.REMOVED if start < end else TrackerAction.REPORTED,
-                edits=((start, end, b""),) if start < end else (),
+                edits=(removal(self.data, start, end),) if start < end else (),
             )
         )
         return max(end, tag.end)

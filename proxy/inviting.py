@@ -10,8 +10,9 @@ from policies.envelope import Envelope
 from proxy.footer import Footer
 from proxy.header import TooLarge, Unparsable
 from proxy.message import Message
-from proxy.rewrite import Invitation, Outgoing, untracked
+from proxy.rewrite import Invitation, Outgoing, untracking
 from proxy.route import Capabilities
+from proxy.slices import Walk, at_once, in_slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ async def invite(
     """
     one = inviting.prepare(way.ledger.keyring, envelope.rcpt_to[0], way.footer.language, way.public_url, now)
     can = way.upstream
-    asking = with_invitation(message, decision, way.footer, one.url, eight_bit=can.eight_bit, room=can.size)
+    asking = await in_slices(putting_in(message, decision, way.footer, one.url, eight_bit=can.eight_bit, room=can.size))
     return (asking, one) if asking is not None and await way.ledger.invite(one) else (None, None)
 
 
@@ -50,9 +51,16 @@ def with_invitation(
 
     ``room`` is the largest message the upstream takes, in bytes.
     """
+    return at_once(putting_in(message, decision, footer, url, eight_bit=eight_bit, room=room))
+
+
+def putting_in(
+    message: Message, decision: Decision, footer: Footer, url: str, *, eight_bit: bool, room: int | None
+) -> Walk[Outgoing | None]:
+    """Walk to the message with the question in it as ``with_invitation`` does, in steps."""
     invitation = Invitation(decision, footer, url, eight_bit)
     try:
-        outgoing = untracked(message, clean=decision.removes_trackers, invitation=invitation)
+        outgoing = yield from untracking(message, clean=decision.removes_trackers, invitation=invitation)
     except (Unparsable, TooLarge, ValueError):
         return None
     return outgoing if room is None or outgoing.size <= room - margin(room) else None

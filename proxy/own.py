@@ -15,8 +15,8 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from proxy.page import Page, page
-from proxy.slices import Walk, at_once
-from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Tag, all_tags
+from proxy.slices import STEP_BYTES, Walk, at_once
+from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Tag, all_tags, removal
 from proxy.transfer import Edit
 from proxy.visible import visible_text
 
@@ -175,9 +175,9 @@ class _Finder:
         return OwnMarks(edits, len(self.pixels), len(self.links), len(footers))
 
     def _apart(self, edit: Edit) -> Edit:
-        """Return the edit with a space where a "<" in the text would otherwise begin a tag with what follows."""
+        """Return the edit as it may be made: nothing in the text may become markup with what follows."""
         start, end, new = edit
-        return (start, end, b" ") if not new and self.data[start - 1 : start] == b"<" else edit
+        return edit if new else removal(self.data, start, end)
 
 
 def find_in_html(data: bytes, tokens: OpensTokens) -> OwnMarks:
@@ -187,7 +187,7 @@ def find_in_html(data: bytes, tokens: OpensTokens) -> OwnMarks:
 
 def finding_in_html(page: Page, tokens: OpensTokens) -> Walk[OwnMarks]:
     """Walk through an HTML part as ``find_in_html`` does, in steps."""
-    if not any(mark.search(page.markup) for mark in (_MARK, *_HIDDEN_MARKS)):
+    if not (yield from _finding_hint(page.markup)):
         return OwnMarks()
     data = page.data
     finder = _Finder(data, tokens)
@@ -196,6 +196,15 @@ def finding_in_html(page: Page, tokens: OpensTokens) -> Walk[OwnMarks]:
         if not number % TAGS_PER_STEP:
             yield
     return finder.result()
+
+
+def _finding_hint(markup: bytes) -> Walk[bool]:
+    """Tell, in steps, whether there may be a mark. No value is looked at further than the steps reach over."""
+    for start in range(0, len(markup), STEP_BYTES):
+        if any(mark.search(markup, start, start + STEP_BYTES + MAX_VALUE) for mark in (_MARK, *_HIDDEN_MARKS)):
+            return True
+        yield
+    return False
 
 
 def _value(destination: str, *, quoted: bool) -> bytes:

@@ -39,11 +39,12 @@ def parse_alias(logins: Sequence[str], addresses: Sequence[str]) -> Alias:
     return Alias(address_pattern(logins), tuple(addresses))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ownership:
-    """The organisation's domains, the first of which is that of logins without one, and its aliases."""
+    """The organisation's domains and its aliases."""
 
     domains: tuple[str, ...]
+    """May be replaced at any time. The first is that of logins without one."""
     aliases: tuple[Alias, ...] = ()
 
     def address_of(self, login: str) -> str:

@@ -1,6 +1,7 @@
 """The pool: connections to an upstream that are kept open between messages, and no more of them than it allows."""
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import structlog
 
 from proxy.reply import ReplyError, reply
 from proxy.route import Capabilities, Route, shared
-from proxy.upstream import QUIT_SECONDS, Connection
+from proxy.upstream import QUIT_SECONDS, Connection, TurnedAway
 
 LEARN_SECONDS = 3.0
 
@@ -26,6 +27,9 @@ class Pool:
         self._slots = asyncio.Semaphore(route.limits.connections)
         self._idle: dict[Connection, float] = {}
         """The connections at rest, and since when; the one that was used last comes last."""
+        self._in_use = 0
+        self._hoping: deque[asyncio.Future[None]] = deque()
+        """Who has a slot and no connection, because the upstream takes fewer than it was believed to take."""
         self._sweeping: asyncio.TimerHandle | None = None
         self._chores: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -39,10 +43,47 @@ class Pool:
         try:
             if fresh:
                 self._make_room()
-            return self._rested() or await Connection.open(self.route)
+            connection = self._rested() or await self._opened()
         except BaseException:
-            self._slots.release()
+            self._release()
             raise
+        self._in_use += 1
+        return connection
+
+    async def _opened(self) -> Connection:
+        """Return a new connection; where the upstream lets in no more, one that was given back meanwhile."""
+        deadline = asyncio.get_running_loop().time() + self.route.limits.patience
+        while True:
+            try:
+                return await Connection.open(self.route)
+            except TurnedAway:
+                if not self._in_use or not await self._given_back(deadline):
+                    raise
+            if (rested := self._rested()) is not None:
+                return rested
+
+    async def _given_back(self, deadline: float) -> bool:
+        """Wait until a connection is given back, and tell whether one was."""
+        hope: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._hoping.append(hope)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await hope
+        except TimeoutError:
+            return False
+        finally:
+            with suppress(ValueError):
+                self._hoping.remove(hope)
+        return True
+
+    def _release(self) -> None:
+        """Let somebody else have the slot, and with it the connection if there is one."""
+        self._slots.release()
+        while self._hoping:
+            hope = self._hoping.popleft()
+            if not hope.done():
+                hope.set_result(None)
+                break
 
     async def reserve(self) -> None:
         """Have a connection that is not the pool's count among its own, until it is released or dismissed.
@@ -105,7 +146,8 @@ class Pool:
         connection.rest()
         if connection.is_clean and connection.is_up and not self.is_worn(connection) and not self._closed:
             self._keep(connection)
-            self._slots.release()
+            self._in_use -= 1
+            self._release()
         else:
             self._begin(self._tidy(connection))
 
@@ -142,7 +184,8 @@ class Pool:
             else:
                 self._keep(connection)
         finally:
-            self._slots.release()
+            self._in_use -= 1
+            self._release()
 
     def _begin(self, chore: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(chore)

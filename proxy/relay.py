@@ -8,7 +8,6 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from email.utils import format_datetime
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -41,19 +40,17 @@ from policies.tracker import OWN_VENDOR, FoundTracker
 from policies.wish import NOTHING
 from policies.words import ForeignTracking, Purpose
 from proxy.footer import Footer
-from proxy.header import MAX_HEADER_BYTES, TooLarge, Unparsable
+from proxy.header import TooLarge, Unparsable
 from proxy.inviting import Way, invite, margin
 from proxy.letter import letter
 from proxy.message import Message, Reading, reading_message
 from proxy.reply import Reply, ReplyError, reply
 from proxy.report import refused, vendor_names
-from proxy.rewrite import Outgoing, tracking, untracked
+from proxy.rewrite import Outgoing, tracking, untracked, untracking
 from proxy.slices import Walk, at_once, in_slices
+from proxy.trace import Marker, loops, received
 from proxy.upstream import Connection, OutcomeUnknown
 from proxy.wish import CONTROL_HEADER, message_wish, removals_unread, tag_stays, without_tag
-
-MAX_RECEIVED = 50
-"""More Received fields than this are a loop (RFC 5321 §6.3). Mail at submission has made a few hops at most."""
 
 MESSAGES = Counter("aboveboard_messages", "Messages passed on, by class and reason.", ["message_class", "reason"])
 REPLIES = Counter("aboveboard_upstream_replies", "The upstream's final replies, by class of code.", ["kind"])
@@ -81,6 +78,8 @@ class Conduct:
     public_url: str
     hostname: str
     received: bool = True
+    marker: Marker | None = None
+    """Put on every message, and known again on those that come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +171,7 @@ def rewriting(
 ) -> Walk[tuple[Examination, Outgoing]]:
     """Rewrite as ``rewrite`` does, in steps."""
     if not examined.decision.tracked:
-        return examined, _as_decided(examined)
+        return examined, (yield from _as_decided(examined))
     try:
         outgoing = yield from tracking(examined.message, examined.decision, marks, conduct.footer, eight_bit=eight_bit)
         if room is not None and outgoing.size > room - margin(room):
@@ -185,14 +184,15 @@ def rewriting(
         examined = again(conduct, examined, Reason.TOO_LARGE)
     else:
         return examined, _told(outgoing, examined.decision)
-    return examined, _as_decided(examined)
+    return examined, (yield from _as_decided(examined))
 
 
-def _as_decided(examined: Examination) -> Outgoing:
-    """Return an untracked message: without other people's trackers where that is what was decided."""
+def _as_decided(examined: Examination) -> Walk[Outgoing]:
+    """Walk to an untracked message: without other people's trackers where that is what was decided."""
     if examined.decision.refused:
         return Outgoing(examined.message.raw, found=refused(examined.message))
-    return _told(untracked(examined.message, clean=examined.decision.removes_trackers), examined.decision)
+    outgoing = yield from untracking(examined.message, clean=examined.decision.removes_trackers)
+    return _told(outgoing, examined.decision)
 
 
 def _told(outgoing: Outgoing, decision: Decision) -> Outgoing:
@@ -227,7 +227,7 @@ class Relay:
 
     async def deliver(self, raw: bytes, envelope: Envelope, upstream: Connection, protocol: str) -> Reply:
         """Pass a message on and return the upstream's own answer to it, or ours where it gave none."""
-        if _loops(raw):
+        if loops(raw):
             await upstream.reset()
             return reply(554, "5.4.6 The message has been through too many servers; it goes round in a circle")
         # One conduct from here on: another may come into force at any moment, and no message is decided by a mix.
@@ -254,6 +254,9 @@ class Relay:
         message_id = new_message_id()
         examined: Examination | None = None
         try:
+            if conduct.marker is not None and conduct.marker.is_on(raw):
+                return await _passed_before(conduct, message_id, raw, envelope, protocol)
+            in_front = _in_front(conduct, raw)
             run_of = self._run_lookup(conduct, message_id, envelope)
             examined = await examine(conduct, raw, envelope, self._ledger.look_up, run_of)
             marks = Marks(self._ledger.keyring, conduct.public_url, message_id, envelope.rcpt_to[0])
@@ -271,7 +274,7 @@ class Relay:
                 envelope,
                 final.decision,
                 without_tag(final.message.subject),
-                outgoing.behind(_received(conduct, message_id, protocol)),
+                outgoing.behind(_received(conduct, message_id, protocol) + in_front),
                 final.now,
                 outgoing.found,
                 vendor_names(final.message) if final.decision.refused else (),
@@ -279,8 +282,8 @@ class Relay:
             )
             if final.decision.tracked and not await self._ledger.record_decision(_decided(prepared)):
                 final = again(conduct, final, Reason.LEDGER_UNAVAILABLE)
-                outgoing, another = _as_decided(final), new_message_id()
-                content = outgoing.behind(_received(conduct, another, protocol))
+                outgoing, another = await in_slices(_as_decided(final)), new_message_id()
+                content = outgoing.behind(_received(conduct, another, protocol) + in_front)
                 prepared = replace(prepared, decision=final.decision, content=content, id=another, found=outgoing.found)
         except Exception:
             # Whatever it was, the mail must not suffer: the original bytes go, and nothing is claimed of them.
@@ -354,12 +357,22 @@ def _as_it_came(
     return _Prepared(message_id, envelope, decision, "", content, datetime.now(UTC))
 
 
+async def _passed_before(conduct: Conduct, message_id: str, raw: bytes, envelope: Envelope, protocol: str) -> _Prepared:
+    """Return a message that has been through us already, and goes on as it is: everything was done the first time."""
+    message = await in_slices(reading_message(raw, conduct.reading))
+    message_class = classify(conduct.policy, message.facts, envelope).message_class
+    off = Reason.MESSAGE_OFF
+    decision = Decision(message_class, off, dict.fromkeys(Purpose, off), conduct.policy.version)
+    content = Outgoing(raw).behind(_received(conduct, message_id, protocol))
+    return _Prepared(message_id, envelope, decision, "", content, datetime.now(UTC))
+
+
 def _received(conduct: Conduct, message_id: str, protocol: str) -> bytes:
-    """Return our trace field (RFC 5321 §4.4), on one line. It never names the client."""
-    if not conduct.received:
-        return b""
-    now = format_datetime(datetime.now(UTC))
-    return f"Received: by {conduct.hostname} with {protocol} id {message_id}; {now}\r\n".encode("ascii")
+    return received(conduct.hostname, message_id, protocol) if conduct.received else b""
+
+
+def _in_front(conduct: Conduct, raw: bytes) -> bytes:
+    return conduct.marker.line(raw) if conduct.marker is not None else b""
 
 
 def _decided(prepared: _Prepared, outcome: Outcome = Outcome.PENDING) -> DecidedMessage:
@@ -381,10 +394,3 @@ def _refusal(prepared: _Prepared) -> Reply:
     others = f" and {len(vendors) - _MAX_NAMED} more" if len(vendors) > _MAX_NAMED else ""
     text = f"5.7.1 Not sent: the message holds tracking by {', '.join(named)}{others}, which the policy here forbids"
     return reply(550, text)
-
-
-def _loops(raw: bytes) -> bool:
-    """Tell whether the message has more trace fields than any honest way makes."""
-    end = raw.find(b"\r\n\r\n", 0, MAX_HEADER_BYTES)
-    header = raw[: end if end != -1 else MAX_HEADER_BYTES].lower()
-    return header.count(b"\nreceived:") + header.startswith(b"received:") > MAX_RECEIVED

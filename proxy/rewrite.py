@@ -15,7 +15,7 @@ from proxy.header import Unparsable
 from proxy.message import Message
 from proxy.report import found_in, found_untouched, summary
 from proxy.slices import Walk, at_once
-from proxy.transfer import MAX_LINE, Base64, Edit, Identity, apart, line_break, splice, to_quoted_printable
+from proxy.transfer import MAX_LINE, Base64, Edit, Identity, apart, line_break, quoting, splice
 from proxy.wish import removals, removals_unread
 
 MAX_URL = 2_000
@@ -90,16 +90,22 @@ def untracked(message: Message, *, clean: bool = False, invitation: Invitation |
     ``clean`` says that other people's trackers go too. With an invitation that stands below the message; then it raises
     Unparsable or ValueError where putting it in would need a guess.
     """
+    return at_once(untracking(message, clean=clean, invitation=invitation))
+
+
+def untracking(message: Message, *, clean: bool = False, invitation: Invitation | None = None) -> Walk[Outgoing]:
+    """Walk through a message as ``untracked`` does, in steps."""
     eol = line_break(message.raw)
     inviting = next(reversed((*message.texts, *message.bodies)), None)
     if invitation is not None and inviting is None:
         raise Unparsable("there is no part for an invitation to stand below")
-    cleaned = [
-        (body, _inviting(message, body, invitation, eol, clean=clean))
-        if invitation is not None and body is inviting
-        else (body, _cleaned(message, body, eol, clean=clean))
-        for body in (*message.bodies, *message.texts)
-    ]
+    cleaned: list[tuple[Body, list[Edit]]] = []
+    for body in (*message.bodies, *message.texts):
+        if invitation is not None and body is inviting:
+            made = yield from _inviting(message, body, invitation, eol, clean=clean)
+        else:
+            made = yield from _cleaned(message, body, eol, clean=clean)
+        cleaned.append((body, made))
     parts = [edit for _, edits in cleaned for edit in edits]
     # A signature of our own that stays covers the subject as any other does; one that our edits break goes.
     signatures = [(one.start, one.end, b"") for one in message.signatures] if parts else []
@@ -117,8 +123,8 @@ def untracked(message: Message, *, clean: bool = False, invitation: Invitation |
     return Outgoing(message.raw, edits, _made([*changes, *trackers, asked]), found)
 
 
-def _inviting(message: Message, body: Body, invitation: Invitation, eol: bytes, *, clean: bool) -> list[Edit]:
-    """Return the edits of the raw message that put an invitation below a part, and take trackers out of it."""
+def _inviting(message: Message, body: Body, invitation: Invitation, eol: bytes, *, clean: bool) -> Walk[list[Edit]]:
+    """Walk to the edits of the raw message that put an invitation below a part, and take trackers out of it."""
     footer, decision, edits = invitation.footer, invitation.decision, _clean_edits(body, clean=clean)
     if isinstance(body, HtmlBody):
         language = _language(body, message, footer, body.scan.language)
@@ -132,16 +138,16 @@ def _inviting(message: Message, body: Body, invitation: Invitation, eol: bytes, 
         language = _language(body, message, footer)
         said = footer.invitation_text(decision, language, invitation.url, text_eol.decode("ascii"))
         edits.append(_below_text(body, said))
-    return _part_edits(message, body, sorted(edits), eol, eight_bit=invitation.eight_bit, grows=True)
+    return (yield from _part_edits(message, body, sorted(edits), eol, eight_bit=invitation.eight_bit, grows=True))
 
 
-def _cleaned(message: Message, body: Body, eol: bytes, *, clean: bool) -> list[Edit]:
-    """Return the edits of the raw message that take trackers out of a part; none where that would need a guess."""
+def _cleaned(message: Message, body: Body, eol: bytes, *, clean: bool) -> Walk[list[Edit]]:
+    """Walk to the edits of the raw message that take trackers out of a part; none where that would need a guess."""
     edits = _clean_edits(body, clean=clean)
     if not edits:
         return []
     try:
-        return _part_edits(message, body, edits, eol, eight_bit=True, grows=_grow(edits))
+        return (yield from _part_edits(message, body, edits, eol, eight_bit=True, grows=_grow(edits)))
     except (Unparsable, ValueError):
         # Taking out trackers is never worth a message that does not leave.
         return []
@@ -199,7 +205,9 @@ def tracking(
         if links and text is message.texts[-1]:
             text_edits.append(_text_footer_edit(text, decision, marks, footer, message))
         wrapped += len(links)
-        edits += _part_edits(message, text, sorted(text_edits), eol, eight_bit=eight_bit, grows=_grow(text_edits))
+        edits += yield from _part_edits(
+            message, text, sorted(text_edits), eol, eight_bit=eight_bit, grows=_grow(text_edits)
+        )
     for body, first in _numbered(message.bodies, clean=clean):
         html_edits = _clean_edits(body, clean=clean)
         if decision.allows(Purpose.CLICK):
@@ -209,7 +217,7 @@ def tracking(
         if body is message.bodies[-1]:
             html_edits.append(_footer_edit(body, decision, marks, footer, message, eol))
         if html_edits:
-            edits += _part_edits(message, body, sorted(html_edits), eol, eight_bit=eight_bit, grows=True)
+            edits += yield from _part_edits(message, body, sorted(html_edits), eol, eight_bit=eight_bit, grows=True)
     shown = bool(message.bodies) or wrapped > 0
     found = summary(one for body in (*message.bodies, *message.texts) for one in found_in(body, True, clean=clean))
     changes = [
@@ -307,22 +315,25 @@ def _kept(body: Body, at: int) -> int:
 
 def _part_edits(
     message: Message, body: Body, edits: Sequence[Edit], eol: bytes, *, eight_bit: bool, grows: bool
-) -> list[Edit]:
-    """Return the edits of the raw message that put the edits of one decoded part, which are in order, into it.
+) -> Walk[list[Edit]]:
+    """Walk to the edits of the raw message that put the edits of one decoded part, which are in order, into it.
 
     Edits that only take something out (``grows`` is false) make no line too long that was not so before. Raises
     Unparsable where the part would fall in two.
     """
     part = body.entity.part
-    content = body.encoded.with_edits(edits, eol)
+    content = yield from body.encoded.editing(edits, eol)
     found = [(part.body, part.end, content)]
     if isinstance(body.encoded, Identity):
-        if (not grows or _fits(content)) and (eight_bit or content.isascii()):
+        fits = not grows or _fits(content)
+        yield
+        if fits and (eight_bit or content.isascii()):
             # Only the edits themselves: what is between them need not be copied.
             found = [(part.body + start, part.body + end, new) for start, end, new in edits]
         else:
-            content = to_quoted_printable(content, eol)
+            content = yield from quoting(content, eol)
             found = [*_encoding_edits(body, eol), (part.body, part.end, content)]
+    yield
     made = _delimiters_in(content, message)
     if made and made > _delimiters_in(message.raw[part.body : part.end], message):
         raise Unparsable("an edit would make a line that ends the part")

@@ -12,6 +12,7 @@ from prometheus_client import Counter, Gauge
 
 from proxy.auth import Admission, Authentication, Trust, Verifier
 from proxy.balanced import Balanced
+from proxy.certificates import ServerCertificate
 from proxy.limits import SHARED_LIMITS, Census, Held, SharedLimits
 from proxy.pool import Upstreams
 from proxy.relay import Relay
@@ -24,6 +25,12 @@ IDLE_SECONDS = 300.0
 SESSIONS = Gauge("aboveboard_smtp_sessions", "SMTP sessions that are open.", multiprocess_mode="livesum")
 TURNED_AWAY = Counter("aboveboard_smtp_turned_away", "Connections that were turned away, by reason.", ["why"])
 
+BACKLOG = 511
+"""Connections that wait to be taken."""
+ONE_AT_A_TIME = 1
+"""As asyncio's backlog, which is also how many connections a worker takes without looking up: with more, the first one
+to see a burst takes all of it, and the others have nothing to do. The sockets get their own backlog afterwards."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -34,6 +41,8 @@ class Listener:
     networks: tuple[Network, ...]
     tls: str = "none"
     tls_context: ssl.SSLContext | None = None
+    certificate: ServerCertificate | None = None
+    """Whose ``tls_context`` it is, where that is renewed."""
     automated: bool = False
     auth: str = "networks"
     """Who may send: clients in trusted networks, or those whom the verifier of this name lets in."""
@@ -112,7 +121,9 @@ class Server:
                 headless = TURNED_AWAY.labels("proxy_protocol").inc
                 self._listening.append(Balanced(sock, listener.is_balancer, session, implicit, headless))
             else:
-                self._listening.append(await loop.create_server(session, sock=sock, ssl=implicit))
+                server = await loop.create_server(session, sock=sock, ssl=implicit, backlog=ONE_AT_A_TIME)
+                self._listening.append(server)
+            sock.listen(BACKLOG)
 
     async def drain(self, seconds: float) -> None:
         """Stop: no new clients, sessions at rest get 421, transactions under way may end, for ``seconds`` at most."""
@@ -128,7 +139,7 @@ class Server:
                 break
             await asyncio.sleep(min(0.05, left))
         for session in list(self.sessions):
-            session.hang_up()
+            session.dismiss()
         await self.upstreams.close()
         COMMANDS.hand_over()
 

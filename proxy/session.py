@@ -111,6 +111,12 @@ class Session(BareSMTP):
             self._writer.write(_SHUTTING_DOWN.wire())
             self.hang_up()
 
+    def dismiss(self) -> None:
+        """End whatever the client is in the middle of, with 421 unless its message is on its way already."""
+        if self not in self._server.deliveries and self.transport is not None:
+            self._writer.write(_SHUTTING_DOWN.wire())
+        self.hang_up()
+
     def hang_up(self) -> None:
         """Close the connection, after what was written to it."""
         if self.transport is not None:

@@ -12,7 +12,8 @@ from urllib.parse import urljoin
 from policies.words import Surface
 from proxy.css import fetches
 from proxy.entities import decode_attribute, decode_with_offsets
-from proxy.tags import Attribute, Tag, tag_skipper
+from proxy.slices import STEP_BYTES, Walk
+from proxy.tags import Attribute, Tag, removal, tag_skipper
 from proxy.transfer import Edit
 
 _IMAGE = (("src", Surface.IMAGE), ("srcset", Surface.SRCSET), ("lowsrc", Surface.IMAGE), ("dynsrc", Surface.IMAGE))
@@ -82,9 +83,18 @@ _STYLE_FUNCTION = re.compile(rb"\((?:(?<=url\()|(?<=image-set\())")
 """Begins with the one letter that both have, so that the engine skips to it."""
 
 
-def tag_names(lowered: bytes) -> set[bytes]:
-    """Return the names of all tags in a document in lower case, and of what only looks like one. Costs little."""
-    return set(_NAME.findall(lowered))
+def finding_tag_names(lowered: bytes) -> Walk[set[bytes]]:
+    """Walk to the names of all tags in a document in lower case, and of what only looks like one. Costs little."""
+    names: set[bytes] = set()
+    start = 0
+    while start < len(lowered):
+        # A name may hold anything but what ends one: cut where another may begin.
+        cut = lowered.find(b"<", start + STEP_BYTES)
+        end = cut if cut != -1 else len(lowered)
+        names.update(_NAME.findall(lowered, start, end))
+        start = end
+        yield
+    return names
 
 
 def may_fetch(lowered: bytes, names: Set[bytes]) -> bool:
@@ -208,7 +218,7 @@ def taken_out(data: bytes, tag: Tag, found: Sequence[Fetched], hits: Sequence[Fe
     names, going = {one.attribute for one in hits}, set(hits)
     rest = [one for one in found if one not in going and one.surface in (Surface.IMAGE, Surface.SRCSET, Surface.MEDIA)]
     if tag.name in _WHOLE and not rest and ("src" in names or "src" not in attributes):
-        return [(tag.start, tag.end, b"")]
+        return [removal(data, tag.start, tag.end)]
     edits: list[Edit] = []
     for name in names:
         candidates = list(_split(data, attributes[name])) if name == "srcset" else []

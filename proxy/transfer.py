@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 
 from proxy.header import Unparsable
+from proxy.slices import STEP_BYTES, Walk, at_once, each
 
 Edit = tuple[int, int, bytes]
 
@@ -51,9 +52,13 @@ class Encoded(ABC):
 
     decoded: bytes
 
-    @abstractmethod
     def with_edits(self, edits: Sequence[Edit], eol: bytes) -> bytes:
         """Return the encoded content with the edits in it. ``eol`` is the message's line break."""
+        return at_once(self.editing(edits, eol))
+
+    @abstractmethod
+    def editing(self, edits: Sequence[Edit], eol: bytes) -> Walk[bytes]:
+        """Walk to the encoded content with the edits in it, as ``with_edits`` returns it, in steps."""
 
 
 class Identity(Encoded):
@@ -62,33 +67,51 @@ class Identity(Encoded):
     def __init__(self, content: bytes) -> None:
         self.decoded = content
 
-    def with_edits(self, edits: Sequence[Edit], eol: bytes) -> bytes:
-        """Return the content with the edits put in."""
+    def editing(self, edits: Sequence[Edit], eol: bytes) -> Walk[bytes]:
+        """Walk to the content with the edits put in."""
+        yield
         return splice(self.decoded, edits)
 
 
 class Base64(Encoded):
     """base64 (RFC 2045 §6.8), strictly: no stray characters, padding only at the end."""
 
-    _VALID = re.compile(rb"[A-Za-z0-9+/]*+={0,2}")
-
-    def __init__(self, content: bytes) -> None:
-        letters = content.translate(None, b" \t\r\n")
-        if len(letters) % 4 or not self._VALID.fullmatch(letters):
-            raise Unparsable("not base64")
-        self.decoded = binascii.a2b_base64(letters)
+    def __init__(self, content: bytes, decoded: bytes) -> None:
+        self.decoded = decoded
         self._content = content
 
-    def with_edits(self, edits: Sequence[Edit], eol: bytes) -> bytes:
-        """Return the content encoded anew, in lines as long as its first one was, and ending as it did."""
+    @classmethod
+    def decoding(cls, content: bytes) -> Walk["Base64"]:
+        """Walk to the content decoded. Raises Unparsable where it is not what it says."""
+        letters = content.translate(None, b" \t\r\n")
+        if letters.find(b"=", 0, max(0, len(letters) - 2)) != -1:
+            raise Unparsable("not base64")
+        decoded = []
+        for at in range(0, len(letters), 4 * STEP_BYTES):
+            yield
+            try:
+                decoded.append(binascii.a2b_base64(letters[at : at + 4 * STEP_BYTES], strict_mode=True))
+            except binascii.Error as error:
+                raise Unparsable("not base64") from error
+        return cls(content, decoded[0] if len(decoded) == 1 else b"".join(decoded))
+
+    def editing(self, edits: Sequence[Edit], eol: bytes) -> Walk[bytes]:
+        """Walk to the content encoded anew, in lines as long as its first one was, and ending as it did."""
         lines = self._content.split(b"\n", 1)
         width = len(lines[0].strip())
         if len(lines) == 1 or width % 4 or not 4 <= width <= 76:
             width = 76
-        letters = binascii.b2a_base64(splice(self.decoded, edits), newline=False)
-        body = eol.join(letters[at : at + width] for at in range(0, len(letters), width))
+        edited = splice(self.decoded, edits)
+        octets, written = width // 4 * 3, list[bytes]()
+        step = STEP_BYTES // octets * octets
+        for start in range(0, len(edited), step):
+            letters = binascii.b2a_base64(edited[start : start + step], newline=False)
+            written.append(eol.join([letters[at : at + width] for at in range(0, len(letters), width)]))
+            yield
         ending = self._content[len(self._content.rstrip(b" \t\r\n")) :]
-        return body + ending
+        written[-1:] = [b"".join(written[-1:]) + ending]
+        yield
+        return eol.join(written)
 
 
 class QuotedPrintable(Encoded):
@@ -101,19 +124,31 @@ class QuotedPrintable(Encoded):
     _PADDING = re.compile(rb"\n(?:(?<=[ \t]\n)|(?<=[ \t]\r\n))")
     _LINE_END_SPACE = re.compile(rb"[ \t](?=\r?\n)")
 
-    def __init__(self, content: bytes) -> None:
-        if content.translate(None, self._ALLOWED) or self._BARE_RETURN.search(content):
-            raise Unparsable("not quoted-printable")
-        if self._BAD_ESCAPE.search(content):
-            raise Unparsable("not quoted-printable")
-        self._content = self._unpadded = content
-        if content[-1:] in (b" ", b"\t", b"=") or self._PADDING.search(content):
-            self._unpadded = _LINE_PADDING.sub(b"", content)
-        self.decoded = binascii.a2b_qp(self._unpadded)
+    def __init__(self, content: bytes, unpadded: bytes, decoded: bytes) -> None:
+        self._content = content
+        self._unpadded = unpadded
+        self.decoded = decoded
 
-    def with_edits(self, edits: Sequence[Edit], eol: bytes) -> bytes:
-        """Return the content with the lines that an edit touches written anew, and all others as they were."""
-        lines = self._line_edits(edits, eol)
+    @classmethod
+    def decoding(cls, content: bytes) -> Walk["QuotedPrintable"]:
+        """Walk to the content decoded. Raises Unparsable where it is not what it says."""
+        if content.translate(None, cls._ALLOWED):
+            raise Unparsable("not quoted-printable")
+        for fault in (cls._BARE_RETURN, cls._BAD_ESCAPE):
+            yield
+            if fault.search(content):
+                raise Unparsable("not quoted-printable")
+        yield
+        unpadded = content
+        if content[-1:] in (b" ", b"\t", b"=") or cls._PADDING.search(content):
+            yield
+            unpadded = _LINE_PADDING.sub(b"", content)
+        yield
+        return cls(content, unpadded, binascii.a2b_qp(unpadded))
+
+    def editing(self, edits: Sequence[Edit], eol: bytes) -> Walk[bytes]:
+        """Walk to the content with the lines that an edit touches written anew, and all others as they were."""
+        lines = yield from each(self._line_edits(edits, eol))
         if self._unpadded is self._content:
             return splice(self._content, [(first, _line_end(self._content, last), new) for first, last, new in lines])
         # The lines that are not written anew keep their padding.
@@ -294,17 +329,33 @@ def to_quoted_printable(decoded: bytes, eol: bytes) -> bytes:
 
     Only ``eol`` is a line break; any other CR or LF is an octet like the rest, or it would come out as a line break.
     """
-    return eol.join(_quoted(line, eol) for line in decoded.split(eol))
+    return at_once(quoting(decoded, eol))
 
 
-_TO_ESCAPE = re.compile(rb"[^\t -<>-~]|[ \t]\Z")
+def quoting(decoded: bytes, eol: bytes) -> Walk[bytes]:
+    """Walk to text as quoted-printable as ``to_quoted_printable`` does, in steps."""
+    written: list[bytes] = []
+    done = 0
+    for line in decoded.split(eol):
+        # A long line goes in pieces; each of them ends where a soft line break may stand.
+        pieces = [line[at : at + STEP_BYTES] for at in range(0, len(line), STEP_BYTES)] or [line]
+        soft: list[bytes] = []
+        for piece in pieces:
+            soft.append(_quoted(piece, eol, whole=len(pieces) == 1))
+            done += len(piece)
+            if done >= STEP_BYTES:
+                done = 0
+                yield
+        written.append((b"=" + eol).join(soft))
+    return eol.join(written)
 
 
-def _quoted(line: bytes, eol: bytes) -> bytes:
-    if b"\n" in line:
-        # binascii takes the LF for the end of a line, and makes the one before it too long.
-        return _wrap_line(_TO_ESCAPE.sub(lambda found: b"=%02X" % ord(found[0]), line), eol)
-    return binascii.b2a_qp(line, istext=False).replace(b"=\n", b"=" + eol)
+def _quoted(line: bytes, eol: bytes, *, whole: bool) -> bytes:
+    quoted = binascii.b2a_qp(line, istext=False)
+    if whole and b"\n" not in line:
+        return quoted.replace(b"=\n", b"=" + eol)
+    # binascii takes an LF for the end of a line, and makes that one character longer, as it does the last one.
+    return _wrap_line(quoted.replace(b"=\r\n", b"").replace(b"=\n", b""), eol)
 
 
 def decode(content: bytes, encoding: str) -> Encoded:
@@ -312,10 +363,15 @@ def decode(content: bytes, encoding: str) -> Encoded:
 
     Raises Unparsable for an encoding that is unknown, or that is not what the part says (8-bit bytes in 7bit).
     """
+    return at_once(decoding(content, encoding))
+
+
+def decoding(content: bytes, encoding: str) -> Walk[Encoded]:
+    """Walk to the content of a part as ``decode`` does, in steps."""
     if encoding == "quoted-printable":
-        return QuotedPrintable(content)
+        return (yield from QuotedPrintable.decoding(content))
     if encoding == "base64":
-        return Base64(content)
+        return (yield from Base64.decoding(content))
     if encoding == "7bit" and not content.isascii():
         raise Unparsable("8-bit bytes in a 7bit part")
     if encoding not in ("7bit", "8bit"):

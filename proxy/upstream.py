@@ -48,6 +48,10 @@ class Lost(ReplyError):
         super().__init__(reply(451, "4.4.2 The connection to the mail server behind this relay was lost"))
 
 
+class TurnedAway(ReplyError):
+    """The upstream lets in no further connection now; those that it has let in go on."""
+
+
 def _away() -> ReplyError:
     text = "The mail server behind this relay cannot be reached; please try again later"
     return ReplyError(reply(451, f"4.4.1 {text}"))
@@ -130,12 +134,20 @@ class Connection:
     @staticmethod
     def _refused(host: Host, error: Exception) -> ReplyError:
         log.warning("upstream.unreachable", host=host.name, port=host.port, why=f"{type(error).__name__}: {error}")
+        if isinstance(error, aiosmtplib.SMTPResponseException) and error.code == 421:
+            return TurnedAway(reply(451, "4.3.2 The mail server behind this relay takes no more connections now"))
+        if isinstance(error, aiosmtplib.SMTPServerDisconnected):
+            # After 421 it hangs up, and aiosmtplib may have gone on to the next way to log in.
+            return TurnedAway(_away().reply)
         if isinstance(error, aiosmtplib.SMTPAuthenticationError):
             return ReplyError(reply(451, "4.7.0 The mail server behind this relay does not accept its login"))
         # aiosmtplib says nothing more special where STARTTLS is not offered.
         no_tls = host.tls == "starttls" and type(error) is aiosmtplib.SMTPException
-        if no_tls or any(isinstance(one, ssl.SSLError) for one in (error, error.__cause__)):
-            return ReplyError(reply(451, "4.7.5 No secure connection to the mail server behind this relay"))
+        broken = next((one for one in (error, error.__cause__) if isinstance(one, ssl.SSLError)), None)
+        if no_tls or broken is not None:
+            # Exim says 421 in clear where TLS is expected.
+            kind = TurnedAway if broken is not None and broken.reason == "WRONG_VERSION_NUMBER" else ReplyError
+            return kind(reply(451, "4.7.5 No secure connection to the mail server behind this relay"))
         return _away()
 
     @property
@@ -272,13 +284,16 @@ class Connection:
                 self.close()
             return answer if answer.code // 100 in (4, 5) else _unexpected(answer)
         try:
-            return await self._message(content)
-        except (OSError, TimeoutError) as error:
-            raise Lost from error
-        finally:
-            self.is_clean = self.is_up
-            if not self.is_clean:
-                self.close()
+            answer = await self._message(content)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError | TimeoutError):
+                raise Lost from error
+            raise
+        # RFC 5321 §4.1.1.4: a message that is refused ends the transaction too. Dovecot's submission service keeps it
+        # until RSET, and refuses the next MAIL, of somebody else, for good.
+        self.is_clean = answer.positive and self.is_up
+        return answer
 
     async def _message(self, content: bytes) -> Reply:
         # What was said together with the answer to DATA, or comes before the final dot, is no answer to the message.

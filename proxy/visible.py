@@ -74,9 +74,18 @@ _BLANK = re.compile(r"[\s\u00ad\u034f\u200b-\u200f\u2060\ufeff\xa0]*")
 _ANY_COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)|<[!?][^>]*+(?:>|\Z)", re.DOTALL)
 
 
+_GLANCE = 4_096
+
+
 def _says_something(text: bytes) -> bool:
     if not text.strip():
         return False
+    # Of a long text the beginning is enough, if it says something; cut where nothing is cut through.
+    glance = text[: text.rfind(b" ", 0, _GLANCE) + 1] if len(text) > _GLANCE else b""
+    return _is_visible(glance[: glance.rfind(b"&")] if b"&" in glance[-40:] else glance) or _is_visible(text)
+
+
+def _is_visible(text: bytes) -> bool:
     # Not html.unescape: int() refuses numbers of more than 4 300 digits.
     visible = decode_attribute(_ANY_COMMENT.sub(b"", text).decode("utf-8", "replace"))
     return _BLANK.fullmatch(visible) is None

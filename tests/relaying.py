@@ -15,6 +15,8 @@ from ledger.ledger import Ledger, LedgerSettings
 from ledger.notice import Teller
 from policies import PolicyModel, Purpose, compile_policy
 from policies.consent import Assurance
+from proxy.accounts import Accounts
+from proxy.auth import Verifier
 from proxy.footer import Footer
 from proxy.limits import SHARED_LIMITS, SharedLimits
 from proxy.links import link_rules
@@ -25,6 +27,7 @@ from proxy.pool import Upstreams
 from proxy.relay import Conduct, Relay
 from proxy.route import LIMITS, Limits, parse_route
 from proxy.server import IDLE_SECONDS, Listener, Server
+from proxy.throttle import Throttle
 
 PUBLIC_URL = "http://track.test:8080"
 PAPER = Act("admin", "paper", Assurance.ASSERTED, "recorded by an administrator", "form 12, signed")
@@ -100,7 +103,11 @@ async def running_relay(
                 )
             ]
         )
-        verifiers = {"pass-through": PassThrough(upstreams, Ownership(("example.org",), aliases))}
+        ownership = Ownership(("example.org",), aliases)
+        verifiers: dict[str, Verifier] = {
+            "pass-through": Throttle(PassThrough(upstreams, ownership), ledger),
+            "accounts": Throttle(Accounts(ledger, upstreams, ownership), ledger),
+        }
         server = Server(
             relay, upstreams, max_message_bytes, "relay.test", idle_seconds, limits=shared, verifiers=verifiers
         )

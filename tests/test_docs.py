@@ -101,3 +101,11 @@ def test_links_between_pages_lead_somewhere() -> None:
         if not (page.parent / target).exists()
     ]
     assert [] == broken
+
+
+def test_pictures_are_small() -> None:
+    """Every picture in docs/ is shown on a page, and has less than 60 kB."""
+    pages = "".join(page.read_text("utf-8") for page in sorted((ROOT / "docs").glob("*.md")))
+    pictures = sorted((ROOT / "docs/pictures").iterdir())
+    assert pictures
+    assert [] == [one.name for one in pictures if f"](pictures/{one.name})" not in pages or one.stat().st_size > 60_000]

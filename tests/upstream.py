@@ -28,6 +28,8 @@ class FakeUpstream:
     greeting: str = "220 upstream.test ESMTP"
     mails_per_connection: int = 1_000
     """The next MAIL on a connection gets 421."""
+    most_at_once: int = 1_000
+    """A connection more is greeted with 421 and closed."""
     connections: int = 0
     host: str = "127.0.0.1"
     port: int = 0
@@ -74,6 +76,9 @@ class FakeUpstream:
             writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self.writers) > self.most_at_once:
+            await self._say(writer, "421 Too many concurrent SMTP connections; please try again later.")
+            return
         await self._say(writer, self.greeting)
         mails = 0
         while not self.greeting.startswith("4"):

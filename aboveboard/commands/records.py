@@ -69,6 +69,7 @@ _PURGED = {
     "trackers": "other people's trackers",
     "cases": "requests",
     "accesses": "notes of who looked",
+    "logins": "failed logins",
     "events": "consent events",
     "links": "mailed links",
     "letters": "notes of mail that was sent",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aboveboard import compose
-from aboveboard.config import ConfigError, load, notes, parse, without_effect
+from aboveboard.config import ConfigError, load, notes, parse
 
 DESIGN = """
 [organisation]
@@ -154,7 +154,7 @@ WRONG = [
     ("relay.upstream.0.url", "smtp://mail.example.org", "relay.upstream[0].url: mail would travel in clear"),
     ("relay.upstream.0.url", "http://127.0.0.1", 'relay.upstream[0].url: must be "smtp://HOST:PORT"'),
     ("relay.upstream.0.url", "smtps://u:p@mail.example.org", "relay.upstream[0].url: must not hold a login"),
-    ("relay.upstream.0.username", "u", "relay.upstream[0]: username and password_file belong together."),
+    ("relay.upstream.0.username", "u", "relay.upstream[0]: username and password_file, or password_env, belong"),
     ("relay.upstream.0.url", "smtp://localhost:1587", "relay.upstream[0].url: is a listener of this relay"),
     ("relay.upstream.0.url", [], "relay.upstream[0].url: must not be empty"),
     ("relay.upstream.0.url", ["smtps://a", "smtp://b.example"], "relay.upstream[0].url: mail would travel in clear"),
@@ -298,13 +298,6 @@ def test_what_has_no_effect_is_said() -> None:
     )
 
 
-def test_settings_without_effect_are_said() -> None:
-    """A setting that this version does not act on is named, and no other is."""
-    marking = {**BASE, "relay": {**BASE["relay"], "processed_header": True}}
-    assert [] == without_effect(parse(BASE, Path("/etc")))
-    assert ["relay.processed_header"] == [one.partition(":")[0] for one in without_effect(parse(marking, Path("/etc")))]
-
-
 def test_asking_needs_a_mail_server() -> None:
     """Row 47: nobody is asked below a message whose yes could not be proven by mail."""
     asking = {**BASE, "policy": {**BASE["policy"], "ask": "footer"}}
@@ -345,3 +338,38 @@ def test_listener_with_logins_on_loopback() -> None:
     """On loopback a listener may take logins without TLS."""
     config = parse(_listening(address="127.0.0.1:1587", auth="pass-through"), Path("/etc"))
     assert "pass-through" == compose.listener(0, config.relay.listener[0]).auth
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"username": "relay"}, "relay.upstream[0]: username and password_file, or password_env, belong together."),
+        ({"password_env": "X"}, "relay.upstream[0]: username and password_file, or password_env, belong together."),
+        (
+            {"username": "relay", "password_env": "X", "password_file": "/dev/null"},
+            "relay.upstream[0]: password_file and password_env are one too many.",
+        ),
+    ],
+    ids=["no-password", "no-username", "both"],
+)
+def test_service_login(keys: dict[str, str], problem: str) -> None:
+    """A service login is a user name and one place for its password."""
+    content = copy.deepcopy(tomllib.loads(DESIGN))
+    content["relay"]["upstream"][0] |= keys
+    with pytest.raises(ConfigError) as raised:
+        parse(content, Path("/etc"))
+    assert [problem] == raised.value.problems
+
+
+def test_service_password_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service's password comes from the environment variable that the file names; without it, that is said."""
+    content = copy.deepcopy(tomllib.loads(DESIGN))
+    content["relay"]["upstream"][0] |= {"username": "relay", "password_env": "RELAY_PASSWORD"}
+    config = parse(content, Path("/etc"))
+    monkeypatch.setenv("RELAY_PASSWORD", "secret")
+    (route,) = compose.upstreams(config).routes
+    assert ("relay", "secret") == (route.username, route.password)
+    monkeypatch.delenv("RELAY_PASSWORD")
+    with pytest.raises(ConfigError) as raised:
+        compose.upstreams(config)
+    assert ["relay.upstream[0].password_env: the environment has no RELAY_PASSWORD."] == raised.value.problems

@@ -5,7 +5,7 @@
 
 import sys
 
-from tests.bench import hostile, messages, pages, relay, rules, vendors
+from tests.bench import hits, hostile, messages, pages, relay, rules, vendors
 
 TABLES = {
     "pages": pages.table,
@@ -14,6 +14,7 @@ TABLES = {
     "rules": rules.table,
     "vendors": vendors.table,
     "relay": relay.table,
+    "hits": hits.table,
 }
 
 if __name__ == "__main__":

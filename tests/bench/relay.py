@@ -20,6 +20,7 @@ from pathlib import Path
 
 import trustme
 
+from tests.bench.workers import peak, spent
 from tests.e2e.waiting import free_port, says_hello, until
 from tests.peers.postfix import running_postfix
 
@@ -102,21 +103,6 @@ class Bench:
         """Run a command of ours."""
         subprocess.run([*self.aboveboard, *words], env=self.environment, check=True, capture_output=True)
 
-    def processes(self) -> list[Path]:
-        """Return the workers' folders in /proc."""
-        children = Path(f"/proc/{self.parent}/task/{self.parent}/children").read_text().split()
-        return [Path("/proc") / child for child in children]
-
-    def cpu(self) -> float:
-        """Return the seconds of CPU that the workers have used so far."""
-        ticks = [process.joinpath("stat").read_text().rpartition(")")[2].split() for process in self.processes()]
-        return sum(int(one[11]) + int(one[12]) for one in ticks) / os.sysconf("SC_CLK_TCK")
-
-    def peak(self) -> int:
-        """Return the most memory that one worker has had so far, in bytes."""
-        status = [process.joinpath("status").read_text() for process in self.processes()]
-        return max(int(one.partition("VmHWM:")[2].split()[0]) for one in status) * 1_024
-
     def rate(self, port: int, message: Path, count: int, at_once: int = 20) -> float:
         """Return how many messages a second go through a port, a new connection for each."""
         ends = ["-f", "alice@example.org", "-t", "reader@customer.test", f"127.0.0.1:{port}"]
@@ -156,19 +142,19 @@ def sizes(bench: Bench) -> None:
     for name, size, count in SIZES:
         message = bench.folder / "sized.eml"
         message.write_text(letter(size))
-        before = bench.cpu()
+        before = spent(bench.parent)
         rate = bench.rate(bench.plain, message, count, at_once=min(20, count))
-        spent = bench.cpu() - before
-        print(f"  {name:>6}: {rate:7.1f} messages/s   {count / spent:7.1f} messages/s per core of the relay")
+        used = spent(bench.parent) - before
+        print(f"  {name:>6}: {rate:7.1f} messages/s   {count / used:7.1f} messages/s per core of the relay")
 
 
 def memory(bench: Bench) -> None:
     """Print what one message of 25 MB takes."""
     message = bench.folder / "sized.eml"
     message.write_text(letter(25 * MEGABYTE))
-    before = bench.peak()
+    before = peak(bench.parent)
     bench.rate(bench.plain, message, 1, at_once=1)
-    grown = bench.peak() - before
+    grown = peak(bench.parent) - before
     times = grown / message.stat().st_size
     print(f"  one message of 25 MB: {grown / MEGABYTE:.0f} MB at its peak, {times:.1f} times its size")
 

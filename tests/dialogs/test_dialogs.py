@@ -10,6 +10,7 @@ A dialog is a file of lines:
     auth: KIND                       who may send, as listeners say it
     tls: KIND                        how the listener encrypts: none, starttls (the default) or implicit
     login: USER SECRET               the upstream takes this login
+    account: LOGIN SECRET [SENDER]   the relay has this account, which may send as SENDER too
     alias: LOGIN ADDRESS             this login may also write as this address
     newlines: normalise              bare CR and LF are made CRLF
     c: TEXT                          the client sends TEXT and CRLF
@@ -32,11 +33,15 @@ import ipaddress
 import re
 import ssl
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import trustme
 
+from ledger import passwords
+from ledger.accounts import Account, Password
+from ledger.ledger import Ledger
 from proxy import auth
 from proxy.ownership import parse_alias
 from proxy.server import Listener
@@ -45,7 +50,7 @@ from tests.upstream import FakeUpstream
 
 DIALOGS = sorted(Path(__file__).parent.glob("*.txt"))
 SECONDS = 10.0
-SETTINGS = ("limit:", "networks:", "newlines:", "auth:", "tls:", "alias:")
+SETTINGS = ("limit:", "networks:", "newlines:", "auth:", "tls:", "account:", "alias:")
 
 
 @dataclass
@@ -139,6 +144,13 @@ class Dialog:
         await self.client.writer.start_tls(trusting(self.authority), server_hostname="relay.test")
 
 
+async def add_account(ledger: Ledger, login: str, secret: str, *senders: str) -> None:
+    """Give the relay an account."""
+    kept = passwords.hashed(ledger.keyring, secret.encode())
+    now = datetime.now(UTC)
+    await ledger.add_account(Account(login, senders, now, (Password("", None, kept, now),)))
+
+
 def trusting(authority: trustme.CA) -> ssl.SSLContext:
     """Return how a client encrypts that trusts an authority."""
     context = ssl.create_default_context()
@@ -206,6 +218,8 @@ async def test_dialog(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ):
         # What the relay itself asked when it started is no part of the dialog.
         upstream.heard.clear()
+        if "account:" in settings:
+            await add_account(running.ledger, *settings["account:"].split())
         implicit = trusting(authority) if encryption == "implicit" else None
         name = "relay.test" if implicit is not None else None
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port, ssl=implicit, server_hostname=name)

@@ -16,7 +16,7 @@ from tests.e2e.letters import links_undone, opened, the_insertion
 from tests.e2e.serving import Service, running_service
 from tests.e2e.waiting import free_port
 from tests.peers.authority import Certificates, certificates
-from tests.peers.login import PASSWORD, USER
+from tests.peers.login import PASSWORDS, SERVICE
 from tests.peers.postfix import Postfix, running_postfix
 from tests.peers.thunderbird import Thunderbird, running_thunderbird
 
@@ -41,8 +41,11 @@ key = "{certificates.key}"
 incoming = "imaps://localhost:{imap}"
 display_name = "Mail of Example GmbH & Co"
 """
+USER = SERVICE
 IMPLICIT, STARTTLS = 0, 1
-"""The outgoing servers in the order in which they are announced."""
+"""The outgoing servers in the order in which they are announced; the second is entered by hand too."""
+SSL, ALWAYS_STARTTLS, PASSWORD = 3, 2, 3
+"""Thunderbird's numbers: nsMsgSocketType.SSL, .alwaysSTARTTLS and nsMsgAuthMethod.passwordCleartext."""
 LINK = "https://shop.example/offer?a=1&amp;b=2"
 HTML = f'<p>Guten Tag, schöne Grüße! <a href="{LINK}">Our offer</a></p>'
 
@@ -95,23 +98,26 @@ def url(relay: Service) -> str:
 
 
 @pytest.fixture(scope="module")
-def identities(thunderbird: Thunderbird, relay: Service) -> list[str]:
-    """Two accounts, set up from what the relay announces: one for each outgoing server."""
-    return [thunderbird.set_up(url(relay), USER, "Alice", PASSWORD, choice) for choice in (IMPLICIT, STARTTLS)]
+def identities(thunderbird: Thunderbird, relay: Service, ports: dict[str, int]) -> list[str]:
+    """Two accounts: one as the relay announces it, and one whose outgoing server was entered by hand."""
+    password = PASSWORDS[USER]
+    announced, by_hand = (thunderbird.set_up(url(relay), USER, "Alice", password) for _ in range(2))
+    entered = {"hostname": "localhost", "port": f"{ports['starttls']}", "socketType": "2", "authMethod": "3"}
+    thunderbird.enter(by_hand, password, **entered, smtpUsername=USER)
+    return [announced, by_hand]
 
 
 def test_thunderbird_reads_the_settings(relay: Service, thunderbird: Thunderbird, ports: dict[str, int]) -> None:
     """What Thunderbird understands of autoconfig is what is configured: servers, TLS, login, name."""
-    ssl, starttls, password = 3, 2, 3  # nsMsgSocketType.SSL and alwaysSTARTTLS, nsMsgAuthMethod.passwordCleartext
     outgoing = [
-        ["smtp", "127.0.0.1", ports["implicit"], ssl, password, USER],
-        ["smtp", "127.0.0.1", ports["starttls"], starttls, password, USER],
+        ["smtp", "127.0.0.1", ports["implicit"], SSL, PASSWORD, USER],
+        ["smtp", "127.0.0.1", ports["starttls"], ALWAYS_STARTTLS, PASSWORD, USER],
     ]
     for choice in (IMPLICIT, STARTTLS):
         assert {
             "name": "Mail of Example GmbH & Co",
             "domains": ["example.org"],
-            "incoming": ["imap", "localhost", ports["imap"], ssl, password, USER],
+            "incoming": ["imap", "localhost", ports["imap"], SSL, PASSWORD, USER],
             "outgoing": outgoing[choice],
             "others": 1,
         } == thunderbird.autoconfig(url(relay), USER, choice)
@@ -132,7 +138,17 @@ def as_sent(thunderbird: Thunderbird, subject: str) -> bytes:
     raise AssertionError(f"{subject} is not in the folder")
 
 
-@pytest.mark.parametrize("choice", [IMPLICIT, STARTTLS], ids=["implicit", "starttls"])
+def test_settings_by_autoconfig_and_by_hand(
+    thunderbird: Thunderbird, identities: list[str], ports: dict[str, int]
+) -> None:
+    """The account that was set up by itself, and the server that was entered in the dialog, have the right settings."""
+    assert [
+        ["127.0.0.1", ports["implicit"], SSL, PASSWORD, USER],
+        ["localhost", ports["starttls"], ALWAYS_STARTTLS, PASSWORD, USER],
+    ] == [thunderbird.server_of(identity) for identity in identities]
+
+
+@pytest.mark.parametrize("choice", [IMPLICIT, STARTTLS], ids=["implicit-announced", "starttls-by-hand"])
 @pytest.mark.parametrize("agreed", [False, True], ids=["unknown", "agreed"])
 def test_thunderbird_sends(
     relay: Service, submission: Postfix, thunderbird: Thunderbird, identities: list[str], tmp_path: Path,
@@ -147,7 +163,7 @@ def test_thunderbird_sends(
     thunderbird.send(identities[choice], to, subject, HTML, attached)
     delivered = submission.next_delivered(to)
     arrived, sent = opened(delivered), as_sent(thunderbird, subject)
-    assert delivered.startswith(b"Return-Path: <alice@example.org>\n")
+    assert delivered.startswith(f"Return-Path: <{USER}>\n".encode())
     assert ("Angebot 2026.pdf", sha256(attached.read_bytes()).hexdigest()) == attachment(arrived.content)
     if not agreed:
         assert sent == arrived.content

@@ -111,3 +111,17 @@ def test_mail_flows_while_any_of_the_relays_is_killed(crowd: Service, postfix: P
         assert crowd.send(letter(to), to) == {}
         assert opened(postfix.next_delivered(to)).content == letter(to)
     until(lambda: len(set(crowd.workers("relay")) - set(pids)) == 4, "four new processes", seconds=60)
+
+
+def test_one_that_does_not_start_keeps_no_other_from_it(crowd: Service) -> None:
+    """While a process that replaces one is stuck before it serves, another one that dies is replaced all the same."""
+    first, second, *others = crowd.workers("relay")
+    os.kill(first, signal.SIGKILL)
+    stuck = until(lambda: set(crowd.workers("relay")) - {first, second, *others}, "a new process").pop()
+    os.kill(stuck, signal.SIGSTOP)
+    try:
+        os.kill(second, signal.SIGKILL)
+        until(lambda: set(crowd.workers("relay")) - {first, second, stuck, *others}, "another new one", seconds=40)
+    finally:
+        os.kill(stuck, signal.SIGCONT)
+    until(lambda: len(crowd.workers("relay")) == 4, "four processes")

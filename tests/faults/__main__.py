@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.account import Row
-from tests.faults.run import LONG, SHORT, everything
+from tests.faults.run import LONG, SHORT, everything, names
 from tests.faults.table import grouped, heading, line
 
 
@@ -27,6 +27,8 @@ def main(words: list[str]) -> int:
         # Others must be able to pass through it.
         Path(folder).chmod(0o755)
         asyncio.run(everything(Path(folder), extent, tell))
+    order = names(extent)
+    rows.sort(key=lambda row: order.index(row.name))
     print("", heading(), *map(line, grouped(rows)), sep="\n")
     return 0 if all(row.right for row in rows) else 1
 

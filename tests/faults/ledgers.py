@@ -24,7 +24,7 @@ Fault = Callable[[Place], AbstractAsyncContextManager[None]]
 
 
 async def without_ledger(
-    place: Place, upstream: Upstream, name: str, fault: Fault, messages: int = 20, *, kill: bool = True
+    place: Place, upstream: Upstream, name: str, fault: Fault, messages: int, *, kill: bool = True
 ) -> Row:
     """Hand messages in while the ledger is not there; see that it counts again after; a worker may be killed, too."""
     account = Account(name)

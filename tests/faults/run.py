@@ -35,12 +35,14 @@ class Extent:
     messages: int
     """Handed in while workers are killed; half as many while they are replaced."""
     kills: int
+    without_ledger: int
+    """Handed in while the ledger is not there, and once more when a worker was killed then."""
     thorough: bool
     """Also what takes minutes: an upstream that falls silent, and the service replaced as a whole."""
 
 
-SHORT = Extent(messages=300, kills=3, thorough=False)
-LONG = Extent(messages=10_000, kills=30, thorough=True)
+SHORT = Extent(messages=300, kills=3, without_ledger=20, thorough=False)
+LONG = Extent(messages=10_000, kills=40, without_ledger=200, thorough=True)
 
 Tell = Callable[[Row], None]
 
@@ -59,7 +61,7 @@ async def everything(folder: Path, extent: Extent, tell: Tell) -> None:
     await asyncio.gather(
         _dialogs(_made(folder / "waiting"), waiting, tell),
         _in_turn(_made(folder / "sqlite"), [one for one in played if not one.waits], extent, tell),
-        _on_postgresql(_made(folder / "postgresql"), tell),
+        _on_postgresql(_made(folder / "postgresql"), extent.without_ledger, tell),
     )
 
 
@@ -88,12 +90,16 @@ async def _in_turn(folder: Path, played: list[dialogs.Scenario], extent: Extent,
             if fault is ledgers.full and not stage.place.small:
                 tell(Row(name, skipped=NOT_MOUNTED))
             else:
-                tell(await ledgers.without_ledger(stage.place, stage.shared, name, fault, kill=kill))
+                tell(
+                    await ledgers.without_ledger(
+                        stage.place, stage.shared, name, fault, extent.without_ledger, kill=kill
+                    )
+                )
         tell(await workers.killed(stage, KILLED, extent.messages, extent.kills))
         tell(await workers.rolling(stage, ROLLING, extent.messages // 2, whole=extent.thorough))
 
 
-async def _on_postgresql(folder: Path, tell: Tell) -> None:
+async def _on_postgresql(folder: Path, messages: int, tell: Tell) -> None:
     stopped, still = ON_POSTGRESQL
     with ExitStack() as stack:
         try:
@@ -106,7 +112,8 @@ async def _on_postgresql(folder: Path, tell: Tell) -> None:
             return
         async with _with_ledger(folder, url) as (found, upstream):
             for name, fault, kill in ((stopped, ledgers.stopped, True), (still, ledgers.standing_still, False)):
-                tell(await ledgers.without_ledger(found, upstream, name, fault(running_cluster), kill=kill))
+                came = fault(running_cluster)
+                tell(await ledgers.without_ledger(found, upstream, name, came, messages, kill=kill))
 
 
 @asynccontextmanager

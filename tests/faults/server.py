@@ -8,6 +8,7 @@ anybody hears 250: a process that is killed has not forgotten it.
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import re
 import signal
@@ -212,4 +213,6 @@ async def main(record: Path, certificate: Path, ports: list[int]) -> None:
 
 
 if __name__ == "__main__":
+    # asyncio warns of every connection that ends after STARTTLS.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), [int(port) for port in sys.argv[3:]]))

@@ -12,19 +12,21 @@ from random import Random
 
 from tests.fuzz.judge import judge
 from tests.fuzz.mutate import Mutator, pages, seeds
+from tests.fuzz.watching import foreign_shapes
 
 CHUNK = 500
 SHOWN = 20
 """Failures that are told of at length; all are counted and written down."""
-_MESSAGES, _DOCUMENTS = seeds(), pages()
+_MESSAGES, _DOCUMENTS, _FOREIGN = seeds(), pages(), foreign_shapes()
 
 
 def mutation(seed: str, number: int) -> tuple[bytes, dict[str, bool], list[str]]:
     """Return the message that a seed and a number name, how it is judged, and what was done to it."""
     random = Random(f"{seed}:{number}")
-    mutator = Mutator(random, _MESSAGES, _DOCUMENTS)
+    watching = random.random() < 0.3
+    mutator = Mutator(random, _MESSAGES, _DOCUMENTS, _FOREIGN if watching else ())
     raw = mutator.make()
-    ways = {"eight_bit": random.random() < 0.8, "plain_text_links": random.random() < 0.3}
+    ways = {"eight_bit": random.random() < 0.8, "plain_text_links": random.random() < 0.3, "watching": watching}
     return raw, ways, mutator.trail
 
 

@@ -3,27 +3,39 @@
 It reads what came out with the library's email package and with code of its own, never with the engine's.
 """
 
-import quopri
 import re
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field, replace
-from email import message_from_bytes
-from email.errors import MissingHeaderBodySeparatorDefect
 from email.message import Message as Parsed
-from html.entities import html5
 from typing import Any
 
 from aboveboard.explain import assumed_consent
 from ledger.reader import Known
 from ledger.tokens import Marks, OwnTokens, new_message_id, open_click
 from policies import Envelope, PolicyModel, Purpose, Reason, compile_policy
+from policies.words import ForeignTracking
 from proxy.footer import Footer
-from proxy.links import link_rules
+from proxy.links import link_rules, own_place
 from proxy.message import Message, Reading, read_message
 from proxy.relay import Conduct, Examination, examine, rewrite
 from proxy.rewrite import untracked
 from proxy.structure import read_structure
+from proxy.trackers import Watch
+from proxy.vendors import load_rules
 from tests.fuzz.mutate import KEYRING, OURS, PUBLIC_URL
+from tests.fuzz.reading import (
+    Fault,
+    decoded,
+    decoded_attribute,
+    encoding,
+    expect,
+    fields,
+    parts,
+    payload,
+    shape,
+    unread,
+)
+from tests.fuzz.watching import check_cleaned
 from tests.proxy.samples import decision
 
 ENVELOPE = Envelope("max@example.org", ("ada@client.example",))
@@ -31,22 +43,14 @@ EDGES = "".join(map(chr, range(0x21)))
 _CONTROL = re.compile(rb"(?im)^x-aboveboard-track[ \t]*:.*\r?\n(?:[ \t].*\r?\n)*")
 
 
-class Fault(AssertionError):
-    """Something that must hold did not."""
-
-
-def expect(holds: bool, what: str) -> None:
-    """Raise Fault where something does not hold."""
-    if not holds:
-        raise Fault(what)
-
-
-def conduct(*, plain_text_links: bool) -> Conduct:
-    """Return the conduct of an installation that knows the fuzzer's keys."""
+def conduct(*, plain_text_links: bool, watching: bool) -> Conduct:
+    """Return the conduct of an installation that knows the fuzzer's keys, and perhaps other people's trackers."""
+    tokens = OwnTokens(KEYRING)
+    watch = Watch(load_rules(), own_hosts=frozenset({own_place(PUBLIC_URL)}), tokens=tokens) if watching else None
     return Conduct(
         policy=compile_policy(PolicyModel(plain_text_links=plain_text_links), ["example.org"]),
         reading=Reading(
-            links=link_rules(False, [], [PUBLIC_URL]), plain_text_links=plain_text_links, tokens=OwnTokens(KEYRING)
+            links=link_rules(False, [], [PUBLIC_URL]), plain_text_links=plain_text_links, tokens=tokens, watch=watch
         ),
         footer=Footer("Beispiel & Söhne"),
         public_url=PUBLIC_URL,
@@ -54,7 +58,11 @@ def conduct(*, plain_text_links: bool) -> Conduct:
     )
 
 
-CONDUCTS = {wrapped: conduct(plain_text_links=wrapped) for wrapped in (False, True)}
+CONDUCTS = {
+    (wrapped, watching): conduct(plain_text_links=wrapped, watching=watching)
+    for wrapped in (False, True)
+    for watching in (False, True)
+}
 
 
 @dataclass
@@ -95,26 +103,35 @@ async def _everybody_agreed(*_: str) -> Known:
     return Known(assumed_consent(frozenset(Purpose)))
 
 
-def judge(raw: bytes, *, eight_bit: bool = True, plain_text_links: bool = False) -> str:
-    """Return in a word what became of a message. Raises Fault, or whatever the engine raises, where it is wrong."""
-    here = CONDUCTS[plain_text_links]
+def judge(raw: bytes, *, eight_bit: bool = True, plain_text_links: bool = False, watching: bool = False) -> str:
+    """Return in a word what became of a message. Raises Fault, or whatever the engine raises, where it is wrong.
+
+    ``watching`` says that other people's trackers are taken out.
+    """
+    here = CONDUCTS[plain_text_links, watching]
     examined = _at_once(examine(here, raw, ENVELOPE, _everybody_agreed))
     plain = untracked(examined.message).raw
     _check_untracked(raw, plain, examined.message, here.reading)
+    if watching:
+        cleaned = untracked(examined.message, clean=True).raw
+        check_cleaned(plain, cleaned, examined.message, here.reading)
+        plain = cleaned
     facts = examined.message.facts
     if facts.problem is not None or facts.protection is not None:
         return str(facts.problem or facts.protection)
     if not examined.decision.tracked:
         # Whatever else the policy has against this message: the engine must be able to rewrite it.
-        examined = replace(examined, decision=decision(*Purpose))
+        foreign = ForeignTracking.REMOVE if watching else ForeignTracking.REPORT
+        examined = replace(examined, decision=replace(decision(*Purpose), foreign_tracking=foreign))
     marks = RememberingMarks()
     after, outgoing = rewrite(here, examined, marks, eight_bit=eight_bit)  # type: ignore[arg-type]
     if not after.decision.tracked:
+        plain = untracked(examined.message, clean=after.decision.removes_trackers).raw
         expect(outgoing.raw == plain, "not possible to track, and not untouched")
         return "nothing to track" if after.decision.reason is Reason.TOO_LARGE else "no place"
     expect(_leaves(outgoing.raw, eight_bit) == _leaves(plain, eight_bit), "another leaf changed")
     _check_again(outgoing.raw, marks, here.reading)
-    if any(map(_unread, _parts(plain))) or re.search(rb"\r(?!\n)", plain):
+    if any(map(unread, parts(plain))) or re.search(rb"\r(?!\n)", plain):
         # The library takes a CR alone for a line break; no such message comes by SMTP.
         return "tracked, unread"
     _Tracked(plain, outgoing.raw, marks, eight_bit).check()
@@ -130,17 +147,9 @@ def _check_untracked(raw: bytes, plain: bytes, message: Message, reading: Readin
     header = plain[: re.search(rb"\n\r?\n|\Z", plain).end()]  # type: ignore[union-attr]
     if message.facts.problem is None:
         expect(not _CONTROL.search(header), "the control header stayed")
-        expect(_shape(plain) == _shape(raw) or any(map(_unread, _parts(raw))), "the tree has another shape")
+        expect(shape(plain) == shape(raw) or any(map(unread, parts(raw))), "the tree has another shape")
     again = untracked(read_message(plain, reading)).raw
     expect(again == plain, "a second pass takes out more")
-
-
-def _parts(raw: bytes) -> list[Parsed]:
-    return list(message_from_bytes(raw).walk())
-
-
-def _shape(raw: bytes) -> list[tuple[str, int]]:
-    return [(part.get_content_type(), len(part.get_payload()) if part.is_multipart() else 0) for part in _parts(raw)]
 
 
 def _leaves(raw: bytes, eight_bit: bool) -> list[tuple[int, bytes]]:
@@ -155,33 +164,6 @@ def _leaves(raw: bytes, eight_bit: bool) -> list[tuple[int, bytes]]:
     ]
 
 
-def _unread(part: Parsed) -> bool:
-    """Tell whether the library missed the header's end: for it a space before a colon is one (RFC 5322 §4.5)."""
-    return any(isinstance(defect, MissingHeaderBodySeparatorDefect) for defect in part.defects)
-
-
-def _payload(part: Parsed) -> bytes:
-    """Return a leaf's content as it stands in the message."""
-    return str(part.get_payload()).encode("utf-8", "surrogateescape")
-
-
-def _decoded(part: Parsed) -> bytes:
-    if _encoding(part) == "quoted-printable":
-        # The library keeps padding at the very end, which RFC 2045 §6.7 rule 3 tells decoders to drop.
-        return quopri.decodestring(re.sub(rb"[ \t]+(?=\r?\n|\Z)", b"", _payload(part)))
-    found = part.get_payload(decode=True)
-    assert isinstance(found, bytes)
-    return found
-
-
-def _encoding(part: Parsed) -> str:
-    return str(part.get("content-transfer-encoding", "7bit")).strip().lower()
-
-
-def _fields(part: Parsed) -> list[tuple[str, str]]:
-    return [(name, str(value)) for name, value in part.raw_items() if name.lower() != "content-transfer-encoding"]
-
-
 @dataclass
 class _Tracked:
     """A tracked message beside the same message untracked."""
@@ -194,8 +176,8 @@ class _Tracked:
 
     def check(self) -> None:
         """Raise Fault for the first thing that does not hold."""
-        before, after = _parts(self.before), _parts(self.after)
-        expect(_shape(self.before) == _shape(self.after), "the tree has another shape")
+        before, after = parts(self.before), parts(self.after)
+        expect(shape(self.before) == shape(self.after), "the tree has another shape")
         expect(_longest(self.after) <= max(998, _longest(self.before)), "a line has become too long")
         changed = 0
         for old, new in zip(before, after, strict=True):
@@ -203,7 +185,7 @@ class _Tracked:
                 continue
             if old.is_multipart():
                 expect((old.preamble, old.epilogue) == (new.preamble, new.epilogue), "preamble or epilogue changed")
-            elif _payload(old) != _payload(new) or _encoding(old) != _encoding(new):
+            elif payload(old) != payload(new) or encoding(old) != encoding(new):
                 changed += 1
                 self._check_part(old, new)
         expect(changed > 0, "nothing changed")
@@ -211,12 +193,12 @@ class _Tracked:
 
     def _same_header(self, old: Parsed, new: Parsed) -> bool:
         """Check the header; tell whether the part is a message that was forwarded, whose parts come by themselves."""
-        expect(_fields(old) == _fields(new) or self._is_ours(old, new), "a header field changed")
+        expect(fields(old) == fields(new) or self._is_ours(old, new), "a header field changed")
         return old.get_content_maintype() == "message" and old.is_multipart()
 
     def _is_ours(self, old: Parsed, new: Parsed) -> bool:
         """Tell whether header fields differ in a DKIM signature alone, which a rewritten message goes without."""
-        return [one for one in _fields(old) if one[0].lower() != "dkim-signature"] == _fields(new)
+        return [one for one in fields(old) if one[0].lower() != "dkim-signature"] == fields(new)
 
     def _check_part(self, old: Parsed, new: Parsed) -> None:
         kind = old.get_content_type().partition(" (")[0]  # the library leaves comments in
@@ -224,18 +206,18 @@ class _Tracked:
         expect(kind in ("text/html", "text/plain"), f"a part of type {kind} changed")
         expect(old.get_content_disposition() != "attachment", "an attachment changed")
         if not self.eight_bit:
-            expect(_payload(new).isascii(), "8-bit bytes for a 7-bit upstream")
-        if _encoding(new) in ("quoted-printable", "base64"):
-            limit = max(76, _longest(_payload(old))) if _encoding(old) == _encoding(new) else 76
-            expect(_longest(_payload(new)) <= limit, f"{_encoding(new)} with a long line")
+            expect(payload(new).isascii(), "8-bit bytes for a 7-bit upstream")
+        if encoding(new) in ("quoted-printable", "base64"):
+            limit = max(76, _longest(payload(old))) if encoding(old) == encoding(new) else 76
+            expect(_longest(payload(new)) <= limit, f"{encoding(new)} with a long line")
             valid = (
                 rb"(?:[A-Za-z0-9+/]*=?=?[ \t]*\r?\n?)*"
-                if _encoding(new) == "base64"
+                if encoding(new) == "base64"
                 else rb"(?:[\t\r\n -<>-~]|=[0-9A-Fa-f]{2}|=[ \t]*(?:\r?\n|\Z))*"
             )
-            expect(re.fullmatch(valid, _payload(new)) is not None, f"not valid {_encoding(new)}")
-        text = self._without_footer(_decoded(new), html=html)
-        expect(any(_unwraps(_decoded(old), one, html=html) for one in text), "more than links changed")
+            expect(re.fullmatch(valid, payload(new)) is not None, f"not valid {encoding(new)}")
+        text = self._without_footer(decoded(new), html=html)
+        expect(any(_unwraps(decoded(old), one, html=html) for one in text), "more than links changed")
 
     def _without_footer(self, data: bytes, *, html: bool) -> Iterator[bytes]:
         """Yield the part without our footer, if it has it: with and without the line break behind."""
@@ -300,45 +282,3 @@ def _check_again(out: bytes, marks: RememberingMarks, reading: Reading) -> None:
     for body in cleaned.bodies:
         html = body.encoded.decoded
         expect(not any(mark in html for mark in (*marks.pixels, *marks.stops)), "our own marks stay on a second pass")
-
-
-def decoded_attribute(value: str) -> str:
-    """Return an attribute value as WHATWG HTML §13.2.5.72 to 80 decodes it, one character after the other."""
-    out, at = [], 0
-    while at < len(value):
-        text, length = _reference(value, at) if value[at] == "&" else (value[at], 1)
-        out.append(text)
-        at += length
-    return "".join(out)
-
-
-def _reference(value: str, at: int) -> tuple[str, int]:
-    if value[at + 1 : at + 2] == "#":
-        hexadecimal = value[at + 2 : at + 3] in ("x", "X")
-        start = end = at + 2 + hexadecimal
-        while end < len(value) and value[end] in ("0123456789abcdefABCDEF" if hexadecimal else "0123456789"):
-            end += 1
-        if end == start:
-            return "&", 1
-        digits = value[start:end].lstrip("0") or "0"
-        number = 0x110000 if len(digits) > 7 else int(digits, 16 if hexadecimal else 10)
-        return _character(number), end + (value[end : end + 1] == ";") - at
-    for end in range(min(len(value), at + 40), at + 1, -1):
-        name = value[at + 1 : end]
-        if name in html5:
-            follower = value[end : end + 1]
-            if not name.endswith(";") and (follower == "=" or (follower.isascii() and follower.isalnum())):
-                return "&", 1
-            return html5[name], end - at
-    return "&", 1
-
-
-def _character(number: int) -> str:
-    if number == 0 or number > 0x10FFFF or 0xD800 <= number < 0xE000:
-        return "\ufffd"
-    if 0x80 <= number < 0xA0:
-        try:
-            return bytes([number]).decode("cp1252")
-        except UnicodeDecodeError:
-            return chr(number)
-    return chr(number)

@@ -133,6 +133,8 @@ class Mutator:
     random: Random
     messages: Sequence[bytes]
     documents: Sequence[bytes]
+    foreign: Sequence[bytes] = ()
+    """Other people's trackers, if any are to be put in."""
     trail: list[str] = field(default_factory=list)
     """What was done, for the report."""
 
@@ -148,6 +150,8 @@ class Mutator:
         return raw
 
     def _shape(self) -> bytes:
+        if self.foreign and self.random.random() < 0.5:
+            return self.random.choice(self.foreign)
         return self.random.choice(OLD_SHAPES if self.random.random() < 0.08 else SHAPES)
 
     def _document(self) -> bytes:

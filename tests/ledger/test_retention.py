@@ -15,19 +15,21 @@ from ledger.keys import Keyring
 from ledger.ledger import Ledger
 from ledger.requests import CaseKind
 from ledger.tokens import new_message_id
-from policies import Decision, Envelope, MessageClass, Purpose, Reason, Verdict
+from policies import Decision, Envelope, MessageClass, Outcome, Purpose, Reason, Verdict
 from tests.relaying import PAPER, open_ledger
 
 NOW = datetime.now(UTC)
 OTHERS = ("untracked", "names", "trackers", "decisions", "links", "questions", "letters")
 
 
-async def record(ledger: Ledger, age: timedelta, reason: Reason) -> str:
+async def record(
+    ledger: Ledger, age: timedelta, reason: Reason = Reason.TRACKED, outcome: Outcome = Outcome.ACCEPTED
+) -> str:
     """Record a message that was decided so long ago, and return its id."""
     decision = Decision(MessageClass.INDIVIDUAL, reason, dict.fromkeys(Purpose, reason), "v1")
     message_id = new_message_id()
     envelope = Envelope("alice@example.org", ("bob@customer.test",))
-    assert await ledger.record_decision(DecidedMessage(message_id, decision, envelope, "Offer", NOW - age))
+    assert await ledger.record_decision(DecidedMessage(message_id, decision, envelope, "Offer", NOW - age, outcome))
     return message_id
 
 
@@ -52,6 +54,23 @@ async def test_messages(tmp_path: Path, age: timedelta, reason: Reason, expected
     assert expected == found
     if found == "nameless":
         assert (None, None, None) == tuple(after[0][key] for key in ("sender", "recipient", "subject"))
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"),
+    [
+        pytest.param(timedelta(hours=23), Outcome.PENDING, id="it may be under way still"),
+        pytest.param(timedelta(hours=25), Outcome.UNKNOWN, id="its process died"),
+    ],
+)
+async def test_what_became_of_it_is_not_known(tmp_path: Path, age: timedelta, expected: Outcome) -> None:
+    """Issue 6: a message whose process was killed is on record as unknown, once it cannot be under way any more."""
+    async with open_ledger(tmp_path) as ledger:
+        await record(ledger, age, outcome=Outcome.PENDING)
+        await record(ledger, age, outcome=Outcome.REFUSED)
+        await ledger.purge()
+        found = await ledger.messages()
+    assert {expected, Outcome.REFUSED} == {one["outcome"] for one in found}
 
 
 async def test_hits(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import trustme
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """Files in PEM: who is trusted, and a server's certificate with its key for ``localhost`` and ``127.0.0.1``."""
+    """Files in PEM: who is trusted, and a server's certificate with its key for this machine's names."""
 
     authority: Path
     certificate: Path
@@ -18,7 +18,7 @@ class Certificates:
 def certificates(folder: Path) -> Certificates:
     """Make an authority and a server's certificate, as files that every account may read."""
     authority = trustme.CA()
-    issued = authority.issue_cert("localhost", "127.0.0.1")
+    issued = authority.issue_cert("localhost", "127.0.0.1", "::1")
     made = Certificates(folder / "authority.pem", folder / "certificate.pem", folder / "key.pem")
     authority.cert_pem.write_to_path(made.authority)
     issued.cert_chain_pems[0].write_to_path(made.certificate)

@@ -39,6 +39,10 @@ class Way:
     tls: str
     authority: Path
     login: Login | None = None
+    source: str = ""
+    """The client's own address; smtplib and curl can choose it."""
+    host: str = "localhost"
+    """What smtplib connects to; the others know nothing else."""
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -61,11 +65,14 @@ def _run(command: list[str | Path], folder: Path, content: bytes = b"", **more: 
 
 def by_smtplib(way: Way, letter: Letter, folder: Path) -> bytes:
     """Send with Python's smtplib, announced as 8-bit where it is."""
-    if way.tls == "implicit":
-        client: smtplib.SMTP = smtplib.SMTP_SSL("localhost", way.port, HELO, timeout=60, context=way.context)
-    else:
-        client = smtplib.SMTP("localhost", way.port, HELO, timeout=60)
+    source = (way.source, 0) if way.source else None
     try:
+        if way.tls == "implicit":
+            client: smtplib.SMTP = smtplib.SMTP_SSL(
+                way.host, way.port, HELO, timeout=60, source_address=source, context=way.context
+            )
+        else:
+            client = smtplib.SMTP(way.host, way.port, HELO, 60, source)
         with client:
             if way.tls == "starttls":
                 client.starttls(context=way.context)
@@ -149,6 +156,8 @@ def by_curl(way: Way, letter: Letter, folder: Path) -> bytes:
         "--url", f"{'smtps' if way.tls == 'implicit' else 'smtp'}://localhost:{way.port}/{HELO}",
         "--mail-from", letter.sender, "--mail-rcpt", letter.recipient, "--upload-file", letter.file(folder),
     ]  # fmt: skip
+    if way.source:
+        command += ["--interface", way.source]
     if way.tls == "starttls":
         command.append("--ssl-reqd")
     if way.login is not None and way.login.mechanism == "XOAUTH2":

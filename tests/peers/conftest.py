@@ -3,17 +3,17 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.peers.arrival import AGREED
 from tests.peers.authority import Certificates, certificates
 from tests.peers.dovecot import Dovecot, running_dovecot
 from tests.peers.exim import Exim, running_exim
 from tests.peers.postfix import Postfix, running_postfix
 from tests.peers.relay import Relay, Upstream, running_relay
-
-AGREED = "agreed@customer.test"
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +56,7 @@ def upstream_of(request: pytest.FixtureRequest) -> Callable[[str], Upstream]:
 def relay_before(
     upstream_of: Callable[[str], Upstream], authority: Certificates, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Relay]]:
-    """How to come by a relay in front of an upstream, where one recipient has agreed to everything."""
+    """How to come by a relay in front of an upstream: it is started when it is first asked for."""
     running: dict[str, Relay] = {}
     with ExitStack() as stack:
 
@@ -64,7 +64,19 @@ def relay_before(
             if name not in running:
                 folder = tmp_path_factory.mktemp(name)
                 running[name] = stack.enter_context(running_relay(folder, upstream_of(name), authority))
-                running[name].grant(AGREED)
             return running[name]
 
         yield relay
+
+
+@pytest.fixture(scope="session")
+def consenting_relay_before(relay_before: Callable[[str], Relay]) -> Callable[[str], Relay]:
+    """The same, and one recipient has agreed to everything."""
+
+    @cache
+    def relay(name: str) -> Relay:
+        found = relay_before(name)
+        found.grant(AGREED)
+        return found
+
+    return relay

@@ -33,7 +33,6 @@ LISTENER = """
 [[relay.listener]]
 address = "127.0.0.1:{port}"
 tls = "{tls}"
-auth = "{auth}"
 """
 
 CERTIFICATE = """\
@@ -51,7 +50,19 @@ messages_per_connection = 10
 """
 """Exim, as it comes, delivers ten messages of a connection at once; those that follow wait for its next queue run."""
 
-LISTENERS = ("none", "starttls", "implicit", "login-starttls", "login-implicit")
+BALANCED_CLIENT = "127.0.0.2"
+KINDS = {
+    "": 'auth = "networks"\n',
+    "login-": 'auth = "pass-through"\n',
+    "balanced-": f'networks = ["{BALANCED_CLIENT}", "::1"]\nproxy_protocol_from = ["127.0.0.1"]\n',
+    "balanced-login-": 'auth = "pass-through"\nproxy_protocol_from = ["127.0.0.1"]\n',
+}
+"""Who may send by a listener, and whether a balancer is in front of it, which itself is in no trusted network."""
+LISTENERS = (
+    "none", "starttls", "implicit", "login-starttls", "login-implicit",
+    "balanced-none", "balanced-starttls", "balanced-implicit", "balanced-login-implicit",
+)  # fmt: skip
+"""A kind, and how TLS is spoken."""
 SCHEMES = {"starttls": "smtp+starttls", "implicit": "smtps"}
 
 
@@ -77,7 +88,7 @@ class Relay:
 
     config: Path
     ports: dict[str, int]
-    """Of trusted networks by ``tls``; of those that log in at the upstream with ``login-`` before that."""
+    """By the names in ``LISTENERS``."""
 
     def grant(self, address: str) -> None:
         """Record that a person agreed to everything."""
@@ -104,8 +115,8 @@ def configuration(folder: Path, upstream: Upstream, certificates: Certificates, 
     domains = ", ".join(f'"{person.partition("@")[2]}"' for person in PEOPLE.values())
     config = HEAD.format(domains=domains, web=free_port())
     for name, port in ports.items():
-        auth, tls = "pass-through" if name.startswith("login-") else "networks", name.removeprefix("login-")
-        config += LISTENER.format(port=port, tls=tls, auth=auth)
+        kind, dash, tls = name.rpartition("-")
+        config += LISTENER.format(port=port, tls=tls) + KINDS[kind + dash]
         config += CERTIFICATE.format(certificates=certificates) if tls != "none" else ""
     for tls, scheme in SCHEMES.items():
         port = getattr(upstream, f"{tls}_port")

@@ -8,9 +8,10 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests.e2e.waiting import free_port, until
@@ -41,8 +42,8 @@ class Marionette:
 
     def __init__(self, port: int) -> None:
         self._socket = until(lambda: _greeted(port), "Thunderbird can be told what to do", 60.0)
-        self._command("WebDriver:NewSession", {"capabilities": {"timeouts": {"script": 40_000}}})
-        self._command("Marionette:SetContext", {"value": "chrome"})
+        self.command("WebDriver:NewSession", {"capabilities": {"timeouts": {"script": 40_000}}})
+        self.command("Marionette:SetContext", {"value": "chrome"})
 
     def run(self, script: str, **values: Any) -> Any:
         """Run the body of an async function in the main window, with values under their names; return its result."""
@@ -52,11 +53,12 @@ class Marionette:
             f"(async ({{{names}}}) => {{ {script} }})(arguments[0])"
             ".then(value => done({value}), error => done({error: `${error}\\n${error.stack}`}));"
         )
-        answer = self._command("WebDriver:ExecuteAsyncScript", {"script": body, "args": [values]})["value"]
+        answer = self.command("WebDriver:ExecuteAsyncScript", {"script": body, "args": [values]})["value"]
         assert "error" not in answer, answer["error"]
         return answer.get("value")
 
-    def _command(self, name: str, parameters: dict[str, Any]) -> Any:
+    def command(self, name: str, parameters: dict[str, Any]) -> Any:
+        """Say a command of the protocol and return what it answers."""
         content = json.dumps([0, 1, name, parameters]).encode()
         self._socket.sendall(b"%d:%b" % (len(content), content))
         _, _, error, result = _received(self._socket)
@@ -133,6 +135,67 @@ CREATE = """
     return identity.key;
 """
 
+SETTINGS = """
+    const settings = () => document.getElementById("tabmail").currentTabInfo.browser.contentDocument;
+    const inner = () => settings().getElementById("contentFrame")?.contentDocument;
+    const found = async what => {
+      for (let waited = 0; waited < 20_000; waited += 50) {
+        try {
+          if (what()) {
+            // What is drawn first may be drawn anew.
+            await new Promise(resolve => setTimeout(resolve, 1_000));
+            return what();
+          }
+        } catch (error) {
+          if (!/dead object/.test(error)) throw error;
+        }
+        await new Promise(resolve => setTimeout(resolve, 50));
+      }
+      throw new Error(`not there: ${what}`);
+    };
+    const openServers = async () => {
+      await found(() => inner() && true);
+      const tree = settings().getElementById("accounttree");
+      tree.selectedIndex = [...tree.rows].findIndex(row => row.id == "smtp");
+      return found(() => inner()?.getElementById("addButton"));
+    };
+    const dialog = () => settings().querySelector("browser.dialogFrame")?.contentDocument;
+"""
+"""The page of account settings: an outer document, the page chosen inside it, a dialog above both."""
+
+ENTER = (
+    SETTINGS
+    + """
+    window.MsgAccountManager();
+    (await openServers()).click();
+    await found(() => dialog()?.getElementById("smtp.hostname") && true);
+    for (const [id, value] of Object.entries(entered)) {
+      const field = dialog().getElementById(id);
+      field.value = value;
+      for (const name of ["input", "change", "command"]) field.dispatchEvent(new Event(name, { bubbles: true }));
+    }
+    dialog().querySelector("dialog").getButton("accept").click();
+    const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
+    const made = await found(() => MailServices.outgoingServer.servers.find(
+      one => one.QueryInterface(Ci.nsISmtpServer).hostname == entered["smtp.hostname"]
+    ));
+    // Thunderbird asks for it at the first message, and is told to remember it.
+    const login = Cc["@mozilla.org/login-manager/loginInfo;1"].createInstance(Ci.nsILoginInfo);
+    const origin = `smtp://${entered["smtp.hostname"]}`;
+    login.init(origin, null, origin, made.username, password, "", "");
+    await Services.logins.addLoginAsync(login);
+    MailServices.accounts.getIdentity(identity).smtpServerKey = made.key;
+"""
+)
+
+SERVER_OF = """
+    const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
+    const { smtpServerKey } = MailServices.accounts.getIdentity(identity);
+    const server = MailServices.outgoingServer.getServerByKey(smtpServerKey);
+    const { hostname, port } = server.QueryInterface(Ci.nsISmtpServer);
+    return [hostname, port, server.socketType, server.authMethod, server.username];
+"""
+
 SEND = """
     const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
     const fields = Cc["@mozilla.org/messengercompose/composefields;1"].createInstance(Ci.nsIMsgCompFields);
@@ -174,7 +237,7 @@ class Thunderbird:
 
     def __init__(self, profile: Path, marionette: Marionette) -> None:
         self.profile = profile
-        self._marionette = marionette
+        self.marionette = marionette
         self.run = marionette.run
 
     def trust(self, authority: Path) -> None:
@@ -188,11 +251,21 @@ class Thunderbird:
         told: dict[str, Any] = self.run(READ_AUTOCONFIG + TELL, **values)
         return told
 
-    def set_up(self, url: str, address: str, name: str, password: str, choice: int = 0) -> str:
-        """Make an account from the settings at a URL, with the nth outgoing server; return its identity's key."""
-        values = {"url": url, "address": address, "name": name, "password": password, "choice": choice}
+    def set_up(self, url: str, address: str, name: str, password: str) -> str:
+        """Make an account from the settings at a URL; return its identity's key."""
+        values = {"url": url, "address": address, "name": name, "password": password, "choice": 0}
         key: str = self.run(READ_AUTOCONFIG + CREATE, **values)
         return key
+
+    def enter(self, identity: str, password: str, **entered: str) -> None:
+        """Add an outgoing server by the dialog that docs/mail-programs.md shows, and have an identity use it."""
+        fields = {name if name == "smtpUsername" else f"smtp.{name}": value for name, value in entered.items()}
+        self.run(ENTER, identity=identity, password=password, entered=fields)
+
+    def server_of(self, identity: str) -> list[Any]:
+        """Return host, port, socket type, authentication and user name of an identity's outgoing server."""
+        found: list[Any] = self.run(SERVER_OF, identity=identity)
+        return found
 
     def send(self, identity: str, to: str, subject: str, html: str, attached: Path) -> None:
         """Write a message in the composer, with a file attached, and press the button."""
@@ -221,11 +294,11 @@ def running_screen() -> Iterator[str]:
 
 
 @contextmanager
-def running_thunderbird(folder: Path) -> Iterator[Thunderbird]:
-    """Run Thunderbird with a new profile in a folder."""
+def running_thunderbird(folder: Path, more: Mapping[str, str] = MappingProxyType({})) -> Iterator[Thunderbird]:
+    """Run Thunderbird with a new profile in a folder, and with more preferences than the usual ones."""
     thunderbird, profile, port = program("thunderbird"), folder / "profile", free_port()
     profile.mkdir()
-    preferences = {**PREFERENCES, "marionette.port": port}
+    preferences = {**PREFERENCES, **more, "marionette.port": port}
     lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in preferences.items()]
     (profile / "user.js").write_text("".join(lines))
     command = [

@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -58,14 +59,14 @@ def test_octets_are_held_until_the_message_is_done_with(two: list[Census]) -> No
 
 
 async def test_connections_of_one_client(tmp_path: Path) -> None:
-    """S16: one connection more from an address than it may have gets 421, until another one ends."""
-    limits = SharedLimits(per_client=2)
-    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, shared=limits) as running:
-        async with Sender(running.port), Sender(running.port) as second:
+    """S16: the 51st connection from an address gets 421, until another one ends; the 50 are served."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        async with AsyncExitStack() as stack:
+            senders = [await stack.enter_async_context(Sender(running.port)) for _ in range(50)]
             reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
             assert b"421 4.7.0 Too many connections from your address\r\n" == await asyncio.wait_for(reader.read(), 10)
             writer.close()
-            assert "250 2.0.0 Ok: queued as 4XYZ" == await second.message()
+            assert "250 2.0.0 Ok: queued as 4XYZ" == await senders[-1].message()
         await until(lambda: not running.server.sessions)
         async with Sender(running.port) as again:
             assert "250 2.0.0 Ok: queued as 4XYZ" == await again.message()

@@ -151,6 +151,73 @@ async def test_no_connection_is_free_in_time(tmp_path: Path) -> None:
     assert 2 == len(upstream.messages)
 
 
+async def test_an_upstream_that_takes_fewer_connections_than_it_was_believed_to(tmp_path: Path) -> None:
+    """A message that the upstream has no connection for waits for one that another message has."""
+    async with (
+        FakeUpstream(most_at_once=2) as upstream,
+        running_relay(tmp_path, upstream.port) as running,
+        Sender(running.port) as first,
+        Sender(running.port) as second,
+        Sender(running.port) as third,
+        Sender(running.port) as fourth,
+    ):
+        await until(lambda: not upstream.writers)
+        await first.envelope()
+        await second.envelope()
+        (pool,) = running.server.upstreams.pools
+        waiting = [asyncio.create_task(one.message()) for one in (third, fourth)]
+        await until(lambda: len(pool._hoping) == 2)
+        await first.content()
+        assert ["250 2.0.0 Ok: queued as 4XYZ"] * 2 == await asyncio.gather(*waiting)
+        await second.content()
+    assert 4 == len(upstream.messages)
+
+
+@pytest.mark.parametrize("patience", [30.0, 0.05], ids=["a client hangs up", "in vain"])
+async def test_waiting_for_an_upstream_that_is_full(tmp_path: Path, patience: float) -> None:
+    """A connection that ends instead of being given back is as good; without one in time the client hears 451."""
+    async with (
+        FakeUpstream(most_at_once=1) as upstream,
+        running_relay(tmp_path, upstream.port, limits=Limits(patience=patience, messages=1)) as running,
+        Sender(running.port) as second,
+    ):
+        await until(lambda: not upstream.writers)
+        (pool,) = running.server.upstreams.pools
+        async with Sender(running.port) as first:
+            await first.envelope()
+            waiting = asyncio.create_task(second.message())
+            await until(lambda: pool._hoping or waiting.done())
+            if patience < 1:
+                assert (await waiting).startswith("451 4.3.2 The mail server behind this relay takes no more")
+        expected = "250 2.0.0 Ok: queued as 4XYZ" if patience > 1 else "451 4.3.2"
+        assert (await waiting).startswith(expected)
+
+
+async def test_an_upstream_that_is_full_with_others(tmp_path: Path) -> None:
+    """Where the relay has no connection itself there is nothing to wait for."""
+    async with (
+        FakeUpstream(most_at_once=0) as upstream,
+        running_relay(tmp_path, upstream.port) as running,
+        Sender(running.port) as sender,
+    ):
+        assert (await sender.message()).startswith("451 4.3.2")
+
+
+@pytest.mark.parametrize("answer", ["552 5.3.4 too much", "452 4.3.1 full"])
+async def test_a_refused_message_is_forgotten(tmp_path: Path, answer: str) -> None:
+    """After a message that was refused the upstream hears RSET: Dovecot would refuse the next sender otherwise."""
+    async with (
+        FakeUpstream(answers={".": answer}) as upstream,
+        running_relay(tmp_path, upstream.port) as running,
+        Sender(running.port) as sender,
+    ):
+        assert answer == await sender.message()
+        upstream.answers.clear()
+        await until(lambda: count(upstream, "RSET"))
+        assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.message()
+    assert ASKED + 1 == upstream.connections
+
+
 async def test_client_that_goes_away_gives_its_connection_back(tmp_path: Path) -> None:
     """A client that hangs up in the middle leaves a connection that is reset and used again."""
     limits = Limits(connections=1)
@@ -187,7 +254,7 @@ async def test_every_host_away(tmp_path: Path) -> None:
     async with FakeUpstream(greeting="421 no") as first, FakeUpstream(greeting="421 no") as second:
         others = (f"smtp://127.0.0.1:{first.port}",)
         async with running_relay(tmp_path, second.port, other_hosts=others) as running, Sender(running.port) as sender:
-            assert (await sender.message()).startswith("451 4.4.1")
+            assert (await sender.message()).startswith("451 4.3.2")
             first.greeting = "220 here again"
             await sender.say("RSET")
             assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.message()

@@ -1,12 +1,15 @@
 """The server's conduct when a side goes away or is slow: nothing acknowledged is lost."""
 
 import asyncio
+import socket
+import struct
 from pathlib import Path
 
 import pytest
 
 from proxy import upstream as upstream_module
 from proxy.relay import Relay
+from proxy.server import BACKLOG, ONE_AT_A_TIME
 from tests.proxy.sending import until
 from tests.relaying import running_relay
 from tests.upstream import FakeUpstream
@@ -140,8 +143,36 @@ async def test_drain(tmp_path: Path) -> None:
     assert 1 == len(upstream.messages)
 
 
+async def test_drain_has_an_end(tmp_path: Path) -> None:
+    """A client that is still in the middle of its message when time is up hears 421; nothing of it is passed on."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(ENVELOPE + b"DATA\r\n" + MESSAGE)
+        while not (await reader.readline()).startswith(b"354"):
+            pass
+        await asyncio.wait_for(running.server.drain(0.1), 5)
+        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"421 4.3.2")
+        writer.close()
+    assert [] == upstream.messages
+    assert "DATA" not in upstream.heard
+
+
+async def test_no_answer_to_the_final_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upstream that is silent after the final dot: 451, on record as unknown, and never said a second time by us."""
+    monkeypatch.setattr(upstream_module, "FINAL_SECONDS", 0.1)
+    upstream = FakeUpstream(data_delay=1.0)
+    async with upstream, running_relay(tmp_path, upstream.port) as running:
+        replies, writer = await talk(running.port, ENVELOPE + b"DATA\r\n" + MESSAGE + b".\r\n", 6)
+        writer.close()
+        outcomes = [one["outcome"] for one in await running.ledger.messages()]
+        await until(lambda: upstream.messages)
+    assert replies[-1].startswith("451 4.4.2 The mail server behind this relay did not confirm")
+    assert ["unknown"] == outcomes
+    assert (1, 1) == (len(upstream.messages), upstream.heard.count("DATA"))
+
+
 async def test_silence_ends_a_session(tmp_path: Path) -> None:
-    """A client that says nothing for too long hears 421; one that sends slowly does not."""
+    """S15: a client that says nothing for too long hears 421; one that sends slowly for longer than that does not."""
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, idle_seconds=0.4) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
         await reader.readline()
@@ -179,3 +210,14 @@ async def test_early_answer_in_the_middle_of_the_body(tmp_path: Path, monkeypatc
         writer.close()
     early.close()
     assert "552 5.3.4 That is enough" == replies[-1]
+
+
+async def test_a_worker_takes_one_connection_at_a_time(tmp_path: Path) -> None:
+    """However many wait, a worker takes one and looks up, so that others have a share; the kernel still keeps many."""
+    async with running_relay(tmp_path, 1) as running:
+        (listening,) = running.server._listening
+        (sock,) = listening.sockets
+        assert ONE_AT_A_TIME == listening._backlog  # type: ignore[attr-defined]
+        # struct tcp_info of Linux: of a listening socket, tcpi_sacked is the backlog.
+        (backlog,) = struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)
+        assert min(BACKLOG, int(Path("/proc/sys/net/core/somaxconn").read_text())) == backlog

@@ -1,0 +1,54 @@
+"""Attempts: failed logins of the last day, so that all workers know of them. No row says who, where or with what."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, or_, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.schema import login_attempt, moment, stamp
+
+KEPT = timedelta(hours=24)
+SUCCESS = ""
+"""In the place of a secret's hash: the account has logged in from there."""
+_MAX_ROWS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """That somebody tried, by keyed hashes: as whom, from which network, with which secret."""
+
+    account: str
+    network: str
+    secret: str
+    at: datetime
+
+
+async def recent(connection: AsyncConnection, account: str, network: str, now: datetime) -> list[Attempt]:
+    """Return the latest attempts of a day as an account or from a network."""
+    columns = login_attempt.c
+    statement = select(login_attempt).where(
+        or_(columns.account_hash == account, columns.network_hash == network), columns.at > stamp(now - KEPT)
+    )
+    rows = await connection.execute(statement.order_by(columns.at.desc()).limit(_MAX_ROWS))
+    return [Attempt(row.account_hash, row.network_hash, row.secret_hash, moment(row.at)) for row in rows]
+
+
+async def record(connection: AsyncConnection, one: Attempt) -> None:
+    """Keep an attempt; the same again counts once, with the later time."""
+    dialect_insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+    statement = dialect_insert(login_attempt).values(
+        account_hash=one.account, network_hash=one.network, secret_hash=one.secret, at=stamp(one.at)
+    )
+    keys = ["account_hash", "network_hash", "secret_hash"]
+    await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_={"at": stamp(one.at)}))
+
+
+async def succeeded(connection: AsyncConnection, one: Attempt) -> None:
+    """Forget the failures of an account from a network, and keep that it has logged in from there."""
+    columns = login_attempt.c
+    theirs = (columns.account_hash == one.account, columns.network_hash == one.network)
+    await connection.execute(delete(login_attempt).where(*theirs))
+    await record(connection, Attempt(one.account, one.network, SUCCESS, one.at))
