@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from aboveboard import logs
+from aboveboard.commands import domains as _domains  # noqa: F401  # adds its commands to `consent`
 from aboveboard.commands import imports as _imports  # noqa: F401  # adds its commands to `consent`
 from aboveboard.commands import proof as _proof  # noqa: F401  # and so does this
 from aboveboard.commands import records

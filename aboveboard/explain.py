@@ -127,6 +127,7 @@ def _event(event: ConsentEvent) -> dict[str, Any]:
         "state": event.state.value,
         "at": event.at.isoformat(),
         "valid_until": event.valid_until.isoformat() if event.valid_until is not None else None,
+        "domain": event.domain,
     }
 
 
@@ -180,4 +181,5 @@ def _taken_away(lowered: dict[str, Any]) -> str:
 
 def _consent_line(event: dict[str, Any]) -> str:
     until = f", until {event['valid_until'][:10]}" if event["valid_until"] else ""
-    return f"consent: {event['purpose']} {event['state']} on {event['at'][:10]}{until} (event {event['id']})"
+    whose = " by the whole domain" if event["domain"] else ""
+    return f"consent: {event['purpose']} {event['state']}{whose} on {event['at'][:10]}{until} (event {event['id']})"

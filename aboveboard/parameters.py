@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from policies.address import canonical_domain
 from policies.words import Purpose
 from proxy.path import parse_path
 from proxy.reply import ReplyError
@@ -82,7 +83,25 @@ class Day(click.ParamType[date]):
             self.fail(f"{value!r} is not a day, like 2026-03-31.", param, ctx)
 
 
+class DomainName(click.ParamType[str]):
+    """A domain of at least two labels, in its canonical form."""
+
+    name = "domain"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the domain; a leading "@" or "*." says the same."""
+        text = canonical_domain(str(value).strip().removeprefix("@").removeprefix("*."))
+        try:
+            parse_path("TO", f"TO:<postmaster@{text}>")
+        except ReplyError:
+            text = ""
+        if "." not in text:
+            self.fail(f"{value!r} is not a domain, like example.org.", param, ctx)
+        return text
+
+
 ADDRESS = MailAddress()
+DOMAIN = DomainName()
 IP_ADDRESS = IpAddress()
 DAY = Day()
 PURPOSE = click.Choice([purpose.value for purpose in Purpose])

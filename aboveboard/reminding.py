@@ -16,6 +16,8 @@ from ledger.schema import stamp
 
 AHEAD = timedelta(days=3)
 """How long before a request is due the organisation hears of it."""
+_SETTLING = timedelta(hours=1)
+"""After which the receipts of an import are written."""
 _SLICE = 100
 """People who are informed in one transaction."""
 
@@ -37,7 +39,8 @@ async def remind(config: Config, ledger: Ledger) -> dict[str, int]:
 
 async def _inform(connection: AsyncConnection, config: Config, ledger: Ledger) -> int:
     await chain.lock(connection)
-    people = await informing.uninformed(connection, ledger.keyring, limit=_SLICE)
+    settled = datetime.now(UTC) - _SETTLING
+    people = await informing.uninformed(connection, ledger.keyring, limit=_SLICE, settled=settled)
     for one in people:
         await informing.inform(connection, ledger.keyring, one, config.web.public_url, datetime.now(UTC))
     return len(people)

@@ -29,6 +29,7 @@ from aboveboard import compose
 from aboveboard.certificatewatch import WatchedCertificates
 from aboveboard.config import ConfigError
 from aboveboard.reload import InForce, WatchedFile
+from aboveboard.settings import Config
 from aboveboard.values import split_address
 from aboveboard.worker import DRAIN_SECONDS
 from ledger.errors import LedgerMissing
@@ -82,6 +83,18 @@ def _in_memory() -> str | None:
     return MEMORY
 
 
+def check_connections(config: Config, workers: int) -> None:
+    """Raise ConfigError where an upstream's connections do not suffice for so many workers."""
+    problems = [
+        f"relay.upstream[{at}].connections: is {one.connections}, and each of {workers} workers needs at least one; "
+        "raise it, or start fewer."
+        for at, one in enumerate(config.relay.upstream)
+        if one.connections < workers
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
 def allow_many_files() -> None:
     """Have this process and its workers open as many files as they may: every session takes two."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -126,6 +139,8 @@ class Parent:
         """As it was at the beginning, for what needs a restart."""
         self._certificates = WatchedCertificates(self._config.relay.listener)
         self._place = Path()
+        if "relay" in parts:
+            check_connections(self._config, workers)
         self._parts = parts
         self._count = workers
         self._sockets: dict[str, list[socket.socket]] = {}

@@ -46,8 +46,13 @@ class Account:
 
 async def find(connection: AsyncConnection, keyring: Keyring, login: str) -> Account | None:
     """Return the account of a login, however it is spelled, or None."""
-    found = await _accounts(connection, keyring, account.c.folded_hash == keyring.folded(login))
+    found = await of(connection, keyring, keyring.folded(login))
     return found[0] if found else None
+
+
+async def of(connection: AsyncConnection, keyring: Keyring, folded_hash: str) -> list[Account]:
+    """Return the account of a person, by their keyed hash; there is one at most."""
+    return await _accounts(connection, keyring, account.c.folded_hash == folded_hash)
 
 
 async def listed(connection: AsyncConnection, keyring: Keyring) -> list[Account]:

@@ -53,6 +53,8 @@ async def why_not(connection: AsyncConnection, keyring: Keyring, address: str, n
         return "This person was erased, or says they never agreed; only they can begin again."
     if any(consent.granted(purpose, now) for purpose in Purpose):
         return "This person has answered already: a grant stands."
+    if any(event.domain for purpose in Purpose if (event := consent.on(purpose).event) is not None):
+        return "This person's whole domain refuses."
     refused = select(func.max(consent_event.c.event_time)).where(
         consent_event.c.folded_hash == person.folded_hash,
         consent_event.c.state.in_([state.value for state in REFUSALS]),

@@ -14,9 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.batch import Statement, WithinTransaction
 from ledger.database import GENESIS
 from ledger.keys import Keyring
 from ledger.notice import notice_id_of
@@ -67,6 +68,21 @@ async def append(
     connection: AsyncConnection, keyring: Keyring, head: tuple[int, str], rows: list[tuple[dict[str, Any], bytes]]
 ) -> tuple[int, str]:
     """Append events, each with its sealed personal part, to the head that ``lock`` gave, and return the new one."""
+    return await write(connection, link(keyring, head, rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Events as they follow a head, not written yet."""
+
+    events: list[dict[str, Any]]
+    personal: list[dict[str, Any]]
+    head: tuple[int, str]
+    """The chain's head once they are written."""
+
+
+def link(keyring: Keyring, head: tuple[int, str], rows: Iterable[tuple[dict[str, Any], bytes]]) -> Links:
+    """Return events, each with its sealed personal part, as they follow a head."""
     sequence, previous = head
     events, personal = [], []
     for row, content in rows:
@@ -76,10 +92,25 @@ async def append(
         previous = row["row_hash"] = row_hash(keyring, row)
         events.append(row)
         personal.append({"sequence": sequence, "sealed": sealed})
-    await connection.execute(insert(consent_event), events)
-    await connection.execute(insert(consent_personal), personal)
-    await connection.execute(update(chain_head).values(sequence=sequence, row_hash=previous))
-    return sequence, previous
+    return Links(events, personal, (sequence, previous))
+
+
+_EVENT = Statement(lambda _: insert(consent_event))
+_PERSONAL = Statement(lambda _: insert(consent_personal))
+_HEAD = Statement(lambda _: update(chain_head).values(sequence=bindparam("at"), row_hash=bindparam("made")))
+
+
+async def write(connection: AsyncConnection, links: Links) -> tuple[int, str]:
+    """Write events that follow the head as it is, which is locked; return the new one."""
+
+    def inside(opened: Connection) -> None:
+        batch = WithinTransaction(opened)
+        batch.execute(_EVENT, links.events)
+        batch.execute(_PERSONAL, links.personal)
+        batch.execute(_HEAD, [{"at": links.head[0], "made": links.head[1]}])
+
+    await connection.run_sync(inside)
+    return links.head
 
 
 async def holds(connection: AsyncConnection, sequence: int, link: str) -> bool:

@@ -18,6 +18,7 @@ from ledger.keys import Keyring
 from ledger.notice import Notice
 from ledger.schema import consent_event, consent_personal, import_batch, meta, moment, stamp
 from ledger.schema import notice as notice_table
+from policies.address import domains_of
 from policies.consent import GRANTS, REFUSALS, Assurance, Consent, ConsentEvent, State, weigh
 from policies.words import Purpose
 
@@ -28,6 +29,8 @@ _CLAIMS = GRANTS | {State.IMPORTED_UNPROVEN}
 """What says that somebody agreed, proven or not."""
 NOTICE_IN_FORCE = "grants_from_notice"
 """In ``meta``: the first version of the notice that asks for what is done now; grants under older ones rest."""
+DOMAINS_REFUSE = "domains_refuse"
+"""In ``meta``: whole domains have refused, so that hits are looked at by the domain they come from."""
 SUSPENDED_UP_TO = "grants_suspended_up_to"
 """In ``meta``: grants up to this event rest until an administrator decides (after a restore without its journal)."""
 
@@ -39,11 +42,18 @@ class Person:
     folded_hash: str
     exact_hash: str | None = None
     address: str | None = None
+    domains: tuple[str, ...] = ()
+    """Keyed hashes of the domains that the address is in, for what is said of a whole domain."""
 
     @classmethod
     def of(cls, keyring: Keyring, address: str) -> "Person":
         """Return the person behind an address."""
-        return cls(keyring.folded(address), keyring.exact(address), address)
+        return cls(keyring.folded(address), keyring.exact(address), address, domains(keyring, address))
+
+
+def domains(keyring: Keyring, address: str) -> tuple[str, ...]:
+    """Return the keyed hashes of the domains that an address is in."""
+    return tuple(map(keyring.domain, domains_of(address)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,7 @@ class Act:
     """The question it answers."""
 
 
-def _event(row: Any, exact_hash: str | None) -> ConsentEvent:
+def _event(row: Any, folded_hash: str, exact_hash: str | None) -> ConsentEvent:
     return ConsentEvent(
         id=row.id,
         sequence=row.sequence,
@@ -76,6 +86,7 @@ def _event(row: Any, exact_hash: str | None) -> ConsentEvent:
         valid_until=moment(row.valid_until) if row.valid_until else None,
         exact=exact_hash is not None and row.exact_hash == exact_hash,
         suspended=_rests(row),
+        domain=row.folded_hash != folded_hash,
     )
 
 
@@ -113,11 +124,15 @@ _EVENTS = Statement(lambda words: _READ.where(words.among(consent_event.c.folded
 
 
 @lru_cache(maxsize=1_024)
-def _weighed(rows: tuple[Any, ...], exact_hash: str | None) -> Consent:
+def _weighed(rows: tuple[Any, ...], folded_hash: str, exact_hash: str | None) -> Consent:
     """Weigh the events of a person: nothing but these rows decides, so that the same rows need it once."""
+    lifting = sorted((row.sequence, row.folded_hash, row.purpose) for row in rows if row.state == State.LIFTED.value)
+    if lifting:
+        lifted = {(whose, purpose): sequence for sequence, whose, purpose in lifting}
+        rows = tuple(row for row in rows if row.sequence > lifted.get((row.folded_hash, row.purpose), 0))
     contact = [row for row in rows if row.purpose == CONTACT]
     last = max(contact, key=lambda row: row.sequence, default=None)
-    events = [_event(row, exact_hash) for row in rows if row.purpose != CONTACT]
+    events = [_event(row, folded_hash, exact_hash) for row in rows if row.purpose != CONTACT]
     return weigh(events, do_not_write=last is not None and last.state in REFUSALS)
 
 
@@ -136,9 +151,16 @@ def consents_of(batch: Batch, people: Iterable[Person]) -> dict[Person, Consent]
     """Return where several people stand, with one query."""
     asked = list(people)
     rows: dict[str, list[Any]] = {}
-    for row in batch.rows(_EVENTS, {"people": list({one.folded_hash for one in asked})}):
+    hashes = {found for one in asked for found in (one.folded_hash, *one.domains)}
+    for row in batch.rows(_EVENTS, {"people": list(hashes)}):
         rows.setdefault(row.folded_hash, []).append(row)
-    return {one: _weighed(tuple(rows.get(one.folded_hash, ())), one.exact_hash) for one in asked}
+    return {one: _weighed(_rows_of(one, rows), one.folded_hash, one.exact_hash) for one in asked}
+
+
+def _rows_of(person: Person, rows: dict[str, list[Any]]) -> tuple[Any, ...]:
+    """Return the rows about a person, and about the domains that they are in."""
+    wider = (row for domain in person.domains for row in rows.get(domain, ()))
+    return (*rows.get(person.folded_hash, ()), *wider)
 
 
 async def grant(
@@ -162,6 +184,8 @@ async def grant(
         if not act.evidence.strip():
             raise ConsentRefused("A grant recorded for somebody else needs evidence of how they gave it (--evidence).")
         refused = [purpose for purpose in purposes if before.on(purpose).state in REFUSALS]
+        if any(event.domain for purpose in refused if (event := before.on(purpose).event) is not None):
+            raise ConsentRefused("The person's whole domain has refused; only they can agree, by their own mailbox.")
         if refused:
             raise ConsentRefused(
                 f"This person has refused ({', '.join(refused)}); only they can agree again, by their own mailbox."
@@ -233,6 +257,8 @@ async def suspend(connection: AsyncConnection, batch: str, now: datetime) -> boo
 async def resume(connection: AsyncConnection, batch: str) -> bool:
     """Have the grants of an import count again; tell whether they rested. What was invalidated stays so."""
     counting = update(import_batch).where(import_batch.c.id == batch, import_batch.c.suspended_at.is_not(None))
+    # One that has broken off never counts.
+    counting = counting.where(import_batch.c.rows > 0)
     return bool((await connection.execute(counting.values(suspended_at=None))).rowcount)
 
 
@@ -287,11 +313,17 @@ def event_row(
     return row, json.dumps(personal, ensure_ascii=False).encode("utf-8", "replace")
 
 
-async def history(connection: AsyncConnection, keyring: Keyring, person: Person) -> list[dict[str, Any]]:
-    """Return everything recorded about a person's consent, oldest first, with what is sealed opened."""
+async def history(
+    connection: AsyncConnection, keyring: Keyring, person: Person, *, wider: bool = False
+) -> list[dict[str, Any]]:
+    """Return everything recorded about a person's consent, oldest first, with what is sealed opened.
+
+    ``wider``: also what was said of the domains that they are in.
+    """
     joined = consent_event.outerjoin(consent_personal, consent_event.c.sequence == consent_personal.c.sequence)
     statement = select(consent_event, consent_personal.c.sealed).select_from(joined)
-    statement = statement.where(consent_event.c.folded_hash == person.folded_hash).order_by(consent_event.c.sequence)
+    hashes = [person.folded_hash, *(person.domains if wider else ())]
+    statement = statement.where(consent_event.c.folded_hash.in_(hashes)).order_by(consent_event.c.sequence)
     events = []
     for row in await connection.execute(statement):
         personal: dict[str, Any] = {}

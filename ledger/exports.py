@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -48,7 +49,8 @@ async def _person(
 ) -> list[dict[str, Any]]:
     events = await history(connection, keyring, Person(folded_hash))
     spellings = {keyring.exact(event["address"]): event["address"] for event in events if event["address"]}
-    people = [Person(folded_hash, exact, address) for exact, address in spellings.items()] or [Person(folded_hash)]
+    people = [replace(Person.of(keyring, address), folded_hash=folded_hash) for address in spellings.values()]
+    people = people or [Person(folded_hash)]
     found = await standings_of(connection, people)
     return [
         line
@@ -70,6 +72,8 @@ def _line(
     ruling = consent.on(purpose).event
     about = [event for event in events if event["purpose"] == purpose]
     theirs = [one for one in about if one["address"] is None or keyring.exact(one["address"]) == person.exact_hash]
+    if not about:
+        return None
     event = next((one for one in about if ruling is not None and one["id"] == ruling.id), None)
     event = event or (theirs[-1] if theirs else None)
     if event is None:

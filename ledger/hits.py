@@ -6,7 +6,7 @@ Written in piles: one look at the messages, one at the consent, one insert, one 
 import json
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
@@ -15,9 +15,9 @@ from sqlalchemy import bindparam, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.batch import Batch, Statement
-from ledger.consent import Person, consents_of
+from ledger.consent import DOMAINS_REFUSE, Person, consents_of, domains
 from ledger.keys import Keyring
-from ledger.schema import hit, message, moment, stamp
+from ledger.schema import hit, message, meta, moment, stamp
 from policies.words import Purpose, Reason, Verdict
 
 REPEAT = timedelta(seconds=60)
@@ -63,7 +63,15 @@ _REPEAT = Statement(
 )
 _MESSAGES = Statement(
     lambda words: (
-        select(message.c.id, message.c.decided_at, message.c.reasons, message.c.exact_hash, message.c.folded_hash)
+        select(
+            message.c.id,
+            message.c.decided_at,
+            message.c.reasons,
+            message.c.exact_hash,
+            message.c.folded_hash,
+            message.c.sealed,
+            select(meta.c.value).where(meta.c.name == DOMAINS_REFUSE).scalar_subquery().label("domains_refuse"),
+        )
         .where(words.among(message.c.id, "messages"))
         .order_by(message.c.id)
         # Whoever refuses waits for this transaction, or this one for the refusal: no hit slips in between.
@@ -81,7 +89,7 @@ _RECENT = Statement(
 
 def record(batch: Batch, keyring: Keyring, hits: list[Hit], recording: timedelta) -> None:
     """Record the hits that may be: of a tracked message still in its recording time, whose recipient agrees now."""
-    allowed = _allowed(batch, hits, recording)
+    allowed = _allowed(batch, keyring, hits, recording)
     if not allowed:
         return
     rows = _recent(batch, allowed)
@@ -117,18 +125,29 @@ def _values(keyring: Keyring, one: Hit, row: _Row) -> dict[str, Any]:
     }
 
 
-def _allowed(batch: Batch, hits: Iterable[Hit], recording: timedelta) -> list[Hit]:
+def _allowed(batch: Batch, keyring: Keyring, hits: Iterable[Hit], recording: timedelta) -> list[Hit]:
     wanted = {one.message_id for one in hits}
     found = {row.id: row for row in batch.rows(_MESSAGES, {"messages": list(wanted)})}
-    people = {found_id: Person(row.folded_hash or "", row.exact_hash) for found_id, row in found.items()}
+    people = {found_id: person for found_id, row in found.items() if (person := _recipient(keyring, row)) is not None}
     consents = consents_of(batch, set(people.values()))
     return [
         one
         for one in hits
-        if one.message_id in found
+        if one.message_id in people
         and _was_tracked(found[one.message_id], one, recording)
         and consents[people[one.message_id]].granted(one.purpose, one.at)
     ]
+
+
+def _recipient(keyring: Keyring, row: Any) -> Person | None:
+    """Return whom a message went to; None where whole domains refuse, and it is not known any more which it went to."""
+    person = Person(row.folded_hash or "", row.exact_hash)
+    if row.domains_refuse is None:
+        return person
+    if row.sealed is None:
+        return None
+    recipient = json.loads(keyring.open_column(row.sealed, f"message/{row.id}"))["recipient"] or ""
+    return replace(person, domains=domains(keyring, recipient))
 
 
 def _was_tracked(row: Any, one: Hit, recording: timedelta) -> bool:

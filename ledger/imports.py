@@ -4,28 +4,34 @@ One that names a collection point lands as grants, asserted, with the point's wo
 unproven, and tracks nobody. Whoever has refused stays refused.
 """
 
+import json
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain, outbox, receipt
 from ledger.consent import VALIDITY, Act, Person, event_row, standings_of
 from ledger.keys import Keyring
 from ledger.notice import Notice
-from ledger.schema import consent_event, import_batch, stamp
+from ledger.schema import consent_event, consent_personal, import_batch, request_case, stamp
 from policies.consent import REFUSALS, Assurance, Consent, State
 from policies.footer import Language
 from policies.words import Purpose
 
-_SLICE = 500
+_SLICE = 250
 """People who are looked up and recorded together."""
+_TRIES = 5
+"""How often a slice is made anew because somebody else's event came in between; then the chain is locked for it."""
+UNDER_WAY = 0
+"""Instead of the number of rows: the import has not ended, or has broken off, and counts for nobody."""
+Result = TypeVar("Result")
 Progress = Callable[[int], None]
 
 
@@ -88,7 +94,16 @@ class Imported:
     letters: int = 0
     batch: str | None = None
     """Names the import; None where nothing was recorded."""
-    head: tuple[int, str] | None = None
+
+
+class Books(Protocol):
+    """The ledger, as far as an import needs it."""
+
+    async def read(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+        """Return what ``work`` reads, in a transaction of its own."""
+
+    async def job(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+        """Return what ``work`` did, once it is on disk."""
 
 
 @dataclass(slots=True)
@@ -96,40 +111,39 @@ class _Slice:
     """What is to be written of some rows."""
 
     events: list[tuple[dict[str, Any], bytes]] = field(default_factory=list)
-    letters: list[dict[str, Any]] = field(default_factory=list)
-    links: list[dict[str, Any]] = field(default_factory=list)
+    landed: Counter[Landing] = field(default_factory=Counter)
+    seen: set[tuple[str | None, str]] = field(default_factory=set)
+    receipts: int = 0
 
 
 async def import_rows(
-    connection: AsyncConnection,
+    books: Books,
     keyring: Keyring,
     rows: Sequence[Agreement],
     manner: Manner,
     now: datetime,
     progress: Progress = lambda count: None,
 ) -> Imported:
-    """Record agreements in this transaction, with receipts where mail is sent; ``progress`` hears of rows done."""
-    head = await chain.lock(connection)
-    before, done, batch = head, Imported(), secrets.token_hex(16)
-    async for some in _slices(connection, keyring, rows, manner, now, batch, done, progress):
-        if some.events:
-            head = await chain.append(connection, keyring, head, some.events)
-        await receipt.put_many(connection, some.links, some.letters)
-    if head != before:
-        done.batch, done.head = batch, head
-        values = {
-            "id": batch,
-            "collection_point": manner.point.id if manner.point is not None else None,
-            "imported_at": stamp(now),
-            "imported_by": manner.by,
-            "rows": len(rows),
-        }
-        await connection.execute(insert(import_batch).values(values))
-    return done
+    """Record agreements, slice by slice, and have all of them count at once; ``progress`` hears of rows done.
+
+    Until the last one is on disk the import rests, as one does that somebody doubts: what breaks off counts for nobody.
+    No transaction takes longer than a moment, so that mail and hits go on meanwhile. Receipts are written in the end.
+    """
+    work = _Work(keyring, manner, now, secrets.token_hex(16))
+    written: list[tuple[int, int]] = []
+    for some in _sliced(rows):
+        written += await _record(books, work, some, begin=not written)
+        progress(len(some))
+    if written:
+        work.done.batch = work.batch
+        await books.job(lambda connection: _complete(connection, work.batch, len(rows)))
+        if manner.letters_url is not None:
+            await _send_receipts(books, work, manner.letters_url, written)
+    return work.done
 
 
 async def try_rows(
-    connection: AsyncConnection,
+    books: Books,
     keyring: Keyring,
     rows: Sequence[Agreement],
     manner: Manner,
@@ -137,33 +151,119 @@ async def try_rows(
     progress: Progress = lambda count: None,
 ) -> Imported:
     """Return what importing would do; nothing is written."""
-    done = Imported()
-    async for _ in _slices(connection, keyring, rows, manner, now, "", done, progress):
-        pass
-    return done
+    work = _Work(keyring, manner, now, "")
+    for some in _sliced(rows):
+        work.count(await books.read(lambda connection, some=some: work.look_at(connection, some)))  # type: ignore[misc]
+        progress(len(some))
+    return work.done
 
 
-async def _slices(
-    connection: AsyncConnection,
-    keyring: Keyring,
-    rows: Sequence[Agreement],
-    manner: Manner,
-    now: datetime,
-    batch: str,
-    done: Imported,
-    progress: Progress,
-) -> AsyncIterator[_Slice]:
-    """Yield what is to be written, slice by slice, and count in ``done`` what becomes of it."""
-    work = _Work(keyring, manner, now, batch, done)
-    for at in range(0, len(rows), _SLICE):
-        people = [(row, Person.of(keyring, row.address)) for row in rows[at : at + _SLICE]]
-        standings = await standings_of(connection, {person for _, person in people})
-        await work.know_unproven(connection, {person.folded_hash for _, person in people})
-        some = _Slice()
-        for row, person in people:
-            work.take(row, person, standings[person], some)
-        yield some
-        progress(len(people))
+def _sliced(rows: Sequence[Agreement]) -> Iterator[Sequence[Agreement]]:
+    return (rows[at : at + _SLICE] for at in range(0, len(rows), _SLICE))
+
+
+async def _record(books: Books, work: "_Work", rows: Sequence[Agreement], *, begin: bool) -> list[tuple[int, int]]:
+    """Put some rows on record, and return which events they are: the first and the last, or nothing.
+
+    Everything is made outside the transaction that writes, for the head that was read with the people's standings.
+    Where another event has come in between, all of it is done once more; in the end with the chain locked.
+    """
+    for tried in range(_TRIES + 1):
+        made = await books.read(lambda connection: _prepared(connection, work, rows))
+        if tried == _TRIES:
+            made = await books.job(lambda connection: _written_locked(connection, work, rows, begin=begin))
+        elif made.slice.events and not await books.job(
+            lambda connection, made=made: _written(connection, work, made, begin=begin)  # type: ignore[misc]
+        ):
+            continue
+        work.count(made.slice)
+        return [(made.links.head[0] - len(made.links.events) + 1, made.links.head[0])] if made.links.events else []
+    raise AssertionError("the last try returns")
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Some rows, ready to follow a head."""
+
+    after: tuple[int, str]
+    slice: _Slice
+    links: chain.Links
+
+
+async def _prepared(connection: AsyncConnection, work: "_Work", rows: Sequence[Agreement]) -> _Prepared:
+    head = await chain.head(connection)
+    some = await work.look_at(connection, rows)
+    return _Prepared(head, some, chain.link(work.keyring, head, some.events))
+
+
+async def _written(connection: AsyncConnection, work: "_Work", made: _Prepared, *, begin: bool) -> bool:
+    """Write some rows, unless another event has come in between; tell whether they are written."""
+    if await chain.lock(connection) != made.after:
+        return False
+    if begin:
+        await connection.execute(insert(import_batch).values(work.row))
+    await chain.write(connection, made.links)
+    return True
+
+
+async def _written_locked(
+    connection: AsyncConnection, work: "_Work", rows: Sequence[Agreement], *, begin: bool
+) -> _Prepared:
+    await chain.lock(connection)
+    made = await _prepared(connection, work, rows)
+    if made.slice.events:
+        await _written(connection, work, made, begin=begin)
+    return made
+
+
+async def _complete(connection: AsyncConnection, batch: str, rows: int) -> None:
+    """Have all of an import count from now on, unless somebody in it said meanwhile that they never agreed."""
+    doubted = select(request_case.c.number).where(request_case.c.batch == batch)
+    rests = import_batch.c.suspended_at if (await connection.execute(doubted)).first() is not None else None
+    whole = update(import_batch).where(import_batch.c.id == batch)
+    await connection.execute(whole.values(rows=rows, suspended_at=rests))
+
+
+async def _send_receipts(books: Books, work: "_Work", url: str, written: Sequence[tuple[int, int]]) -> None:
+    """Put a receipt into the outbox for everybody to whom a grant counts.
+
+    Where this breaks off, who got none is told within 30 days, as everybody on record by others' doing is.
+    """
+    for first, last in written:
+        found = await books.read(lambda connection, at=(first, last): _granted(connection, work, *at))  # type: ignore[misc]
+        made = [
+            receipt.new_letter(work.keyring, url, address, events, work.notice_of(events[0]["notice_id"]), work.now)
+            for address, events in found
+        ]
+        letters = [outbox.new_row(work.keyring, letter, work.now) for letter, _ in made]
+        undoing = [link for _, link in made if link is not None]
+        await books.job(
+            lambda connection, these=(undoing, letters): receipt.put_many(connection, *these)  # type: ignore[misc]
+        )
+
+
+_RECEIPTED = (
+    "sequence", "batch", "id", "purpose", "state", "event_time", "valid_until", "actor_kind", "method", "expression",
+    "assurance", "collection_point", "notice_id",
+)  # fmt: skip
+"""What a receipt says of an event, and how the event is known."""
+
+
+async def _granted(
+    connection: AsyncConnection, work: "_Work", first: int, last: int
+) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return the addresses in a part of the chain whose grants count, and the events by which they do."""
+    event = consent_event.c
+    joined = consent_event.join(consent_personal, event.sequence == consent_personal.c.sequence)
+    columns = (*(event[name] for name in _RECEIPTED), consent_personal.c.sealed)
+    statement = select(*columns).select_from(joined).order_by(event.sequence)
+    # Which import it is, is looked at here: an index over imports would have the database read all of it every time.
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in await connection.execute(statement.where(event.sequence.between(first, last))):
+        if row.batch == work.batch and row.valid_until is not None and row.valid_until > stamp(work.now):
+            personal = json.loads(work.keyring.open_column(row.sealed, f"consent_personal/{row.sequence}"))
+            found.setdefault(personal["address"], []).append(row._asdict())
+    return list(found.items())
 
 
 @dataclass(slots=True)
@@ -174,42 +274,71 @@ class _Work:
     manner: Manner
     now: datetime
     batch: str
-    done: Imported
+    done: Imported = field(default_factory=Imported)
     _seen: set[tuple[str | None, str]] = field(default_factory=set)
-    """Spelling and purpose of what is on record by this import, or unproven by another."""
+    """Spelling and purpose of what is on record by this import."""
 
-    async def know_unproven(self, connection: AsyncConnection, folded: set[str]) -> None:
-        """Find which unproven agreements are on record already."""
+    @property
+    def row(self) -> dict[str, Any]:
+        """The import on record while it is under way: no rows, and it rests."""
+        return {
+            "id": self.batch,
+            "collection_point": self.manner.point.id if self.manner.point is not None else None,
+            "imported_at": stamp(self.now),
+            "imported_by": self.manner.by,
+            "rows": UNDER_WAY,
+            "suspended_at": stamp(self.now),
+        }
+
+    def notice_of(self, notice_id: str) -> Notice:
+        """Return the notice of an event of this import."""
+        return next(notice for notice in self.manner.notices.values() if notice.id == notice_id)
+
+    def count(self, some: _Slice) -> None:
+        """Note what became of some rows."""
+        self.done.landed += some.landed
+        self.done.letters += some.receipts
+        self._seen |= some.seen
+
+    async def look_at(self, connection: AsyncConnection, rows: Sequence[Agreement]) -> _Slice:
+        """Return what is to be written of some rows."""
+        people = [(row, Person.of(self.keyring, row.address)) for row in rows]
+        standings = await standings_of(connection, {person for _, person in people})
+        some = _Slice(seen=await self._unproven(connection, {person.folded_hash for _, person in people}))
+        for row, person in people:
+            self._take(row, person, standings[person], some)
+        return some
+
+    async def _unproven(self, connection: AsyncConnection, folded: set[str]) -> set[tuple[str | None, str]]:
+        """Return which unproven agreements are on record already."""
         if self.manner.point is not None:
-            return
+            return set()
         event = consent_event.c
         statement = select(event.exact_hash, event.purpose).where(
             event.folded_hash.in_(folded), event.state == State.IMPORTED_UNPROVEN.value
         )
-        self._seen.update((row.exact_hash, row.purpose) for row in await connection.execute(statement))
+        return {(row.exact_hash, row.purpose) for row in await connection.execute(statement)}
 
-    def take(self, row: Agreement, person: Person, consent: Consent, some: _Slice) -> None:
+    def _take(self, row: Agreement, person: Person, consent: Consent, some: _Slice) -> None:
         """Put into ``some`` what is to be written of one row."""
         notice = self.manner.notices[row.language or self.manner.language]
-        granted = []
+        granted = False
         for purpose in row.purposes:
-            landing = self._landing(row, person, consent, purpose)
-            self.done.landed[landing] += 1
+            landing = self._landing(row, person, consent, purpose, some)
+            some.landed[landing] += 1
             if landing in (Landing.REFUSED, Landing.STANDING):
                 continue
-            self._seen.add((person.exact_hash, purpose.value))
-            event = self._event(row, person, consent, purpose, notice)
-            some.events.append(event)
-            if landing is Landing.GRANTED:
-                granted.append(event[0])
-        if granted and self.manner.letters_url is not None:
-            self._receipt(row, granted, notice, self.manner.letters_url, some)
+            some.seen.add((person.exact_hash, purpose.value))
+            some.events.append(self._event(row, person, consent, purpose, notice))
+            granted |= landing is Landing.GRANTED
+        some.receipts += granted and self.manner.letters_url is not None
 
-    def _landing(self, row: Agreement, person: Person, consent: Consent, purpose: Purpose) -> Landing:
+    def _landing(self, row: Agreement, person: Person, consent: Consent, purpose: Purpose, some: _Slice) -> Landing:
         standing, until = consent.on(purpose), row.at + self.manner.validity
         if standing.state in REFUSALS:
             return Landing.REFUSED
-        if (person.exact_hash, purpose.value) in self._seen:
+        key = (person.exact_hash, purpose.value)
+        if key in self._seen or key in some.seen:
             return Landing.STANDING
         recorded = standing.event.valid_until if standing.event is not None else None
         if recorded is not None and (recorded >= until or self.manner.point is None):
@@ -244,13 +373,6 @@ class _Work:
             collection_point=point.id if point is not None else None,
             batch=self.batch,
         )
-
-    def _receipt(self, row: Agreement, events: list[dict[str, Any]], notice: Notice, url: str, some: _Slice) -> None:
-        letter, link = receipt.new_letter(self.keyring, url, row.address, events, notice, self.now)
-        some.letters.append(outbox.new_row(self.keyring, letter, self.now))
-        if link is not None:
-            some.links.append(link)
-        self.done.letters += 1
 
 
 async def batches(connection: AsyncConnection) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from ledger import outbox
 from ledger.consent import CONTACT
 from ledger.keys import Keyring
 from ledger.outbox import Letter, LetterState
-from ledger.schema import consent_event, consent_personal, moment, stamp
+from ledger.schema import consent_event, consent_personal, import_batch, moment, stamp
 from ledger.schema import outbox as outbox_table
 from ledger.tokens import stop_url
 from policies.consent import GRANTS, Assurance, State
@@ -40,9 +40,17 @@ class Uninformed:
 
 
 async def uninformed(
-    connection: AsyncConnection, keyring: Keyring, *, before: datetime | None = None, limit: int | None = None
+    connection: AsyncConnection,
+    keyring: Keyring,
+    *,
+    before: datetime | None = None,
+    limit: int | None = None,
+    settled: datetime | None = None,
 ) -> list[Uninformed]:
-    """Return who is on record by others' doing and was not told, the longest first; ``before``: since then at least."""
+    """Return who is on record by others' doing and was not told, the longest first; ``before``: since then at least.
+
+    Imports that began after ``settled`` are left out: their receipts are being written.
+    """
     event, other = consent_event.c, consent_event.alias()
     knows = exists().where(
         and_(
@@ -63,6 +71,9 @@ async def uninformed(
         ~told,
     )
     statement = statement.group_by(event.folded_hash).order_by(func.min(event.sequence)).limit(limit)
+    if settled is not None:
+        recent = select(import_batch.c.id).where(import_batch.c.imported_at > stamp(settled))
+        statement = statement.where(event.batch.is_(None) | event.batch.not_in(recent))
     if before is not None:
         statement = statement.having(func.min(event.recorded_at) < stamp(before))
     found = (await connection.execute(statement)).all()

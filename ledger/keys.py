@@ -188,6 +188,10 @@ class Keyring:
         """Return the keyed hash of an address for the comparison that refusals use, as hex."""
         return self._hash(b"folded", folded(address))
 
+    def domain(self, domain: str) -> str:
+        """Return the keyed hash of a canonical domain, as hex: that of no address."""
+        return self._hash(b"domain", domain)
+
     def pseudonym(self, sender_hash: str) -> str:
         """Return the name under which reports speak of a sender: always the same here, and of no use elsewhere."""
         return f"sender-{self._hash(b'pseudonym', sender_hash)[:8]}"

@@ -13,6 +13,7 @@ from ledger import (
     audit,
     consent,
     decisions,
+    domains,
     hits,
     inviting,
     notices,
@@ -93,6 +94,37 @@ class Ledger(Traffic, Chronicle, Logins):
 
         return await self.append(work)
 
+    async def refuse_domain(self, domain: str, act: Act, *, keep_hits: bool = False) -> bool:
+        """Record that a whole domain refuses, and delete the hits from there unless they are to be kept.
+
+        Returns False where it refused already. Raises LedgerUnavailable.
+        """
+
+        async def work(connection: AsyncConnection) -> tuple[int, str] | None:
+            said = await self.said(connection, Language.ENGLISH)
+            return await domains.refuse(connection, self.keyring, domain, act, said, utc_now())
+
+        new = await self.append(work)
+        if not keep_hits:
+            # A hit that was allowed just before is on disk by then.
+            await asyncio.sleep(2 * patience.PATIENCE)
+            gone = await self.read(lambda connection: domains.messages_with_hits(connection, self.keyring, domain))
+            await self.job(lambda connection: domains.forget_hits(connection, gone))
+        return new
+
+    async def lift_domain(self, domain: str, act: Act) -> bool:
+        """Record that a domain's refusal is taken back; tell whether there was one. Raises LedgerUnavailable."""
+
+        async def work(connection: AsyncConnection) -> tuple[int, str] | None:
+            said = await self.said(connection, Language.ENGLISH)
+            return await domains.lift(connection, self.keyring, domain, act, said, utc_now())
+
+        return await self.append(work)
+
+    async def refusing_domains(self) -> list[dict[str, Any]]:
+        """Return the domains that refuse, the oldest entry first. Raises LedgerUnavailable."""
+        return await self.read(lambda connection: domains.listed(connection, self.keyring))
+
     async def notice(self, language: Language = Language.ENGLISH) -> Notice:
         """Return the notice in force. Raises LedgerUnavailable."""
         return await self.read(lambda connection: notices.in_force(connection, self._settings.teller, language))
@@ -135,9 +167,12 @@ class Ledger(Traffic, Chronicle, Logins):
         """Return where a person stands. Raises LedgerUnavailable."""
         return await self.read(lambda connection: consent.consent_of(connection, person))
 
-    async def history(self, person: Person) -> list[dict[str, Any]]:
-        """Return every consent event of a person, oldest first. Raises LedgerUnavailable."""
-        return await self.read(lambda connection: consent.history(connection, self.keyring, person))
+    async def history(self, person: Person, *, wider: bool = False) -> list[dict[str, Any]]:
+        """Return every consent event of a person, oldest first; ``wider``: of their domains too.
+
+        Raises LedgerUnavailable.
+        """
+        return await self.read(lambda connection: consent.history(connection, self.keyring, person, wider=wider))
 
     async def known_address(self, person: Person) -> str | None:
         """Return the person's address where the ledger still has it. Raises LedgerUnavailable."""

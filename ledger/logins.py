@@ -1,12 +1,13 @@
 """Logins: what they ask of the ledger, and leave there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import accounts, attempts, patience
+from ledger.accountfile import AccountFile
 from ledger.accounts import Account, Password
 from ledger.attempts import Attempt
 from ledger.errors import LedgerUnavailable
@@ -25,6 +26,17 @@ class Logins(Store):
     async def accounts(self) -> list[Account]:
         """Return all accounts. Raises LedgerUnavailable."""
         return await self.read(lambda connection: accounts.listed(connection, self.keyring))
+
+    async def keep_copy(self, found: Sequence[Account]) -> None:
+        """Write all accounts to their file, for when the ledger is away. Raises OSError."""
+        if self._settings.account_file is not None:
+            await asyncio.to_thread(AccountFile(self._settings.account_file, self.keyring).write, found)
+
+    async def copy_of_accounts(self) -> list[Account] | None:
+        """Return the accounts as they were last written to their file, or None."""
+        if self._settings.account_file is None:
+            return None
+        return await asyncio.to_thread(AccountFile(self._settings.account_file, self.keyring).read)
 
     async def add_account(self, one: Account) -> None:
         """Add an account. Raises AccountError where there is one of this login, or LedgerUnavailable."""

@@ -60,7 +60,7 @@ async def proof(connection: AsyncConnection, keyring: Keyring, person: Person, n
     The events stand as they are in the chain, with their sealed part; beside it stands what that part says.
     """
     events = await _events(connection, person)
-    said = await consent.history(connection, keyring, person)
+    said = await consent.history(connection, keyring, person, wider=True)
     notices = select(notice.c.id, notice.c.version, notice.c.created_at, notice.c.body)
     notices = notices.where(notice.c.id.in_({event["notice_id"] for event in events})).order_by(notice.c.created_at)
     checkpoint = (await connection.execute(select(chain_checkpoint))).first()
@@ -81,7 +81,8 @@ async def proof(connection: AsyncConnection, keyring: Keyring, person: Person, n
 async def _events(connection: AsyncConnection, person: Person) -> list[dict[str, Any]]:
     joined = consent_event.outerjoin(consent_personal, consent_event.c.sequence == consent_personal.c.sequence)
     statement = select(consent_event, consent_personal.c.sealed).select_from(joined)
-    statement = statement.where(consent_event.c.folded_hash == person.folded_hash).order_by(consent_event.c.sequence)
+    hashes = [person.folded_hash, *person.domains]
+    statement = statement.where(consent_event.c.folded_hash.in_(hashes)).order_by(consent_event.c.sequence)
     events = []
     for row in await connection.execute(statement):
         sealed = base64.b64encode(row.sealed).decode("ascii") if row.sealed is not None else None

@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain, hits, subject
-from ledger.consent import SUSPENDED_UP_TO, Act, Person, event_row
+from ledger.consent import DOMAINS_REFUSE, SUSPENDED_UP_TO, Act, Person, event_row
 from ledger.journal import EVENT, HEAD, Entry, Journal, JournalDamaged, head_entry, lost
 from ledger.keys import Keyring
 from ledger.notice import Notice
@@ -132,6 +132,8 @@ async def _replay(
     now: datetime,
 ) -> tuple[int, str]:
     """Do again what was lost: erased people are erased, what was refused is refused, and its hits are deleted."""
+    # One of them may be a whole domain's; the journal does not say.
+    await set_meta(connection, DOMAINS_REFUSE, "1")
     rows: list[tuple[dict[str, Any], bytes]] = []
     for entry in gone:
         state, person = State(entry.state), Person(entry.folded_hash)

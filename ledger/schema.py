@@ -4,6 +4,7 @@ Every column that could lead to a person is keyed (``…_hash``: HMAC) or sealed
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
@@ -295,8 +296,9 @@ login_attempt = Table(
 )
 
 
+@lru_cache(maxsize=64)
 def stamp(moment: datetime) -> str:
-    """Return an aware time as the ledger writes it."""
+    """Return an aware time as the ledger writes it. Many rows are of one moment, so the last ones are kept."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 

@@ -82,6 +82,15 @@ def within(domain: str, domains: frozenset[str]) -> bool:
     return False
 
 
+def domains_of(address: str) -> list[str]:
+    """Return the canonical domain of an address and those above it that are no top-level domain, nearest first."""
+    found, domain = [], domain_of(address)
+    while "." in domain:
+        found.append(domain)
+        _, _, domain = domain.partition(".")
+    return found
+
+
 def masked(address: str) -> str:
     """Return the address as it may be shown on a page that others could see: ``j•••@example.org``."""
     local, domain = split(address)

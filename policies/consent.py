@@ -34,6 +34,8 @@ class State(StrEnum):
     """The person says they never agreed."""
     SUPPRESSED = "suppressed"
     """Erased; what is left says no."""
+    LIFTED = "lifted"
+    """An administrator took back that a whole domain refuses: says nothing of what anybody there has said."""
 
 
 GRANTS = frozenset({State.GRANTED, State.RENEWED})
@@ -56,6 +58,8 @@ class ConsentEvent:
     """Recorded for the very spelling of the address that is asked about, not only for its folded form."""
     suspended: bool = False
     """A grant that does not count for now: its import is in doubt, or the purposes have changed since."""
+    domain: bool = False
+    """Said for the whole domain of the address."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from proxy.surfaces import (
     styled,
     taken_out,
 )
-from proxy.tags import TAGS_PER_STEP, VOID, Attribute, Tag, all_tags, some_tags
+from proxy.tags import TAGS_PER_STEP, VOID, Attribute, Tag, all_tags, removal, some_tags
 from proxy.trackers import (
     Finding,
     TrackedLink,
@@ -292,7 +292,7 @@ class _Finder:
                 host=next((one.host for one in inside), host_of(fetched_from(url))),
                 start=tag.start,
                 action=TrackerAction.REMOVED if start < end else TrackerAction.REPORTED,
-                edits=((start, end, b""),) if start < end else (),
+                edits=(removal(self.data, start, end),) if start < end else (),
             )
         )
         return max(end, tag.end)

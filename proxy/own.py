@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from proxy.page import Page, page
 from proxy.slices import STEP_BYTES, Walk, at_once
-from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Tag, all_tags
+from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Tag, all_tags, removal
 from proxy.transfer import Edit
 from proxy.visible import visible_text
 
@@ -175,9 +175,9 @@ class _Finder:
         return OwnMarks(edits, len(self.pixels), len(self.links), len(footers))
 
     def _apart(self, edit: Edit) -> Edit:
-        """Return the edit with a space where a "<" in the text would otherwise begin a tag with what follows."""
+        """Return the edit as it may be made: nothing in the text may become markup with what follows."""
         start, end, new = edit
-        return (start, end, b" ") if not new and self.data[start - 1 : start] == b"<" else edit
+        return edit if new else removal(self.data, start, end)
 
 
 def find_in_html(data: bytes, tokens: OpensTokens) -> OwnMarks:

@@ -13,7 +13,7 @@ from policies.words import Surface
 from proxy.css import fetches
 from proxy.entities import decode_attribute, decode_with_offsets
 from proxy.slices import STEP_BYTES, Walk
-from proxy.tags import Attribute, Tag, tag_skipper
+from proxy.tags import Attribute, Tag, removal, tag_skipper
 from proxy.transfer import Edit
 
 _IMAGE = (("src", Surface.IMAGE), ("srcset", Surface.SRCSET), ("lowsrc", Surface.IMAGE), ("dynsrc", Surface.IMAGE))
@@ -218,7 +218,7 @@ def taken_out(data: bytes, tag: Tag, found: Sequence[Fetched], hits: Sequence[Fe
     names, going = {one.attribute for one in hits}, set(hits)
     rest = [one for one in found if one not in going and one.surface in (Surface.IMAGE, Surface.SRCSET, Surface.MEDIA)]
     if tag.name in _WHOLE and not rest and ("src" in names or "src" not in attributes):
-        return [(tag.start, tag.end, b"")]
+        return [removal(data, tag.start, tag.end)]
     edits: list[Edit] = []
     for name in names:
         candidates = list(_split(data, attributes[name])) if name == "srcset" else []

@@ -215,6 +215,20 @@ def _script_end(data: bytes, at: int, end: int) -> int | None:
 
 TAGS_PER_STEP = 16
 
+_OPEN_REFERENCE = re.compile(rb"&#?[A-Za-z0-9]{0,32}\Z")
+
+
+def removal(data: bytes, start: int, end: int) -> tuple[int, int, bytes]:
+    """Return the edit that takes markup out, with a space where what stood in front would join with what follows.
+
+    A "<" in the text would begin a tag or a comment, and "&" a character reference.
+    """
+    joins = data[start - 1 : start] == b"<" or (
+        data[end : end + 1].isalnum() and _OPEN_REFERENCE.search(data, max(0, start - 34), start) is not None
+    )
+    return start, end, b" " if joins else b""
+
+
 VOID = frozenset({
     "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "img", "image", "input", "keygen",
     "link", "meta", "param", "source", "track", "wbr",

@@ -74,7 +74,7 @@ def show(address: str, as_json: bool, config_path: Path) -> None:
         standings = await ledger.standing(person)
         await ledger.record_access("consent show")
         states = {purpose.value: str(standings.on(purpose).state or "unknown") for purpose in Purpose}
-        return {"address": address, "consent": states, "events": await ledger.history(person)}
+        return {"address": address, "consent": states, "events": await ledger.history(person, wider=True)}
 
     found = with_ledger(config, work)
     if as_json:

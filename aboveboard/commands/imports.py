@@ -13,8 +13,8 @@ from aboveboard.commands.consent import consent
 from aboveboard.commands.shared import fail, load_config, print_rows, with_ledger
 from aboveboard.parameters import config_option, json_option
 from aboveboard.settings import Config
+from ledger import chain, imports
 from ledger import consent as consent_record
-from ledger import imports
 from ledger.imports import Agreement, Imported, Landing, Manner, Point, Progress
 from ledger.ledger import Ledger, login
 from ledger.notice import Notice
@@ -68,30 +68,25 @@ def _point(config: Config, point_id: str | None) -> Point | None:
 async def _run(
     config: Config, ledger: Ledger, rows: list[Agreement], point: Point | None, progress: Progress, *, dry_run: bool
 ) -> Imported:
-    result: list[Imported] = []
     now = datetime.now(UTC)
     languages = {row.language or config.organisation.language for row in rows}
+    url = config.web.public_url if config.system_mail is not None else None
+    validity, language = compose.periods(config).consent, config.organisation.language
 
     def manner(notices: dict[Language, Notice]) -> Manner:
-        url = config.web.public_url if config.system_mail is not None else None
-        validity = compose.periods(config).consent
-        return Manner(login(), notices, config.organisation.language, point, validity, url)
+        return Manner(login(), notices, language, point, validity, url)
 
-    async def work(connection: AsyncConnection) -> tuple[int, str] | None:
-        # A transaction that the database took back is done once more.
-        result.clear()
-        said = {language: await ledger.said(connection, language) for language in languages}
-        result.append(await imports.import_rows(connection, ledger.keyring, rows, manner(said), now, progress))
-        return result[0].head
-
-    async def trial(connection: AsyncConnection) -> Imported:
-        said = {language: compose.teller(config).built_in(language) for language in languages}
-        return await imports.try_rows(connection, ledger.keyring, rows, manner(said), now, progress)
+    async def said(connection: AsyncConnection) -> dict[Language, Notice]:
+        return {one: await ledger.said(connection, one) for one in languages}
 
     if dry_run:
-        return await ledger.read(trial)
-    await ledger.append(work)
-    return result[0]
+        built_in = {one: compose.teller(config).built_in(one) for one in languages}
+        return await imports.try_rows(ledger, ledger.keyring, rows, manner(built_in), now, progress)
+    how = manner(await ledger.job(said))
+    done = await imports.import_rows(ledger, ledger.keyring, rows, how, now, progress)
+    # The head file and the journal follow once, in the end.
+    await ledger.append(chain.head)
+    return done
 
 
 def _report(done: Imported, rows: int, *, dry_run: bool) -> list[str]:
@@ -118,7 +113,8 @@ def batches(as_json: bool, config_path: Path) -> None:
     def line(one: dict[str, str]) -> str:
         rests = f", rests since {one['suspended_at']}" if one["suspended_at"] else ""
         point = one["collection_point"] or "without a collection point"
-        return f"{one['batch']} {one['imported_at']} by {one['imported_by']}: {point}, {one['rows']} rows{rests}"
+        rows = f"{one['rows']} rows" if one["rows"] else "not whole, counts for nobody"
+        return f"{one['batch']} {one['imported_at']} by {one['imported_by']}: {point}, {rows}{rests}"
 
     print_rows(config_path, "consent batches", as_json, lambda ledger: ledger.read(imports.batches), line)
 

@@ -13,7 +13,7 @@ from typing import IO
 import pytest
 
 from aboveboard.config import ConfigError
-from aboveboard.serve import bind
+from aboveboard.serve import Parent, bind
 from tests.e2e.waiting import free_port
 
 CONFIG = """
@@ -44,6 +44,16 @@ def test_what_cannot_be_bound_is_named(address: str) -> None:
     """An address that is not of this machine is one sentence with its key path."""
     with pytest.raises(ConfigError, match=r"^relay\.listener\[0\]\.address: "):
         bind("relay.listener[0].address", address)
+
+
+def test_connections_suffice_for_the_workers(tmp_path: Path) -> None:
+    """More workers than an upstream may have connections are refused: together they would have more."""
+    path = tmp_path / "aboveboard.toml"
+    path.write_text(CONFIG.replace("127.0.0.1:0", "127.0.0.1:1587", 1).replace("[web]", "connections = 3\n[web]"))
+    Parent(path, ["relay"], 3)
+    Parent(path, ["web"], 4)
+    with pytest.raises(ConfigError, match=r"^relay\.upstream\[0\]\.connections: is 3, and each of 4 workers needs"):
+        Parent(path, ["relay", "web"], 4)
 
 
 @contextmanager

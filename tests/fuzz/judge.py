@@ -29,6 +29,7 @@ from tests.fuzz.reading import (
     decoded_attribute,
     encoding,
     expect,
+    fields,
     parts,
     payload,
     shape,
@@ -163,10 +164,6 @@ def _leaves(raw: bytes, eight_bit: bool) -> list[tuple[int, bytes]]:
     ]
 
 
-def _fields(part: Parsed) -> list[tuple[str, str]]:
-    return [(name, str(value)) for name, value in part.raw_items() if name.lower() != "content-transfer-encoding"]
-
-
 @dataclass
 class _Tracked:
     """A tracked message beside the same message untracked."""
@@ -196,12 +193,12 @@ class _Tracked:
 
     def _same_header(self, old: Parsed, new: Parsed) -> bool:
         """Check the header; tell whether the part is a message that was forwarded, whose parts come by themselves."""
-        expect(_fields(old) == _fields(new) or self._is_ours(old, new), "a header field changed")
+        expect(fields(old) == fields(new) or self._is_ours(old, new), "a header field changed")
         return old.get_content_maintype() == "message" and old.is_multipart()
 
     def _is_ours(self, old: Parsed, new: Parsed) -> bool:
         """Tell whether header fields differ in a DKIM signature alone, which a rewritten message goes without."""
-        return [one for one in _fields(old) if one[0].lower() != "dkim-signature"] == _fields(new)
+        return [one for one in fields(old) if one[0].lower() != "dkim-signature"] == fields(new)
 
     def _check_part(self, old: Parsed, new: Parsed) -> None:
         kind = old.get_content_type().partition(" (")[0]  # the library leaves comments in

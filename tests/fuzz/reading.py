@@ -53,6 +53,11 @@ def encoding(part: Parsed) -> str:
     return str(part.get("content-transfer-encoding", "7bit")).strip().lower()
 
 
+def fields(part: Parsed) -> list[tuple[str, str]]:
+    """Return the header of a part, without its transfer encoding."""
+    return [(name, str(value)) for name, value in part.raw_items() if name.lower() != "content-transfer-encoding"]
+
+
 def decoded_attribute(value: str) -> str:
     """Return an attribute value as WHATWG HTML §13.2.5.72 to 80 decodes it, one character after the other."""
     out, at = [], 0

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from ledger.tokens import Marks
 from proxy.entities import decode_attribute
+from proxy.message import Message
 from proxy.relay import Conduct, Examination
+from proxy.rewrite import Outgoing
 from tests.fuzz import judge as module
 from tests.fuzz.judge import judge
 from tests.fuzz.mutate import HEAD, OLD_SHAPES, SHAPES, Mutator, encoded, pages, seeds
@@ -82,3 +84,26 @@ def test_the_judge_sees(monkeypatch: pytest.MonkeyPatch, before: bytes, after: b
 
     with pytest.raises(Fault):
         judge(raw)
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [b"color:red", b">go</a>", b"https://a.example/", b"Subject: Hello\r\n"],
+    ids=["style", "text", "target", "header"],
+)
+def test_the_judge_sees_what_else_goes(monkeypatch: pytest.MonkeyPatch, taken: bytes) -> None:
+    """A judge that overlooks what goes with a tracker would let everything pass."""
+    link = "https://t.yesware.com/tl/" + "/".join(("0a" * 20, "0b" * 16, "0c" * 16)) + "?ytl=https%3A%2F%2Fa.example%2F"
+    html = f'<p style="color:red">x</p><a href="{link}">go</a>'
+    raw = HEAD + b"Content-Type: text/html; charset=utf-8\r\n\r\n" + html.encode()
+    genuine = module.untracked
+    assert judge(raw, watching=True) == "tracked"
+
+    def damaging(message: Message, *, clean: bool = False) -> Outgoing:
+        outgoing = genuine(message, clean=clean)
+        return Outgoing(outgoing.raw.replace(taken, b"")) if clean else outgoing
+
+    monkeypatch.setattr(module, "untracked", damaging)
+
+    with pytest.raises(Fault):
+        judge(raw, watching=True)

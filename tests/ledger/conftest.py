@@ -115,6 +115,7 @@ def on_disk(url: str, request: pytest.FixtureRequest) -> Callable[[], bytes]:
 
 
 IN_A_HURRY = {
+    "test_domains",
     "test_informing",
     "test_journal",
     "test_ledger",

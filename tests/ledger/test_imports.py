@@ -2,11 +2,12 @@
 
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import consent, imports, notices
+from ledger import chain, consent, imports, notices, outbox
 from ledger.consent import Act, Person
 from ledger.imports import Agreement, Imported, Landing, Manner, Point
 from ledger.ledger import Ledger
@@ -29,16 +30,11 @@ def rows(*addresses: str, ago: timedelta = timedelta(days=10)) -> list[Agreement
 
 async def bring(ledger: Ledger, found: list[Agreement], point: Point | None = FAIR, url: str | None = None) -> Imported:
     """Import a file."""
-    results: list[Imported] = []
-
-    async def work(connection: AsyncConnection) -> tuple[int, str] | None:
-        await notices.keep(connection, NOTICE, now())
-        manner = Manner("root", {Language.ENGLISH: NOTICE}, Language.ENGLISH, point, letters_url=url)
-        results.append(await imports.import_rows(connection, ledger.keyring, found, manner, now()))
-        return results[0].head
-
-    await ledger.append(work)
-    return results[0]
+    await ledger.job(lambda connection: notices.keep(connection, NOTICE, now()))
+    manner = Manner("root", {Language.ENGLISH: NOTICE}, Language.ENGLISH, point, letters_url=url)
+    done = await imports.import_rows(ledger, ledger.keyring, found, manner, now())
+    await ledger.append(chain.head)
+    return done
 
 
 async def granted(ledger: Ledger, address: str) -> list[str]:
@@ -129,7 +125,7 @@ async def test_every_grant_has_a_receipt(ledger: Ledger, url: str) -> None:
 async def test_a_dry_run_writes_nothing(ledger: Ledger) -> None:
     """Trying tells what importing would do, and leaves no trace."""
     manner = Manner("root", {Language.ENGLISH: NOTICE}, Language.ENGLISH, FAIR)
-    done = await ledger.read(lambda c: imports.try_rows(c, ledger.keyring, rows(ANNE, BEN), manner, now()))
+    done = await imports.try_rows(ledger, ledger.keyring, rows(ANNE, BEN), manner, now())
 
     assert Counter({Landing.GRANTED: 4}) == done.landed
     assert [] == await ledger.read(imports.batches)
@@ -183,3 +179,108 @@ async def test_suspending_twice(ledger: Ledger, address: str) -> None:
     found += [await ledger.job(lambda c: consent.resume(c, batch)) for _ in range(2)]
 
     assert [True, False, True, False] == found
+
+
+def manner(url: str | None = None) -> Manner:
+    """Return how files are taken in here."""
+    return Manner("root", {Language.ENGLISH: NOTICE}, Language.ENGLISH, FAIR, letters_url=url)
+
+
+def many(count: int) -> list[Agreement]:
+    """Return a file of many people."""
+    return rows(*(f"person{number}@customer.test" for number in range(count)))
+
+
+async def test_all_count_at_once(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a file is taken in nobody in it is tracked; in the end everybody is, and the chain has no gap."""
+    monkeypatch.setattr(imports, "_SLICE", 3)
+    await ledger.job(lambda connection: notices.keep(connection, NOTICE, now()))
+    found, counting = many(10), list[int]()
+
+    async def look() -> None:
+        counting.append(sum([bool(await granted(ledger, one.address)) for one in found]))
+
+    class Watched:
+        """The ledger, looked at after every transaction."""
+
+        read = ledger.read
+
+        async def job(self, work: Any) -> Any:
+            result = await ledger.job(work)
+            await look()
+            return result
+
+    done = await imports.import_rows(Watched(), ledger.keyring, found, manner(), now())
+    assert ([0] * 4 + [10], 20) == (counting, done.landed[Landing.GRANTED])
+    await ledger.append(chain.head)
+    assert [] == (await ledger.verify()).flaws
+
+
+async def test_what_breaks_off_counts_for_nobody(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of which only a part was taken in tracks nobody, and cannot be made to count; again can."""
+    monkeypatch.setattr(imports, "_SLICE", 3)
+    await ledger.job(lambda connection: notices.keep(connection, NOTICE, now()))
+
+    def break_off(count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await imports.import_rows(ledger, ledger.keyring, many(10), manner("http://x"), now(), break_off)
+    (broken,) = await ledger.read(imports.batches)
+    assert (0, 6) == (broken["rows"], broken["events"])
+    assert not await ledger.job(lambda connection: consent.resume(connection, broken["batch"]))
+    assert [] == await granted(ledger, "person0@customer.test")
+    assert 0 == await ledger.read(outbox.waiting)
+    again = await imports.import_rows(ledger, ledger.keyring, many(10), manner("http://x"), now())
+    assert (20, 10) == (again.landed[Landing.GRANTED], await ledger.read(outbox.waiting))
+    assert ["open", "click"] == await granted(ledger, "person0@customer.test")
+
+
+@pytest.mark.parametrize("times", [1, 99], ids=["once", "all the time"])
+async def test_somebody_speaks_in_between(ledger: Ledger, times: int) -> None:
+    """What is said between looking and writing holds: a refusal counts, and the chain stays whole."""
+    await ledger.job(lambda connection: notices.keep(connection, NOTICE, now()))
+
+    class Interrupted:
+        """The ledger, where somebody refuses after every look."""
+
+        job = ledger.job
+        left = times
+
+        async def read(self, work: Any) -> Any:
+            result = await ledger.read(work)
+            if self.left:
+                self.left -= 1
+                person = Person.of(ledger.keyring, ANNE if self.left == times - 1 else f"{self.left}@customer.test")
+                await ledger.refuse(person, OPEN, BY_FOOTER)
+            return result
+
+    done = await imports.import_rows(Interrupted(), ledger.keyring, rows(ANNE, BEN), manner(), now())
+    assert Counter({Landing.GRANTED: 3, Landing.REFUSED: 1}) == done.landed
+    assert (["click"], ["open", "click"]) == (await granted(ledger, ANNE), await granted(ledger, BEN))
+    assert [] == (await ledger.verify()).flaws
+
+
+async def test_one_that_is_doubted_while_it_is_taken_in_goes_on_resting(ledger: Ledger) -> None:
+    """Where somebody said meanwhile that they never agreed, the import does not begin to count."""
+    await ledger.job(lambda connection: notices.keep(connection, NOTICE, now()))
+
+    class Doubted:
+        """The ledger, where ANNE speaks up as soon as she is on record."""
+
+        read = ledger.read
+        asked = False
+
+        async def job(self, work: Any) -> Any:
+            result = await ledger.job(work)
+            if not self.asked:
+                self.asked = True
+                await ledger.never_agreed(ANNE, NEVER)
+            return result
+
+    await imports.import_rows(Doubted(), ledger.keyring, rows(ANNE, BEN), manner(), now())
+    assert ([], []) == (await granted(ledger, ANNE), await granted(ledger, BEN))
+    (batch,) = await ledger.read(imports.batches)
+    assert batch["suspended_at"]
+    assert await ledger.job(lambda connection: consent.resume(connection, batch["batch"]))
+    assert ([], ["open", "click"]) == (await granted(ledger, ANNE), await granted(ledger, BEN))

@@ -87,7 +87,7 @@ SERVER = (
     + """
     inner().querySelector("#smtpList *").click();
     inner().getElementById("editButton").click();
-    await found(() => dialog()?.getElementById("smtp.hostname").value);
+    await found(() => dialog()?.getElementById("smtp.hostname")?.value);
 """
 )
 

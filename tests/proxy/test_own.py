@@ -60,6 +60,7 @@ HTML_CASES = [
     pytest.param(f'<p><img src="{FOREIGN.pixel()}"><a href="{FOREIGN.link(1, TARGET)}">q</a></p>', None, id="of another installation"),
     pytest.param(f'<p><img src="{PIXEL[:-4]}x.gif"><a href="{LINK[:-1]}">q</a></p>', None, id="tampered"),
     pytest.param(f'1 <<img src="{PIXEL}">b class=', "1 < b class=", id="111 no tag is made"),
+    pytest.param(f'AT&<img src="{PIXEL}">amp;T &<b>', "AT& amp;T &<b>", id="no reference is made"),
     pytest.param(f"<p>{LINK}</p><!-- {PIXEL} --><style>a{{background:url({PIXEL})}}</style>", None, id="not in a tag"),
 ]  # fmt: skip
 

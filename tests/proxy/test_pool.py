@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.route import Limits
+from proxy.pool import Upstreams
+from proxy.route import Capabilities, Limits, parse_route
 from tests.proxy.sending import Sender, until
 from tests.relaying import running_relay
 from tests.upstream import FakeUpstream
@@ -280,6 +281,20 @@ async def test_capabilities_are_learnt_anew(tmp_path: Path) -> None:
             await sender.message()
         async with Sender(running.port) as sender:
             assert {"8BITMIME", "DSN", "SIZE 1000"} <= set(sender.offered)
+
+
+async def test_only_what_every_route_can_do(tmp_path: Path) -> None:
+    """165: with several routes clients are offered what all of them can do; while one is not known, a safe minimum."""
+    can, less, away = ("8BITMIME", "DSN", "SIZE 9000"), ("8BITMIME", "SMTPUTF8", "SIZE 5000"), FakeUpstream()
+    async with away, FakeUpstream(extensions=can) as one, FakeUpstream(extensions=less) as other:
+        await away.stop()
+        routes = [parse_route(f"smtp://127.0.0.1:{port.port}", ["*"], "relay.test") for port in (one, other, away)]
+        both, all_three = Upstreams(routes[:2]), Upstreams(routes)
+        for upstreams in (both, all_three):
+            await upstreams.learn()
+            await upstreams.close()
+    assert Capabilities(size=5_000, eight_bit=True) == both.common
+    assert Capabilities(size=5_000) == all_three.common
 
 
 @pytest.mark.parametrize(("scheme", "extensions"), [("smtps", ()), ("smtp+starttls", ("STARTTLS", "PIPELINING"))])

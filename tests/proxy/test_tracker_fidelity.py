@@ -18,7 +18,7 @@ from proxy.message import Reading
 from proxy.rewrite import Outgoing, untracked
 from proxy.transfer import apart, splice
 from tests.proxy.samples import corpus_messages, fixture, html_mail, leaves, names, needs_corpus, read
-from tests.proxy.tracking import ACME_READING, AD, CLICK, ID40, OPAQUE, PIXEL, READING, WATCH, reported
+from tests.proxy.tracking import ACME_READING, AD, CLICK, ID40, OPAQUE, PIXEL, READING, WATCH, left, reported
 
 HEAD = b"From: alice@example.org\r\nTo: bob@customer.test\r\nSubject: Re: offer\r\nX-Odd:value\r\nMIME-Version: 1.0\r\n"
 
@@ -278,6 +278,23 @@ def test_an_own_signature_goes_with_the_trackers() -> None:
 
     assert b"DKIM" not in clean(html_mail(PROTECTED_PAGE, more=more), reading).raw
     assert b"DKIM" in clean(html_mail(b"<p>x</p>", more=more), reading).raw
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        (f'<p>1 <<img src="{PIXEL}">/p>', "<p>1 < /p>"),
+        (f'<p>1 <<img src="{PIXEL}">b class=', "<p>1 < b class="),
+        (f'<p>AT&<img src="{PIXEL}">amp;T', "<p>AT& amp;T"),
+        (f'<p>&#6<img src="{PIXEL}">5;', "<p>&#6 5;"),
+        (f'<p>R&D <img src="{PIXEL}">is', "<p>R&D is"),
+        (f'<p>R&D<img src="{PIXEL}"></p>', "<p>R&D</p>"),
+    ],
+    ids=["an end tag", "a tag", "a reference", "a number", "none", "none before a tag"],
+)
+def test_no_markup_is_made(html: str, expected: str) -> None:
+    """What stands in front of a tracker that goes makes no tag, comment or character of what follows it."""
+    assert expected == left(html)
 
 
 @pytest.mark.parametrize("foreign", [True, False], ids=["removed", "reported"])
