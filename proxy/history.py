@@ -62,7 +62,7 @@ def finding_stops(page: Page) -> Walk[Stops]:
 
 
 def _is_hinted(page: Page) -> bool:
-    """Tell whether there may be a hint at history; of a large page that is not found out in one step."""
+    """Tell whether there may be a hint at history; of a whole page that is not found out in one step."""
     markup = page.markup
     if markup is page.lowered:
         return True
