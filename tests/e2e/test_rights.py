@@ -21,7 +21,7 @@ pytestmark = pytest.mark.peer
 MORE = """
 [system_mail]
 from = "box@example.org"
-url = "smtp://127.0.0.1:{upstream}"
+url = "{upstream}"
 
 [[consent.point]]
 id = "web-form"
