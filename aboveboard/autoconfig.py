@@ -71,7 +71,8 @@ def _needs_login(listener: ListenerSection) -> bool:
 def _reached_as(name: str, listener: ListenerSection) -> bool:
     """Tell whether programs that are told ``name`` reach a listener, and may say a password there if they need to."""
     here = is_loopback(name)
-    inward = is_loopback(split_address(listener.address)[0])
+    # Behind a balancer it is the balancer's name and port that count.
+    inward = is_loopback(split_address(listener.address)[0]) or bool(listener.proxy_protocol_from)
     return here or (not inward and not (_needs_login(listener) and listener.tls == "none"))
 
 

@@ -128,6 +128,7 @@ def ledger(config: Config, keyring: Keyring) -> Ledger:
             letters_url=config.web.public_url if config.system_mail is not None else None,
             calendar=calendar(config),
             journal_file=journal_file(config),
+            account_file=config.ledger.account_file or _beside_the_ledger(config, ".accounts"),
         ),
         keyring,
     )

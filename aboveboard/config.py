@@ -60,7 +60,9 @@ def parse(content: dict[str, Any], base: Path) -> Config:
     return config
 
 
-_PATH_KEYS = frozenset({"certificate", "key", "password_file", "key_file", "head_file", "journal_file", "anchor"})
+_PATH_KEYS = frozenset(
+    {"certificate", "key", "password_file", "key_file", "head_file", "journal_file", "account_file", "anchor"}
+)
 _SQLITE = "sqlite:///"
 
 

@@ -16,6 +16,8 @@ from ledger.keys import KeyFile
 from proxy.route import Host, Route
 
 _SECONDS = 10.0
+_PASSED = frozenset({"PLAIN", "LOGIN", "XOAUTH2"})
+"""Mechanisms that a listener with pass-through can offer."""
 
 
 @dataclass(slots=True)
@@ -25,11 +27,14 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What works, and is to be known."""
+    logins: list[bool] = field(default_factory=list)
+    """Of every upstream that answered: does it take logins that could pass through?"""
 
     def add(self, other: "Findings") -> None:
         """Take in what was found elsewhere."""
         self.problems += other.problems
         self.notes += other.notes
+        self.logins += other.logins
 
 
 def local_problems(config: Config) -> list[str]:
@@ -75,6 +80,12 @@ async def try_everything(config: Config) -> Findings:
         tries = []
     for found in await asyncio.gather(*(asyncio.to_thread(one) for one in tries)):
         findings.add(found)
+    passing = any(one.auth == "pass-through" for one in config.relay.listener)
+    if passing and findings.logins and not any(findings.logins):
+        findings.problems.append(
+            'relay.upstream: no server takes logins, which people with auth = "pass-through" are to use there; name '
+            "the port where mail programs hand in mail."
+        )
     findings.problems += await asyncio.to_thread(published.problems, config)
     return findings
 
@@ -154,9 +165,7 @@ class _Upstream:
         findings = Findings()
         if self.path == "system_mail":
             return findings
-        if not extensions.get("auth") and any(one.auth == "pass-through" for one in self.config.relay.listener):
-            what = "it offers no login, which people are to use there; name the port where mail programs hand in mail"
-            findings.problems.append(self._sentence(what))
+        findings.logins.append(not _PASSED.isdisjoint(extensions.get("auth", "").upper().split()))
         size, largest = extensions.get("size", ""), self.config.relay.max_message_bytes
         if size.isdigit() and 0 < int(size) < largest:
             findings.notes.append(

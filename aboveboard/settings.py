@@ -152,6 +152,9 @@ class LedgerSection(Section):
     journal_file: Path | None = Field(
         default=None, description="Refusals and erasures once more, for after a restore; by default beside the ledger."
     )
+    account_file: Path | None = Field(
+        default=None, description="Accounts once more, for when the ledger is away; by default beside the ledger."
+    )
 
 
 class SystemMailSection(Section):

@@ -1,14 +1,14 @@
 """Logins: what they ask of the ledger, and leave there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from ledger import accounts, attempts, patience
+from ledger.accountfile import AccountFile
 from ledger.accounts import Account, Password
 from ledger.attempts import Attempt
+from ledger.batch import Batch
 from ledger.errors import LedgerUnavailable
 from ledger.store import Store, utc_now
 
@@ -20,11 +20,22 @@ class Logins(Store):
 
     async def account(self, login: str) -> Account | None:
         """Return the account of a login, or None. Raises LedgerUnavailable."""
-        return await self._in_time(lambda connection: accounts.find(connection, self.keyring, login))
+        return await self._in_time(lambda batch: accounts.find(batch, self.keyring, login))
 
     async def accounts(self) -> list[Account]:
         """Return all accounts. Raises LedgerUnavailable."""
         return await self.read(lambda connection: accounts.listed(connection, self.keyring))
+
+    async def keep_copy(self, found: Sequence[Account]) -> None:
+        """Write all accounts to their file, for when the ledger is away. Raises OSError."""
+        if self._settings.account_file is not None:
+            await asyncio.to_thread(AccountFile(self._settings.account_file, self.keyring).write, found)
+
+    async def copy_of_accounts(self) -> list[Account] | None:
+        """Return the accounts as they were last written to their file, or None."""
+        if self._settings.account_file is None:
+            return None
+        return await asyncio.to_thread(AccountFile(self._settings.account_file, self.keyring).read)
 
     async def add_account(self, one: Account) -> None:
         """Add an account. Raises AccountError where there is one of this login, or LedgerUnavailable."""
@@ -48,7 +59,7 @@ class Logins(Store):
 
     async def attempts(self, account: str, network: str) -> list[Attempt]:
         """Return the last day's attempts as an account or from a network. Raises LedgerUnavailable."""
-        return await self._in_time(lambda connection: attempts.recent(connection, account, network, utc_now()))
+        return await self._in_time(lambda batch: attempts.recent(batch, account, network, utc_now()))
 
     async def record_attempt(self, one: Attempt) -> bool:
         """Keep a failed attempt, or one that succeeded, which ends the failures there. Never raises.
@@ -65,8 +76,8 @@ class Logins(Store):
         if not done.cancelled() and done.exception() is not None:
             self._complain("logins", done.exception())
 
-    async def _in_time(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+    async def _in_time(self, work: Callable[[Batch], Result]) -> Result:
         try:
-            return await asyncio.wait_for(self.read(work), patience.PATIENCE)
+            return await asyncio.wait_for(self._database.batch(work, writes=False), patience.PATIENCE)
         except TimeoutError as error:
             raise LedgerUnavailable("The ledger does not answer in time.") from error

@@ -41,6 +41,8 @@ class LedgerSettings:
     calendar: Calendar = field(default_factory=Calendar)
     journal_file: Path | None = None
     """Where refusals and erasures are written once more; None for nowhere."""
+    account_file: Path | None = None
+    """Where a copy of the accounts is kept for when the ledger is away; None for nowhere."""
 
 
 class Store:

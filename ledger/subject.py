@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import chain, decisions, hits
+from ledger import accounts, chain, decisions, hits
 from ledger.consent import Act, Person, consent_of, event_row, history
 from ledger.keys import Keyring
 from ledger.notice import Notice
@@ -30,6 +30,7 @@ from ledger.schema import (
     outbox,
     question,
     sender_setting,
+    stamp,
 )
 from ledger.schema import notice as notice_table
 from policies.consent import State
@@ -57,6 +58,7 @@ async def copy_of(connection: AsyncConnection, keyring: Keyring, person: Person)
         "sent": await _sent(connection, keyring, person),
         "trackers_sent": await _trackers(connection, person),
         "sender_settings": await _settings(connection, person),
+        "accounts": await _accounts(connection, keyring, person),
         "links": await _rows(connection, person, "kind", "created_at", "expires_at", "used_at", table=mailbox_link),
         "questions": await _rows(connection, person, "asked_at", "way", table=question),
         "letters": await _rows(connection, person, "kind", "created_at", "state", "sent_at", table=outbox),
@@ -93,6 +95,20 @@ async def _settings(connection: AsyncConnection, person: Person) -> list[dict[st
     columns = (sender_setting.c.open, sender_setting.c.click, sender_setting.c.changed_at)
     statement = select(*columns).where(sender_setting.c.sender_hash == person.folded_hash)
     return [dict(row._mapping) for row in await connection.execute(statement)]
+
+
+async def _accounts(connection: AsyncConnection, keyring: Keyring, person: Person) -> list[dict[str, Any]]:
+    """Return the account by which the person sends, and what its passwords are for."""
+    found = await accounts.of(connection, keyring, person.folded_hash)
+    return [
+        {
+            "login": one.login,
+            "senders": list(one.senders),
+            "created_at": stamp(one.created_at),
+            "passwords": [{"for": each.label, "created_at": stamp(each.created_at)} for each in one.passwords],
+        }
+        for one in found
+    ]
 
 
 async def _rows(connection: AsyncConnection, person: Person, *columns: str, table: Any) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
 from policies.address import folded
 from policies.glob import address_pattern, matches
-from proxy.auth import Login, known
+from proxy.auth import WRONG, Login, known
 from proxy.ownership import Ownership
 from proxy.pool import Upstreams
 from proxy.reply import Reply, ReplyError, reply
@@ -29,8 +29,6 @@ PROVED_SECONDS = 600.0
 """How long a password that was right need not be compared again in this process."""
 REFRESH_SECONDS = 60.0
 """Between two looks at all accounts, for when the ledger is away."""
-
-WRONG = reply(535, "5.7.8 User name or password is wrong")
 
 log = structlog.get_logger()
 
@@ -54,12 +52,16 @@ class Accounts:
 
     async def keep_fresh(self) -> None:
         """Look at all accounts again and again, for when the ledger is away. Ends when it is cancelled."""
+        written: list[Account] | None = None
         while True:
             try:
                 found = await self._ledger.accounts()
                 self._copy = {folded(one.login): one for one in found}
-            except LedgerUnavailable as error:
-                log.warning("accounts.not_refreshed", why=str(error))
+                if found != written:
+                    await self._ledger.keep_copy(found)
+                    written = found
+            except (LedgerUnavailable, OSError) as error:
+                log.warning("accounts.not_refreshed", why=type(error).__name__)
             await asyncio.sleep(REFRESH_SECONDS)
 
     async def verify(self, credential: Credential, client: str, ask: Ask) -> tuple[Reply, Login | None]:
@@ -75,6 +77,9 @@ class Accounts:
             account = await self._ledger.account(login)
         except LedgerUnavailable as error:
             if self._copy is None:
+                kept = await self._ledger.copy_of_accounts()
+                self._copy = {folded(one.login): one for one in kept} if kept is not None else None
+            if self._copy is None:
                 raise ReplyError(reply(454, "4.7.0 Logins cannot be checked now; please try again later")) from error
             return self._copy.get(folded(login))
         if self._copy is not None:
@@ -87,7 +92,7 @@ class Accounts:
     async def _is_right(self, account: Account | None, secret: bytes) -> bool:
         """Tell whether a password is one of the account's. It takes as long where there is no account."""
         password = _candidate(account, passwords.tag(self._ledger.keyring, secret))
-        kept = password.kept if password is not None else passwords.nobodys()
+        kept = password.kept if password is not None else passwords.NOBODYS
         said = passwords.normalised(secret) if password is not None and password.tag is not None else secret
         digest = hmac.digest(self._key, said, "sha256")
         proof, until = self._proved.get(kept, (b"", 0.0))

@@ -18,6 +18,8 @@ MAX_TRIES = 3
 DELAYS = (1.0, 3.0, 5.0)
 """Seconds before a client hears that its first, second, third try failed."""
 
+WRONG = reply(535, "5.7.8 User name or password is wrong")
+
 LOGINS = Counter("aboveboard_logins", "Attempts to log in, by what became of them.", ["result"])
 
 log = structlog.get_logger()

@@ -31,6 +31,7 @@ class Balanced:
         turned_away: Callable[[], None],
     ) -> None:
         """Begin. ``tls`` is for listeners whose clients begin with it; ``turned_away`` hears of headers not right."""
+        bound.setblocking(False)
         self._loop = asyncio.get_running_loop()
         self._bound = bound
         self._is_balancer = is_balancer

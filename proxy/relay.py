@@ -274,7 +274,7 @@ class Relay:
                 envelope,
                 final.decision,
                 without_tag(final.message.subject),
-                outgoing.behind(_received(conduct, message_id, protocol) + in_front),
+                await in_slices(outgoing.putting_behind(_received(conduct, message_id, protocol) + in_front)),
                 final.now,
                 outgoing.found,
                 vendor_names(final.message) if final.decision.refused else (),
@@ -283,7 +283,7 @@ class Relay:
             if final.decision.tracked and not await self._ledger.record_decision(_decided(prepared)):
                 final = again(conduct, final, Reason.LEDGER_UNAVAILABLE)
                 outgoing, another = await in_slices(_as_decided(final)), new_message_id()
-                content = outgoing.behind(_received(conduct, another, protocol) + in_front)
+                content = await in_slices(outgoing.putting_behind(_received(conduct, another, protocol) + in_front))
                 prepared = replace(prepared, decision=final.decision, content=content, id=another, found=outgoing.found)
         except Exception:
             # Whatever it was, the mail must not suffer: the original bytes go, and nothing is claimed of them.

@@ -15,7 +15,7 @@ from proxy.header import Unparsable
 from proxy.message import Message
 from proxy.report import found_in, found_untouched, summary
 from proxy.slices import Walk, at_once
-from proxy.transfer import MAX_LINE, Base64, Edit, Identity, apart, line_break, quoting, splice
+from proxy.transfer import MAX_LINE, Base64, Edit, Identity, apart, line_break, quoting, splice, splicing
 from proxy.wish import removals, removals_unread
 
 MAX_URL = 2_000
@@ -80,8 +80,16 @@ class Outgoing:
 
     def behind(self, field: bytes) -> bytes:
         """Return the message as it is sent on, behind one more header field; one copy is made, if any."""
-        edits = [(0, 0, field), *self.edits] if field else self.edits
+        edits = self._behind(field)
         return splice(self.original, edits) if edits else self.original
+
+    def putting_behind(self, field: bytes) -> Walk[bytes]:
+        """Walk to what ``behind`` returns, in steps."""
+        edits = self._behind(field)
+        return (yield from splicing(self.original, edits)) if edits else self.original
+
+    def _behind(self, field: bytes) -> Sequence[Edit]:
+        return [(0, 0, field), *self.edits] if field else self.edits
 
 
 def untracked(message: Message, *, clean: bool = False, invitation: Invitation | None = None) -> Outgoing:
@@ -205,9 +213,10 @@ def tracking(
         if links and text is message.texts[-1]:
             text_edits.append(_text_footer_edit(text, decision, marks, footer, message))
         wrapped += len(links)
-        edits += yield from _part_edits(
-            message, text, sorted(text_edits), eol, eight_bit=eight_bit, grows=_grow(text_edits)
-        )
+        if text_edits:
+            edits += yield from _part_edits(
+                message, text, sorted(text_edits), eol, eight_bit=eight_bit, grows=_grow(text_edits)
+            )
     for body, first in _numbered(message.bodies, clean=clean):
         html_edits = _clean_edits(body, clean=clean)
         if decision.allows(Purpose.CLICK):

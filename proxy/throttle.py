@@ -15,7 +15,7 @@ from ledger.attempts import KEPT, SUCCESS, Attempt
 from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
 from policies.address import folded
-from proxy.auth import Login, Throttled, Verifier
+from proxy.auth import WRONG, Login, Throttled, Verifier
 from proxy.reply import Reply, ReplyError, reply
 from proxy.sasl import Ask, Credential
 
@@ -97,8 +97,8 @@ class Throttle:
         self._ledger = ledger
         self._own: dict[tuple[str, str, str], Attempt] = {}
         """What this process knows: attempts under way too, and those that the ledger could not take."""
-        self._wrong: set[tuple[str, str, str]] = set()
-        """Those of them that were told to be wrong."""
+        self._wrong: dict[tuple[str, str, str], tuple[Reply, datetime]] = {}
+        """What was said to a wrong secret, and when, to say the same again."""
         self._background: set[asyncio.Task[bool]] = set()
 
     @property
@@ -112,8 +112,9 @@ class Throttle:
         theirs = await self._known(attempt)
         # From here to where the attempt is noted nothing is awaited: of many at once, each sees those before it.
         before = [*theirs, *self._own_like(attempt)]
-        if self._is_wrong(attempt, theirs):
-            return reply(535, "5.7.8 User name or password is wrong"), None
+        wrong = self._said_before(attempt, theirs)
+        if wrong is not None:
+            return wrong, None
         wait = wait_for(attempt, before)
         if wait > timedelta():
             minutes = math.ceil(wait / timedelta(minutes=1))
@@ -146,13 +147,11 @@ class Throttle:
             if one.at > since and (one.account == attempt.account or one.network == attempt.network)
         ]
 
-    def _is_wrong(self, attempt: Attempt, theirs: list[Attempt]) -> bool:
-        """Tell whether this very secret was wrong a moment ago."""
-        since = attempt.at - SAME_WAIT
-        key = _key(attempt)
-        return any(_key(one) == key and one.at > since for one in theirs) or (
-            key in self._wrong and self._own[key].at > since
-        )
+    def _said_before(self, attempt: Attempt, theirs: list[Attempt]) -> Reply | None:
+        """Return what was said to this very secret, if it was wrong a moment ago; the words are not known of others."""
+        since, key = attempt.at - SAME_WAIT, _key(attempt)
+        said, at = self._wrong.get(key, (WRONG, since))
+        return said if at > since or any(_key(one) == key and one.at > since for one in theirs) else None
 
     def _note(self, attempt: Attempt) -> None:
         """Count an attempt as failed until it is known better: a client that hangs up gains nothing."""
@@ -162,13 +161,18 @@ class Throttle:
         while len(self._own) > _MAX_OWN:
             self._forget(next(iter(self._own)))
 
+    def _remember(self, attempt: Attempt, answer: Reply) -> None:
+        self._wrong.pop(_key(attempt), None)
+        self._wrong[_key(attempt)] = (answer, attempt.at)
+        if len(self._wrong) > _MAX_OWN:
+            del self._wrong[next(iter(self._wrong))]
+
     def _forget_one(self, attempt: Attempt) -> None:
         if self._own.get(_key(attempt)) is attempt:
             self._forget(_key(attempt))
 
     def _forget(self, key: tuple[str, str, str]) -> None:
         self._own.pop(key, None)
-        self._wrong.discard(key)
 
     async def _asked(
         self, attempt: Attempt, before: list[Attempt], credential: Credential, client: str, ask: Ask
@@ -184,7 +188,7 @@ class Throttle:
         elif answer.code < 500 or answer.code == 504:
             self._forget(_key(attempt))
         else:
-            self._wrong.add(_key(attempt))
+            self._remember(attempt, answer)
             if await self._ledger.record_attempt(attempt):
                 # From now on it is known from there, also if it is forgotten there. Not at once: who is waiting for the
                 # ledger's answer at this moment will not find it in that.
@@ -195,6 +199,8 @@ class Throttle:
         """Forget what failed as this account from this network, and note the success; nobody waits for that."""
         for key in [key for key in self._own if key[:2] == (attempt.account, attempt.network)]:
             self._forget(key)
+        for key in [key for key in self._wrong if key[:2] == (attempt.account, attempt.network)]:
+            del self._wrong[key]
         success = replace(attempt, secret=SUCCESS)
         self._own[_key(success)] = success
         here = [one for one in before if _key(one)[:2] == _key(attempt)[:2]]

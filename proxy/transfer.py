@@ -8,12 +8,15 @@ import binascii
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
 
 from proxy.header import Unparsable
 from proxy.slices import STEP_BYTES, Walk, at_once, each
 
 Edit = tuple[int, int, bytes]
 
+_COPIED = 1_048_576
+"""Bytes copied in one step."""
 MAX_LINE = 998
 """RFC 5322 §2.1.1, without the line break."""
 
@@ -30,6 +33,21 @@ def splice(raw: bytes, edits: Sequence[Edit]) -> bytes:
         at = end
     pieces.append(view[at:])
     return b"".join(pieces)
+
+
+def splicing(raw: bytes, edits: Sequence[Edit]) -> Walk[bytes]:
+    """Walk to what ``splice`` returns, in steps: the pages of a large copy are new memory, and that takes its time."""
+    view, made, at = memoryview(raw), BytesIO(), 0
+    for start, end, replacement in (*edits, (len(raw), len(raw), b"")):
+        if start < at:
+            raise ValueError("edits overlap")
+        for here in range(at, start, _COPIED):
+            made.write(view[here : min(start, here + _COPIED)])
+            yield
+        made.write(replacement)
+        at = end
+    # BytesIO gives its bytes away without another copy.
+    return made.getvalue()
 
 
 def apart(edits: Iterable[Edit]) -> list[Edit]:

@@ -32,6 +32,8 @@ WITH_TLS = 'tls = "{}"\ncertificate = "test_autoconfig.py"\nkey = "test_autoconf
 NETWORKS = f'[[relay.listener]]\naddress = "0.0.0.0:587"\n{WITH_TLS.format("starttls")}networks = ["10.0.0.0/8"]\n'
 IMPLICIT = f'[[relay.listener]]\naddress = "[::]:465"\n{WITH_TLS.format("implicit")}networks = ["10.0.0.0/8"]\n'
 INWARD = '[[relay.listener]]\naddress = "127.0.0.1:1587"\n'
+BALANCED = IMPLICIT + 'proxy_protocol_from = ["10.0.0.5"]\n'
+LOGIN = f'[[relay.listener]]\naddress = "0.0.0.0:2587"\nauth = "pass-through"\n{WITH_TLS.format("starttls")}'
 PRINTERS = '[[relay.listener]]\naddress = "0.0.0.0:25"\nclass = "automated"\nnetworks = ["10.0.0.0/8"]\n'
 IMAP = '[autoconfig]\nincoming = "imaps://imap.example.org"\n'
 ASKED = ["/.well-known/autoconfig/mail/config-v1.1.xml", "/mail/config-v1.1.xml?emailaddress=alice%40example.org"]
@@ -82,13 +84,28 @@ def test_the_document_is_what_the_format_asks_for() -> None:
         (NETWORKS + IMPLICIT, [("465", "SSL"), ("587", "STARTTLS")]),
         (INWARD + NETWORKS, [("587", "STARTTLS")]),
         (PRINTERS + NETWORKS, [("587", "STARTTLS")]),
+        (BALANCED + NETWORKS, [("587", "STARTTLS")]),
+        (NETWORKS + LOGIN, [("2587", "STARTTLS")]),
     ],
-    ids=["implicit TLS first", "none on loopback", "none for printers"],
+    ids=["implicit TLS first", "none on loopback", "none for printers", "none behind a balancer", "with a login"],
 )
 def test_listeners_for_people_are_told(listeners: str, expected: list[tuple[str, str]]) -> None:
     """RFC 8314 §3: implicit TLS is preferred; what others cannot reach, and what is for machines, is left out."""
     found = servers(told(listeners), "outgoingServer")
     assert expected == [(one["port"], one["socketType"]) for one in found]
+
+
+def test_who_logs_in_does_so_by_password() -> None:
+    """A listener with logins is told with the placeholder for the address, and with PLAIN or LOGIN inside TLS."""
+    (server,) = servers(told(LOGIN), "outgoingServer")
+    assert ("password-cleartext", "%EMAILADDRESS%") == (server["authentication"], server["username"])
+
+
+def test_passwords_never_travel_in_clear() -> None:
+    """Where people log in, a server without TLS is not told, and naming one is refused."""
+    with pytest.raises(ConfigError) as mistakes:
+        config(LOGIN, IMAP + 'outgoing = "smtp://relay.example.org"\n')
+    assert ["autoconfig.outgoing: passwords would travel in clear; name a server with TLS."] == mistakes.value.problems
 
 
 def test_on_one_machine_the_listener_on_loopback_is_told() -> None:

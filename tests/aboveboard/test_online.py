@@ -92,7 +92,7 @@ async def test_everything_in_order(tmp_path: Path, authority: trustme.CA) -> Non
         extensions=("STARTTLS", *AUTH), answers={"AUTH": "235 2.7.0 Welcome"}, tls=serving(authority)
     )
     async with upstream:
-        assert Findings() == await found(upstream, tmp_path, "smtp+starttls", login=True)
+        assert Findings(logins=[True]) == await found(upstream, tmp_path, "smtp+starttls", login=True)
     assert [] == [line for line in upstream.heard if line.startswith("MAIL")]
     assert "QUIT" == upstream.heard[-1]
 
@@ -161,6 +161,23 @@ async def test_notes_about_what_is_offered(tmp_path: Path) -> None:
     first, second = findings.notes
     assert "takes messages of 1000 bytes, relay.max_message_bytes is 36700160." in first
     assert "does not offer 8BITMIME" in second
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [("AUTH PLAIN", "SIZE 50000000", []), ("AUTH GSSAPI", "SIZE 50000000", ["relay.upstream: no server takes logins"])],
+    ids=["one takes logins", "none does"],
+)
+async def test_pass_through_needs_logins(first: str, second: str, expected: list[str], tmp_path: Path) -> None:
+    """Where people's own logins are to pass through, one upstream at least must take them."""
+    listener = 'address = "127.0.0.1:1587"\nauth = "pass-through"'
+    async with FakeUpstream((first, "8BITMIME")) as one, FakeUpstream((second, "8BITMIME")) as other:
+        more = f'[[relay.upstream]]\nurl = "smtp://127.0.0.1:{other.port}"\n'
+        text = CONFIG.replace("127.0.0.1:25", f"127.0.0.1:{one.port}").replace('address = "127.0.0.1:1587"', listener)
+        with web() as port:
+            text = text.replace(":8080", f":{port}") + more
+            findings = await try_everything(loads(text, tmp_path / "aboveboard.toml"))
+    assert expected == [problem.partition(",")[0] for problem in findings.problems]
 
 
 async def test_nobody_there(tmp_path: Path) -> None:

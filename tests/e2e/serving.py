@@ -116,9 +116,13 @@ class Service:
 
     def wait_until_ready(self) -> None:
         """Wait until every worker serves: the banner, the health page, and the service's own word."""
-        until(lambda: says_hello(self.smtp_port), "the relay greets", START_SECONDS)
+        until(self._greets, "the relay greets", START_SECONDS)
         until(self._healthy, "/health answers", START_SECONDS)
         until(lambda: '"serve.ready"' in self.log, "the service says that it is ready", START_SECONDS)
+
+    def _greets(self) -> bool:
+        assert self.process.poll() is None, self.log
+        return says_hello(self.smtp_port)
 
     def _healthy(self) -> bool:
         assert self.process.poll() is None, self.log

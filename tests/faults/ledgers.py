@@ -17,8 +17,8 @@ from tests.faults.places import READER, Place
 from tests.faults.upstream import Upstream
 from tests.postgresql import Cluster
 
-HELD_UP_SECONDS = 2.5
-"""Ten times the ledger's patience: far less than any of the faults lasts, and enough for a busy machine."""
+HELD_UP_SECONDS = 4.0
+"""Many times the ledger's patience, for a busy machine, and less than SQLite waits for a lock (five seconds)."""
 
 Fault = Callable[[Place], AbstractAsyncContextManager[None]]
 

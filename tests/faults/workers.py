@@ -55,7 +55,7 @@ async def rolling(stage: Stage, name: str, messages: int, *, whole: bool) -> Row
             place.service.config.write_text(text.replace('merge_window = "off"', f'merge_window = "off"\n# {number}'))
             place.service.process.send_signal(signal.SIGHUP)
             os.kill(pid, signal.SIGTERM)
-            await place.healed([pid])
+            await place.healed([pid], greeting=False)
         if whole:
             await load.reach(0.7)
             codes.append(await asyncio.to_thread(place.service.end))

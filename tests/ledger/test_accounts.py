@@ -8,6 +8,7 @@ import pytest
 
 from ledger import passwords
 from ledger.accounts import Account, AccountError, Password
+from ledger.consent import Person
 from ledger.keys import Keyring
 from ledger.ledger import Ledger
 from tests.relaying import open_ledger
@@ -118,3 +119,13 @@ def test_app_password_may_be_typed_in_other_ways() -> None:
     keyring = Keyring.throwaway()
     assert passwords.tag(keyring, secret.encode()) == passwords.tag(keyring, typed)
     assert passwords.normalised(secret.encode()) == passwords.normalised(typed)
+
+
+async def test_account_is_in_its_owners_copy(tmp_path: Path) -> None:
+    """Who asks for what is on record gets their account too, with what its passwords are for, and nobody else does."""
+    async with open_ledger(tmp_path) as ledger:
+        await ledger.add_account(Account(LOGIN, ("info@*",), NOW, (chosen(ledger.keyring, b"secret words"),)))
+        copies = [await ledger.copy_of(Person.of(ledger.keyring, who)) for who in (LOGIN, "bob@example.org")]
+    at = "2026-05-01T00:00:00.000000Z"
+    expected = {"login": LOGIN, "senders": ["info@*"], "created_at": at, "passwords": [{"for": "", "created_at": at}]}
+    assert [[expected], []] == [copy["accounts"] for copy in copies]

@@ -228,6 +228,7 @@ async def test_a_copy_is_whole_and_of_one_person(ledger: Ledger) -> None:
         "sent": 1,
         "trackers_sent": 0,
         "sender_settings": 1,
+        "accounts": 0,
         "links": 1,
         "questions": 0,
         "letters": 4,

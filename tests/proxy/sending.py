@@ -58,6 +58,10 @@ class Sender:
                 break
         return answer
 
+    def begin(self, body: bytes) -> None:
+        """Send the beginning of a message."""
+        self._writer.write(body)
+
     async def content(self, body: bytes = BODY) -> str:
         """Send the message itself, and return the last line of the answer."""
         self._writer.write(body + b".\r\n")

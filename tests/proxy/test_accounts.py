@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -170,6 +171,24 @@ async def test_ledger_away_stops_no_mail(tmp_path: Path) -> None:
         late = Accounts(ledger, Upstreams([]), Ownership(("example.org",)))
         with pytest.raises(Exception, match=r"4\.7\.0 Logins cannot be checked now"):
             await _codes(late, SECRET)
+
+
+async def test_process_that_starts_while_the_ledger_is_away(tmp_path: Path) -> None:
+    """It goes by the copy that another process wrote: encrypted, for its owner only, and as new as the accounts."""
+    file = tmp_path / "accounts"
+    async with open_ledger(tmp_path) as ledger:
+        await alice(ledger)
+        ledger._settings = replace(ledger._settings, account_file=file)
+        refreshing = asyncio.create_task(Accounts(ledger, Upstreams([]), Ownership(())).keep_fresh())
+        await until(file.exists)
+        refreshing.cancel()
+        (tmp_path / "ledger.db").unlink()
+        assert [235, 535] == await _codes(Accounts(ledger, Upstreams([]), Ownership(())), SECRET, "wrong")
+        assert 0o600 == file.stat().st_mode & 0o777
+        assert [] == [word for word in (b"alice", b"argon2", b"Phone") if word in file.read_bytes()]
+        file.write_bytes(file.read_bytes()[:-1])
+        with pytest.raises(Exception, match=r"4\.7\.0 Logins cannot be checked now"):
+            await _codes(Accounts(ledger, Upstreams([]), Ownership(())), SECRET)
 
 
 async def test_passwords_are_compared_beside_the_loop(tmp_path: Path) -> None:

@@ -143,6 +143,25 @@ async def test_in_front_of_implicit_tls(tmp_path: Path, whole: bool) -> None:
     assert b"with ESMTPS id" in upstream.messages[0]
 
 
+async def test_starttls_behind_a_balancer(tmp_path: Path) -> None:
+    """A session behind a balancer goes on encrypted, and is still its client's."""
+    authority, server, client = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("relay.test").configure_cert(server)
+    authority.configure_trust(client)
+    behind = Listener(CLIENTS, "starttls", server, balancers=(HERE,))
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, listener=behind) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(version_1("192.0.2.7") + b"EHLO client.test\r\nSTARTTLS\r\n")
+        while not (await asyncio.wait_for(reader.readline(), 10)).startswith(b"220 Ready"):
+            pass
+        await asyncio.wait_for(writer.start_tls(client, server_hostname="relay.test"), 10)
+        writer.write(MESSAGE)
+        while not (line := await asyncio.wait_for(reader.readline(), 10)).startswith(b"221"):
+            assert line[:1] in b"23", line
+        writer.close()
+    assert b"with ESMTPS id" in upstream.messages[0]
+
+
 async def _through(
     tls: ssl.SSLObject,
     incoming: ssl.MemoryBIO,

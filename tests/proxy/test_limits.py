@@ -87,6 +87,19 @@ async def test_connections_in_all(tmp_path: Path) -> None:
         writer.close()
 
 
+async def test_a_client_that_goes_away(tmp_path: Path) -> None:
+    """What a client had sent of a message, and its connection, count no more once it has hung up."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        census = running.server._census
+        async with Sender(running.port) as sender:
+            await sender.envelope()
+            sender.begin(b"x" * 70 + b"\r\n")
+            await until(lambda: census.bytes_in_flight)
+            assert (1, 1) == (census.connections, census.of_client("127.0.0.1"))
+        await until(lambda: not running.server.sessions)
+        assert (0, 0, 0) == (census.bytes_in_flight, census.connections, census.of_client("127.0.0.1"))
+
+
 async def test_messages_under_way(tmp_path: Path) -> None:
     """While one message takes up the room, another hears 452 at MAIL or at its end; afterwards it goes."""
     large = b"Subject: x\r\n\r\n" + b"x" * 70 + b"\r\n" * 300

@@ -11,6 +11,7 @@ from proxy.header import Unparsable
 from proxy.links import link_rules
 from proxy.message import Reading
 from proxy.rewrite import MAX_URL, Change, tracked, untracked
+from proxy.slices import at_once
 from tests.proxy.samples import (
     EVERYTHING_ON,
     FOOTER,
@@ -304,10 +305,10 @@ def test_one_copy_is_made_of_a_large_message() -> None:
 
     tracemalloc.start()
     outgoing = tracked(read(raw), EVERYTHING_ON, FixedMarks(), FOOTER)
-    content = outgoing.behind(b"Received: by relay.test\r\n")
+    content = at_once(outgoing.putting_behind(b"Received: by relay.test\r\n"))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert content == b"Received: by relay.test\r\n" + outgoing.raw
+    assert b"Received: by relay.test\r\n" + outgoing.raw == content == outgoing.behind(b"Received: by relay.test\r\n")
     assert outgoing.size == len(outgoing.raw)
     assert peak < 1.2 * len(raw)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.header import Unparsable
-from proxy.transfer import Edit, decode, line_break, splice, to_quoted_printable
+from proxy.slices import at_once
+from proxy.transfer import Edit, decode, line_break, splice, splicing, to_quoted_printable
 
 EOL = b"\r\n"
 REPLACEMENTS = st.lists(
@@ -39,13 +40,15 @@ def edits_of(draw: st.DrawFn, decoded: bytes) -> list[Edit]:
 )
 def test_splice(edits: list[Edit], expected: bytes) -> None:
     """The edits are in the result, and everything else is where it was."""
-    assert splice(b"abcdef", edits) == expected
+    assert splice(b"abcdef", edits) == expected == at_once(splicing(b"abcdef", edits))
 
 
 def test_splice_overlap() -> None:
     """Edits that overlap are a mistake, and nothing is made of them."""
     with pytest.raises(ValueError, match="overlap"):
         splice(b"abcdef", [(0, 3, b""), (2, 4, b"")])
+    with pytest.raises(ValueError, match="overlap"):
+        at_once(splicing(b"abcdef", [(0, 3, b""), (2, 4, b"")]))
 
 
 @given(st.data(), st.binary(max_size=60))
@@ -56,7 +59,7 @@ def test_splice_any(data: st.DataObject, raw: bytes) -> None:
     for start, end, replacement in reversed(edits):
         expected = expected[:start] + replacement + expected[end:]
 
-    assert splice(raw, edits) == expected
+    assert splice(raw, edits) == expected == at_once(splicing(raw, edits))
 
 
 @pytest.mark.parametrize(
