@@ -46,9 +46,7 @@ url = "{scheme}://localhost:{port}"
 senders = ["*@{tls}.example.org"]
 username = "{user}"
 password_file = "{password}"
-messages_per_connection = 10
 """
-"""Exim, as it comes, delivers ten messages of a connection at once; those that follow wait for its next queue run."""
 
 BALANCED_CLIENT = "127.0.0.2"
 KINDS = {
@@ -138,7 +136,7 @@ def running_relay(folder: Path, upstream: Upstream, certificates: Certificates) 
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
-        until(lambda: process.poll() is not None or says_hello(ports["none"]), "the relay greets")
+        until(lambda: process.poll() is not None or says_hello(ports["none"]), "the relay greets", seconds=90)
         assert process.poll() is None, relay.log
         yield relay
     finally:
