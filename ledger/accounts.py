@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.batch import Batch, Statement
 from ledger.errors import LedgerError
 from ledger.keys import Keyring
 from ledger.schema import account, account_password, moment, stamp
@@ -44,10 +45,34 @@ class Account:
     passwords: tuple[Password, ...] = ()
 
 
-async def find(connection: AsyncConnection, keyring: Keyring, login: str) -> Account | None:
+_FIND = Statement(
+    lambda words: (
+        select(
+            account.c.id,
+            account.c.created_at,
+            account.c.sealed,
+            account_password.c.id.label("password_id"),
+            account_password.c.created_at.label("password_at"),
+            account_password.c.tag,
+            account_password.c.hash,
+            account_password.c.sealed.label("password_sealed"),
+        )
+        .outerjoin(account_password, account.c.id == account_password.c.account_id)
+        .where(account.c.folded_hash == bindparam("folded_hash"))
+        .order_by(account_password.c.created_at)
+    )
+)
+
+
+def find(batch: Batch, keyring: Keyring, login: str) -> Account | None:
     """Return the account of a login, however it is spelled, or None."""
-    found = await of(connection, keyring, keyring.folded(login))
-    return found[0] if found else None
+    rows = batch.rows(_FIND, {"folded_hash": keyring.folded(login)})
+    passwords = tuple(
+        _password(keyring, row.password_id, row.password_sealed, row.tag, row.hash, row.password_at)
+        for row in rows
+        if row.password_id is not None
+    )
+    return _account(keyring, rows[0], passwords) if rows else None
 
 
 async def of(connection: AsyncConnection, keyring: Keyring, folded_hash: str) -> list[Account]:
@@ -65,9 +90,14 @@ async def _accounts(connection: AsyncConnection, keyring: Keyring, which: Any) -
     statement = select(account_password).join(account, account.c.id == account_password.c.account_id).where(which)
     passwords: dict[str, list[Password]] = {row.id: [] for row in rows}
     for row in await connection.execute(statement.order_by(account_password.c.created_at)):
-        label = keyring.open_column(row.sealed, f"account_password/{row.id}").decode("utf-8")
-        passwords[row.account_id].append(Password(label, row.tag, row.hash, moment(row.created_at)))
+        found = _password(keyring, row.id, row.sealed, row.tag, row.hash, row.created_at)
+        passwords[row.account_id].append(found)
     return [_account(keyring, row, tuple(passwords[row.id])) for row in rows]
+
+
+def _password(keyring: Keyring, row_id: str, sealed: bytes, tag: str | None, kept: str, at: str) -> Password:
+    label = keyring.open_column(sealed, f"account_password/{row_id}").decode("utf-8")
+    return Password(label, tag, kept, moment(at))
 
 
 def _account(keyring: Keyring, row: Any, passwords: tuple[Password, ...]) -> Account:
@@ -102,8 +132,7 @@ async def change(connection: AsyncConnection, keyring: Keyring, one: Account) ->
 async def add_password(connection: AsyncConnection, keyring: Keyring, login: str, password: Password) -> None:
     """Add an app password. Raises AccountError where the account is missing, or has one of this name or too many."""
     account_id = await _need(connection, keyring, login)
-    there = await find(connection, keyring, login)
-    labels = [one.label for one in there.passwords] if there is not None else []
+    labels = [each.label for one in await of(connection, keyring, keyring.folded(login)) for each in one.passwords]
     if password.label in labels:
         raise AccountError(f"The account {login} has an app password {password.label} already; remove that first.")
     if len(labels) > MAX_PASSWORDS:

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import bindparam, delete, or_, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.batch import Batch, Statement
 from ledger.schema import login_attempt, moment, stamp
 
 KEPT = timedelta(hours=24)
@@ -26,13 +27,23 @@ class Attempt:
     at: datetime
 
 
-async def recent(connection: AsyncConnection, account: str, network: str, now: datetime) -> list[Attempt]:
-    """Return the latest attempts of a day as an account or from a network."""
-    columns = login_attempt.c
-    statement = select(login_attempt).where(
-        or_(columns.account_hash == account, columns.network_hash == network), columns.at > stamp(now - KEPT)
+_COLUMNS = login_attempt.c
+_RECENT = Statement(
+    lambda words: (
+        select(login_attempt)
+        .where(
+            or_(_COLUMNS.account_hash == bindparam("account"), _COLUMNS.network_hash == bindparam("network")),
+            _COLUMNS.at > bindparam("since"),
+        )
+        .order_by(_COLUMNS.at.desc())
+        .limit(_MAX_ROWS)
     )
-    rows = await connection.execute(statement.order_by(columns.at.desc()).limit(_MAX_ROWS))
+)
+
+
+def recent(batch: Batch, account: str, network: str, now: datetime) -> list[Attempt]:
+    """Return the latest attempts of a day as an account or from a network."""
+    rows = batch.rows(_RECENT, {"account": account, "network": network, "since": stamp(now - KEPT)})
     return [Attempt(row.account_hash, row.network_hash, row.secret_hash, moment(row.at)) for row in rows]
 
 
@@ -48,7 +59,6 @@ async def record(connection: AsyncConnection, one: Attempt) -> None:
 
 async def succeeded(connection: AsyncConnection, one: Attempt) -> None:
     """Forget the failures of an account from a network, and keep that it has logged in from there."""
-    columns = login_attempt.c
-    theirs = (columns.account_hash == one.account, columns.network_hash == one.network)
+    theirs = (_COLUMNS.account_hash == one.account, _COLUMNS.network_hash == one.network)
     await connection.execute(delete(login_attempt).where(*theirs))
     await record(connection, Attempt(one.account, one.network, SUCCESS, one.at))

@@ -1,15 +1,14 @@
 """Logins: what they ask of the ledger, and leave there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import accounts, attempts, patience
 from ledger.accountfile import AccountFile
 from ledger.accounts import Account, Password
 from ledger.attempts import Attempt
+from ledger.batch import Batch
 from ledger.errors import LedgerUnavailable
 from ledger.store import Store, utc_now
 
@@ -21,7 +20,7 @@ class Logins(Store):
 
     async def account(self, login: str) -> Account | None:
         """Return the account of a login, or None. Raises LedgerUnavailable."""
-        return await self._in_time(lambda connection: accounts.find(connection, self.keyring, login))
+        return await self._in_time(lambda batch: accounts.find(batch, self.keyring, login))
 
     async def accounts(self) -> list[Account]:
         """Return all accounts. Raises LedgerUnavailable."""
@@ -60,7 +59,7 @@ class Logins(Store):
 
     async def attempts(self, account: str, network: str) -> list[Attempt]:
         """Return the last day's attempts as an account or from a network. Raises LedgerUnavailable."""
-        return await self._in_time(lambda connection: attempts.recent(connection, account, network, utc_now()))
+        return await self._in_time(lambda batch: attempts.recent(batch, account, network, utc_now()))
 
     async def record_attempt(self, one: Attempt) -> bool:
         """Keep a failed attempt, or one that succeeded, which ends the failures there. Never raises.
@@ -77,8 +76,8 @@ class Logins(Store):
         if not done.cancelled() and done.exception() is not None:
             self._complain("logins", done.exception())
 
-    async def _in_time(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+    async def _in_time(self, work: Callable[[Batch], Result]) -> Result:
         try:
-            return await asyncio.wait_for(self.read(work), patience.PATIENCE)
+            return await asyncio.wait_for(self._database.batch(work, writes=False), patience.PATIENCE)
         except TimeoutError as error:
             raise LedgerUnavailable("The ledger does not answer in time.") from error

@@ -92,7 +92,7 @@ class Accounts:
     async def _is_right(self, account: Account | None, secret: bytes) -> bool:
         """Tell whether a password is one of the account's. It takes as long where there is no account."""
         password = _candidate(account, passwords.tag(self._ledger.keyring, secret))
-        kept = password.kept if password is not None else passwords.nobodys()
+        kept = password.kept if password is not None else passwords.NOBODYS
         said = passwords.normalised(secret) if password is not None and password.tag is not None else secret
         digest = hmac.digest(self._key, said, "sha256")
         proof, until = self._proved.get(kept, (b"", 0.0))

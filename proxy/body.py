@@ -11,9 +11,9 @@ from proxy.header import TooLarge, Unparsable
 from proxy.html import Scan, scanning
 from proxy.html_trackers import finding_in_html as trackers_in_html
 from proxy.links import MAX_LINKS, LinkRules, addresses_in_text, target
-from proxy.own import OpensTokens, OwnMarks, finding_in_html
+from proxy.own import OpensTokens, OwnMarks, Unwrap, finding_in_html, no_gateways
 from proxy.own import find_in_text as own_in_text
-from proxy.page import page
+from proxy.page import Page, page
 from proxy.slices import Walk
 from proxy.structure import Entity
 from proxy.tags import TAGS_PER_STEP
@@ -125,7 +125,7 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
     yield
     found = yield from scanning(document)
     yield
-    own = (yield from finding_in_html(document, reading.tokens)) if reading.tokens is not None else OwnMarks()
+    own = yield from _own_in_html(document, reading)
     yield
     foreign: tuple[Finding, ...] = ()
     if reading.watch is not None:
@@ -136,6 +136,21 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
     if destinations:
         unwrapped = yield from _links(found, own, reading.links, unsubscribe, room, destinations)
     return HtmlBody(entity, encoded, own, foreign, links, unwrapped, found)
+
+
+def _own_in_html(document: Page, reading: Reading) -> Walk[OwnMarks]:
+    if reading.tokens is None:
+        return OwnMarks()
+    return (yield from finding_in_html(document, reading.tokens, _gateways(reading)))
+
+
+def _own_in_text(data: bytes, reading: Reading) -> OwnMarks:
+    return OwnMarks() if reading.tokens is None else own_in_text(data, reading.tokens, _gateways(reading))
+
+
+def _gateways(reading: Reading) -> Unwrap:
+    """Return how to read what a recipient's mail gateway has put around a link."""
+    return no_gateways if reading.watch is None else reading.watch.rules.target
 
 
 def _links(
@@ -180,7 +195,7 @@ def text_bodies(
         except Unparsable:
             continue
         data = encoded.decoded
-        own = OwnMarks() if reading.tokens is None else own_in_text(data, reading.tokens)
+        own = _own_in_text(data, reading)
         joined = _joined(entity)
         foreign: tuple[Finding, ...] = ()
         if reading.watch is not None:
@@ -243,7 +258,7 @@ def tracked_in(raw: bytes, entities: Sequence[Entity], reading: Reading) -> Walk
 def _seen_in_html(data: bytes, reading: Reading) -> Walk[Trackers]:
     document = page(data)
     yield
-    own = OwnMarks() if reading.tokens is None else (yield from finding_in_html(document, reading.tokens))
+    own = yield from _own_in_html(document, reading)
     if reading.watch is None:
         return Trackers(own, ())
     found = yield from scanning(document)
@@ -251,7 +266,7 @@ def _seen_in_html(data: bytes, reading: Reading) -> Walk[Trackers]:
 
 
 def _seen_in_text(data: bytes, part: Part, reading: Reading) -> Walk[Trackers]:
-    own = OwnMarks() if reading.tokens is None else own_in_text(data, reading.tokens)
+    own = _own_in_text(data, reading)
     yield
     return Trackers(own, () if reading.watch is None else find_in_text(data, part.charset, reading.watch))
 

@@ -45,7 +45,7 @@ class Scan:
     quote_at: int | None = None
     """Where quoted history begins."""
     language: str = ""
-    """The ``lang`` of the html element, in lower case."""
+    """The ``lang`` of the html element, or of the body as Outlook writes it, in lower case."""
 
 
 def scan(data: bytes) -> Scan:
@@ -100,12 +100,17 @@ class _Reader:
                 found.body_end = tag.start
             elif found.body_start is None:
                 found.body_start = tag.end
+                self._language(tag)
         elif name == "html":
-            if not tag.closing and not found.language:
-                attributes = tag.attributes(self.data)
-                found.language = attributes["lang"].text(self.data).strip().lower() if "lang" in attributes else ""
+            if not tag.closing:
+                self._language(tag)
         elif found.quote_at is None and not tag.closing and begins_quote(self.data, tag):
             found.quote_at = tag.start
+
+    def _language(self, tag: Tag) -> None:
+        if not self.found.language:
+            said = tag.attributes(self.data).get("lang")
+            self.found.language = said.text(self.data).strip().lower() if said is not None else ""
 
     def _link(self, tag: Tag) -> None:
         attributes = tag.attributes(self.data)

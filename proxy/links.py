@@ -282,7 +282,7 @@ def _shows_address(text: str) -> bool:
 
 
 # What ends a sentence, or closes what was opened before the address, is no part of it.
-_TEXT_URL = re.compile(rb"\bhttps?://[!-;=?-~]*[A-Za-z0-9/#&=_~+%-]", re.IGNORECASE)
+_TEXT_URL = re.compile(rb"\bhttps?://[!-;=?-~]*[A-Za-z0-9/#&=_~+%$-]", re.IGNORECASE)
 _GOES_ON = re.compile(rb"[!-;=?-~]*+[\x80-\xff]")
 """An address that goes on beyond ASCII, as programs read it: left alone, for half of it is another address."""
 
@@ -290,6 +290,24 @@ _GOES_ON = re.compile(rb"[!-;=?-~]*+[\x80-\xff]")
 def addresses_in_text(data: bytes) -> Iterator[re.Match[bytes]]:
     """Yield the web addresses that stand in a text, as far as they are ASCII to their end."""
     return (match for match in _TEXT_URL.finditer(data) if not _GOES_ON.match(data, match.end()))
+
+
+_WRAPPED_FROM = 60
+"""Characters of a line from which on a program may have broken it."""
+
+
+def is_whole(data: bytes, match: re.Match[bytes]) -> bool:
+    """Tell whether an address ends where it seems to: a program that breaks lines breaks them at a usual length.
+
+    One between angle brackets (RFC 3986 appendix C) ends with the bracket.
+    """
+    if data[max(0, match.start() - 1) : match.start()] == b"<":
+        return data.startswith(b">", match.end())
+    end, line_start = match.end(), data.rfind(b"\n", 0, match.start()) + 1
+    if data[end : end + 1] not in (b"", b"\r", b"\n") or end - line_start < _WRAPPED_FROM:
+        return True
+    following = data[data.find(b"\n", end) + 1 :][:1] if data.find(b"\n", end) != -1 else b""
+    return following in (b"", b"\r", b"\n", b" ", b"\t", b">", b"<")
 
 
 def unsubscribe_targets(values: Iterable[str]) -> frozenset[str]:

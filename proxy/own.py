@@ -8,16 +8,17 @@ its path and a token that opens, on whatever host: hosts change.
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Protocol
 from urllib.parse import unquote
 
+from proxy.links import addresses_in_text, is_whole
 from proxy.page import Page, page
 from proxy.slices import STEP_BYTES, Walk, at_once
 from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Tag, all_tags, removal
-from proxy.transfer import Edit
+from proxy.transfer import Edit, apart
 from proxy.visible import visible_text
 
 MAX_FOOTER_TEXT = 400
@@ -26,12 +27,15 @@ _MAX_FOOTER_BYTES = 20_000
 
 # The shortest token, a pixel's, has 60 characters. Gmail's image proxy keeps the original address behind "#".
 _MARK = re.compile(rb"/(?:o|l|stop|join)/[A-Za-z0-9_\-]{40}")
-# Two patterns, each with one letter at its front: together they would be tried at every byte.
+# Patterns with one letter at the front of each: together they would be tried at every byte.
 _HIDDEN_MARKS = (
     re.compile(rb"&(?=#0*+(?:47|58)\b|#[xX]0*+(?:2[fF]|3[aA])\b|sol;|colon;)"),
     re.compile(rb"%(?=2[fF](?:o|l|stop|join)%2[fF])"),
+    re.compile(rb"_(?=(?:o|l|stop|join)_[A-Za-z0-9\-]{40})"),
 )
-"""What a mark may look like with its slashes or colon written another way."""
+"""What a mark may look like with its slashes or colon written another way, as gateways write links into their own."""
+Unwrap = Callable[[str], str | None]
+"""Returns where a link leads that others have put around one; None for any other."""
 _URL = re.compile(
     r"(?i:https?)://[^\s/<>\"']+(?:/[^\s/<>\"']+)*?/(o|l|stop|join)/([A-Za-z0-9_\-]{40,4096})(\.gif)?(?![A-Za-z0-9_\-])"
 )
@@ -89,6 +93,7 @@ class _Finder:
 
     data: bytes
     tokens: OpensTokens
+    unwrap: Unwrap
     blocks: list[_Block] = field(default_factory=list)
     open_names: Counter[str] = field(default_factory=Counter)
     pixels: list[Edit] = field(default_factory=list)
@@ -124,8 +129,7 @@ class _Finder:
         href = tag.attributes(self.data).get("href")
         if href is None or href.end - href.start > MAX_VALUE:
             return
-        # What a program has put behind the address, a query or a fragment, leads nowhere else.
-        match = _URL.fullmatch(re.split(r"[?#]", href.text(self.data).strip(), maxsplit=1)[0])
+        match = _link_of_ours(href.text(self.data).strip(), self.unwrap)
         if match is not None and match[1] in ("stop", "join") and self.tokens.is_stop(match[2]):
             if self.blocks:
                 self.blocks[-1].stop = True
@@ -180,17 +184,31 @@ class _Finder:
         return edit if new else removal(self.data, start, end)
 
 
-def find_in_html(data: bytes, tokens: OpensTokens) -> OwnMarks:
+def _link_of_ours(url: str, unwrap: Unwrap) -> re.Match[str] | None:
+    """Return the parts of an address that looks like one of ours, by itself or in what a gateway has put around it."""
+    # What a program has put behind the address, a query or a fragment, leads nowhere else.
+    match = _URL.fullmatch(re.split(r"[?#]", url, maxsplit=1)[0])
+    if match is not None:
+        return match
+    inner = unwrap(url)
+    return None if inner is None else _URL.fullmatch(re.split(r"[?#]", inner, maxsplit=1)[0])
+
+
+def no_gateways(_: str) -> None:
+    """Unwrap nothing."""
+
+
+def find_in_html(data: bytes, tokens: OpensTokens, unwrap: Unwrap = no_gateways) -> OwnMarks:
     """Return what there is of ours in an HTML part. Costs three short searches where there is nothing."""
-    return at_once(finding_in_html(page(data), tokens))
+    return at_once(finding_in_html(page(data), tokens, unwrap))
 
 
-def finding_in_html(page: Page, tokens: OpensTokens) -> Walk[OwnMarks]:
+def finding_in_html(page: Page, tokens: OpensTokens, unwrap: Unwrap = no_gateways) -> Walk[OwnMarks]:
     """Walk through an HTML part as ``find_in_html`` does, in steps."""
     if not (yield from _finding_hint(page.markup)):
         return OwnMarks()
     data = page.data
-    finder = _Finder(data, tokens)
+    finder = _Finder(data, tokens, unwrap)
     for number, tag in enumerate(all_tags(data), 1):
         finder.see(tag)
         if not number % TAGS_PER_STEP:
@@ -224,11 +242,11 @@ def _inside(edit: Edit, spans: Sequence[Edit]) -> bool:
     return at >= 0 and edit[1] <= spans[at][1]
 
 
-def find_in_text(data: bytes, tokens: OpensTokens) -> OwnMarks:
+def find_in_text(data: bytes, tokens: OpensTokens, unwrap: Unwrap = no_gateways) -> OwnMarks:
     """Return what there is of ours in a text part: links that stand there whole."""
-    if _MARK.search(data) is None:
+    if not any(mark.search(data) for mark in (_MARK, *_HIDDEN_MARKS)):
         return OwnMarks()
-    edits = tuple(_text_edits(data.decode("latin-1"), tokens))
+    edits = tuple(apart([*_text_edits(data.decode("latin-1"), tokens), *_gateway_edits(data, tokens, unwrap)]))
     return OwnMarks(edits, links=len(edits))
 
 
@@ -237,3 +255,11 @@ def _text_edits(text: str, tokens: OpensTokens) -> Iterator[Edit]:
         destination = tokens.destination(match[2]) if match[1] == "l" else None
         if destination is not None:
             yield match.start(), match.end(), destination.encode("ascii")
+
+
+def _gateway_edits(data: bytes, tokens: OpensTokens, unwrap: Unwrap) -> Iterator[Edit]:
+    for address in addresses_in_text(data):
+        match = _link_of_ours(address[0].decode("ascii"), unwrap) if is_whole(data, address) else None
+        destination = tokens.destination(match[2]) if match is not None and match[1] == "l" else None
+        if destination is not None:
+            yield address.start(), address.end(), destination.encode("ascii")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +15,7 @@ from proxy.route import Capabilities, Route, shared
 from proxy.upstream import QUIT_SECONDS, Connection, TurnedAway
 
 LEARN_SECONDS = 3.0
+_FULL = reply(451, "4.3.2 The mail server behind this relay takes no more connections now")
 
 log = structlog.get_logger()
 
@@ -28,8 +29,11 @@ class Pool:
         self._idle: dict[Connection, float] = {}
         """The connections at rest, and since when; the one that was used last comes last."""
         self._in_use = 0
+        """Connections that carry a message, and those that are being opened for one."""
         self._hoping: deque[asyncio.Future[None]] = deque()
         """Who has a slot and no connection, because the upstream takes fewer than it was believed to take."""
+        self._guests: dict[object, Callable[[], None]] = {}
+        """Reserved connections at rest, and how each is ended; the one that has rested longest comes first."""
         self._sweeping: asyncio.TimerHandle | None = None
         self._chores: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -40,38 +44,51 @@ class Pool:
         Raises ReplyError where no host answers, or where all connections stay in use for too long.
         """
         await self._acquire()
+        self._in_use += 1
         try:
             if fresh:
                 self._make_room()
-            connection = self._rested() or await self._opened()
+            return self._rested() or await self._opened()
         except BaseException:
+            self._in_use -= 1
             self._release()
             raise
-        self._in_use += 1
-        return connection
 
     async def _opened(self) -> Connection:
         """Return a new connection; where the upstream lets in no more, one that was given back meanwhile."""
         deadline = asyncio.get_running_loop().time() + self.route.limits.patience
+        refusal = TurnedAway(_FULL)
+        # While others wait because it is full, asking once more would only be one more to turn away.
+        is_full = bool(self._hoping)
         while True:
-            try:
-                return await Connection.open(self.route)
-            except TurnedAway:
-                if not self._in_use or not await self._given_back(deadline):
-                    raise
-            if (rested := self._rested()) is not None:
+            if not is_full:
+                try:
+                    return await Connection.open(self.route)
+                except TurnedAway as error:
+                    refusal = error
+            rested = self._rested()
+            if rested is None:
+                if not await self._given_back(deadline):
+                    raise refusal
+                rested = self._rested()
+            if rested is not None:
                 return rested
+            is_full = False
 
     async def _given_back(self, deadline: float) -> bool:
-        """Wait until a connection is given back, and tell whether one was."""
+        """Wait until somebody gives a connection back, and tell whether somebody did."""
+        self._in_use -= 1
         hope: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._hoping.append(hope)
         try:
+            if not self._in_use:
+                return False
             async with asyncio.timeout_at(deadline):
                 await hope
         except TimeoutError:
             return False
         finally:
+            self._in_use += 1
             with suppress(ValueError):
                 self._hoping.remove(hope)
         return True
@@ -95,6 +112,14 @@ class Pool:
             # The one that rested longest: the upstream counts those at rest too.
             self._retire(connection)
 
+    def rests(self, guest: object, end: Callable[[], None]) -> None:
+        """Have a reserved connection that is at rest ended, by ``end``, when somebody waits for one."""
+        self._guests[guest] = end
+
+    def works(self, guest: object) -> None:
+        """Have a reserved connection not ended any more."""
+        self._guests.pop(guest, None)
+
     def release(self) -> None:
         """Have a connection that was reserved count no more."""
         self._slots.release()
@@ -113,6 +138,8 @@ class Pool:
         if not self._slots.locked():
             await self._slots.acquire()
             return
+        for guest in list(self._guests)[:1]:
+            self._guests.pop(guest)()
         try:
             async with asyncio.timeout(self.route.limits.patience):
                 await self._slots.acquire()
@@ -139,7 +166,9 @@ class Pool:
     def is_worn(self, connection: Connection) -> bool:
         """Tell whether a connection has carried enough messages or been open for long enough."""
         limits, now = self.route.limits, asyncio.get_running_loop().time()
-        return connection.transactions >= limits.messages or now - connection.opened_at > limits.age
+        return (
+            connection.transactions >= min(limits.messages, connection.most) or now - connection.opened_at > limits.age
+        )
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection for the next transaction, after RSET where one was left open; or end it."""

@@ -213,9 +213,10 @@ def tracking(
         if links and text is message.texts[-1]:
             text_edits.append(_text_footer_edit(text, decision, marks, footer, message))
         wrapped += len(links)
-        edits += yield from _part_edits(
-            message, text, sorted(text_edits), eol, eight_bit=eight_bit, grows=_grow(text_edits)
-        )
+        if text_edits:
+            edits += yield from _part_edits(
+                message, text, sorted(text_edits), eol, eight_bit=eight_bit, grows=_grow(text_edits)
+            )
     for body, first in _numbered(message.bodies, clean=clean):
         html_edits = _clean_edits(body, clean=clean)
         if decision.allows(Purpose.CLICK):

@@ -5,14 +5,12 @@ from collections.abc import Iterator
 
 from policies.words import Scope, Surface, Tier, TrackerAction
 from proxy.history import quote_line
-from proxy.links import addresses_in_text
+from proxy.links import addresses_in_text, is_whole
 from proxy.trackers import Finding, TrackedLink, Watch, link_findings
 
 _GLYPH = "\u1427"
 """Streak's white glyph (case 6 of cases/trackers.md), which programs that make a text part out of HTML take along."""
 _STREAK = ("div", {"hspace": "streak-pt-mark"})
-_WRAPPED_FROM = 60
-"""Characters of a line from which on a program may have broken it."""
 
 
 def find_in_text(
@@ -39,7 +37,7 @@ def _links(
         scope = Scope.QUOTED if data.startswith(b">", line_start) or behind_quote else Scope.TOOL
         link = TrackedLink(url, match.start(), match.end(), scope)
         goes_on = joined and data.startswith((b" \r\n", b" \n"), match.end())
-        whole = not goes_on and _is_whole(data, line_start, match)
+        whole = not goes_on and is_whole(data, match)
         yield from link_findings(watch, link, unsubscribe, _ascii if whole else _unknown)
 
 
@@ -49,20 +47,6 @@ def _ascii(url: str) -> bytes | None:
 
 def _unknown(url: str) -> None:
     """Write nothing: half an address decodes to half a destination."""
-
-
-def _is_whole(data: bytes, line_start: int, match: re.Match[bytes]) -> bool:
-    """Tell whether an address ends where it seems to: a program that breaks lines breaks them at a usual length.
-
-    One between angle brackets (RFC 3986 appendix C) ends with the bracket.
-    """
-    if data[max(0, match.start() - 1) : match.start()] == b"<":
-        return data.startswith(b">", match.end())
-    end = match.end()
-    if data[end : end + 1] not in (b"", b"\r", b"\n") or end - line_start < _WRAPPED_FROM:
-        return True
-    following = data[data.find(b"\n", end) + 1 :][:1] if data.find(b"\n", end) != -1 else b""
-    return following in (b"", b"\r", b"\n", b" ", b"\t", b">", b"<")
 
 
 def _glyphs(data: bytes, charset: str, watch: Watch) -> Iterator[Finding]:

@@ -31,6 +31,9 @@ FINAL_SECONDS = 600.0
 RESET_SECONDS = 30.0
 LOGIN_SECONDS = 60.0
 QUIT_SECONDS = 5.0
+EXIM_MESSAGES = 10
+"""What Exim, as it comes, delivers at once of one connection; the rest waits for a queue run, half an hour in Debian
+(``smtp_accept_queue_per_connection``)."""
 _SLICE = 262_144
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 
@@ -60,8 +63,10 @@ def _away() -> ReplyError:
 class Connection:
     """One connection to an upstream, and where its dialog stands."""
 
-    def __init__(self, dialog: Dialog, capabilities: Capabilities) -> None:
+    def __init__(self, dialog: Dialog, capabilities: Capabilities, most: float = math.inf) -> None:
         self._dialog = dialog
+        self.most = most
+        """How many transactions this server should see on it."""
         self.capabilities = capabilities
         self.opened_at = asyncio.get_running_loop().time()
         self.transactions = 0
@@ -105,7 +110,7 @@ class Connection:
             timeout=seconds,
         )
         try:
-            await client.connect()
+            greeting = await client.connect()
             await cls._greet(client)
             dialog = cls._taken_over(client)
         except (aiosmtplib.SMTPException, OSError, ssl.SSLError, ValueError) as error:
@@ -115,7 +120,7 @@ class Connection:
             client.close()
             raise
         host.known, host.away_until = _capabilities(client), 0.0
-        return cls(dialog, host.known)
+        return cls(dialog, host.known, EXIM_MESSAGES if " Exim " in f"{greeting.message} " else math.inf)
 
     @staticmethod
     async def _greet(client: aiosmtplib.SMTP) -> None:

@@ -21,4 +21,5 @@ class Maildir:
 
     def wait_for(self, needle: bytes) -> bytes:
         """Wait until a message with some bytes is there and return it."""
-        return until(lambda: self.delivered(needle), f"a message with {needle!r} is delivered", pause=0.01)[0]
+        (first, *_) = until(lambda: self.delivered(needle), f"{needle!r} is delivered", seconds=60, pause=0.01)
+        return first

@@ -9,6 +9,7 @@ import pytest
 
 from tests.peers.authority import Certificates
 from tests.peers.clients import Way
+from tests.peers.exim import Exim
 from tests.peers.login import PASSWORDS, PEOPLE, SERVICE
 from tests.peers.relay import Relay, Upstream
 
@@ -64,6 +65,15 @@ def test_more_at_once_than_the_server_lets_in(
         assert {"sent": 80} == Counter(threads.map(send, range(80)))
     for number in range(80):
         assert upstream_of(name).maildir.wait_for(f"Subject: crowd-{name}-{number}.".encode())
+
+
+def test_exim_delivers_every_message_of_a_session_at_once(exim: Exim, relay_before: Callable[[str], Relay]) -> None:
+    """More messages of one client than Exim delivers from one connection arrive without waiting for its queue run."""
+    with connected(relay_before("exim")) as client:
+        for number in range(12):
+            client.sendmail(ALICE, ["b@customer.test"], f"Subject: row-{number}.\r\n\r\nhi\r\n")
+    for number in range(12):
+        assert exim.maildir.wait_for(f"Subject: row-{number}.".encode())
 
 
 def test_a_message_too_large_for_the_server_behind_dovecot(relay_before: Callable[[str], Relay]) -> None:

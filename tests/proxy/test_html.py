@@ -169,10 +169,18 @@ def test_no_quote(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "language"), [(b"<HTML LANG=' de-AT'>", "de-at"), (b"<html><html lang=fr>", "fr"), (b"<p>", "")]
+    ("data", "language"),
+    [
+        (b"<HTML LANG=' de-AT'>", "de-at"),
+        (b"<html><html lang=fr>", "fr"),
+        (b"<html xmlns:o=x><body lang=DE link=blue>", "de"),
+        (b"<html lang=it><body lang=DE>", "it"),
+        (b"<p lang=es>", ""),
+    ],
+    ids=["html", "the second", "body", "both", "a paragraph's"],
 )
 def test_language(data: bytes, language: str) -> None:
-    """The document's language is what its html element says."""
+    """The document's language is what its html element says, else its body: that is where Outlook writes it."""
     assert scan(data).language == language
 
 

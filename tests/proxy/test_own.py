@@ -3,7 +3,10 @@
 
 import base64
 import quopri
+from collections.abc import Callable
 from dataclasses import replace
+from html import escape
+from urllib.parse import quote
 
 import pytest
 
@@ -16,7 +19,10 @@ from proxy.header import Unparsable
 from proxy.message import Reading, read_message
 from proxy.own import find_in_html, find_in_text
 from proxy.rewrite import tracked, untracked
+from proxy.trackers import Watch
 from proxy.transfer import decode, splice
+from proxy.vendors import load_rules
+from tests.proxy.samples import html_mail
 
 KEYRING = Keyring.throwaway()
 TOKENS = OwnTokens(KEYRING)
@@ -252,3 +258,51 @@ def test_old_links_in_a_text_only_reply(encoding: str) -> None:
     part = message.facts.parts[0]
     content = message.raw[part.body : part.end]
     assert decode(content, encoding).decoded.replace(b"\r\n", b"\n").decode().rstrip() == text.replace(LINK, TARGET)
+
+
+def _proofpoint_2(url: str) -> str:
+    letters = quote(url, safe="").replace("-", "-2D").replace("_", "-5F").replace("%", "-").replace("-2F", "_")
+    return f"https://urldefense.proofpoint.com/v2/url?u={letters}&d=DwMF&r=x"
+
+
+GATEWAYS: dict[str, Callable[[str], str]] = {
+    "Safe Links": lambda url: (
+        f"https://eur01.safelinks.protection.outlook.com/?url={quote(url, safe='')}&data=05%7C&sdata=x"
+    ),
+    "Proofpoint 2": _proofpoint_2,
+    "Proofpoint 3": lambda url: f"https://urldefense.com/v3/__{url}__;!!AbC!dEf$",
+}
+WATCHING = replace(READING, watch=Watch(load_rules()))
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_behind_a_gateway(gateway: str) -> None:
+    """Links and footer of ours are known in a reply whose writer's mail gateway has put addresses of its own around them."""
+    link, stop = escape(GATEWAYS[gateway](LINK)), escape(GATEWAYS[gateway](STOP))
+    html = f'<p>Yes</p><blockquote><a href="{link}">q</a><div>With your consent <a href="{stop}">Stop</a></div></blockquote>'
+
+    outgoing = untracked(read_message(html_mail(html.encode()), WATCHING)).raw
+
+    assert outgoing.endswith(b'<p>Yes</p><blockquote><a href="https://shop.example/a?b=1&amp;c=2">q</a></blockquote>')
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_behind_a_gateway_in_text(gateway: str) -> None:
+    """In a text part such a link is unwrapped too, where it stands there whole."""
+    link = GATEWAYS[gateway](LINK)
+    head = b"From: a@example.org\r\nTo: b@example.com\r\n\r\n"
+    whole, cut = f"> See <{link}> again\r\n".encode(), f"> See {link}\r\nrest\r\n".encode()
+
+    assert untracked(read_message(head + whole, WATCHING)).raw == head + f"> See <{TARGET}> again\r\n".encode()
+    assert untracked(read_message(head + cut, WATCHING)).raw == head + cut
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_others_behind_a_gateway(gateway: str) -> None:
+    """What is not ours, or tampered with, stays behind its gateway."""
+    html = "".join(
+        f'<a href="{escape(GATEWAYS[gateway](url))}">q</a>' for url in (FOREIGN.link(1, TARGET), LINK[:-1], TARGET)
+    )
+    raw = html_mail(html.encode())
+
+    assert untracked(read_message(raw, WATCHING)).raw == raw

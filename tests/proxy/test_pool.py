@@ -102,6 +102,15 @@ async def test_messages_per_connection(tmp_path: Path) -> None:
         await until(lambda: count(upstream, "QUIT") == ASKED + 1)
 
 
+async def test_exim_gets_ten_messages_on_a_connection(tmp_path: Path) -> None:
+    """However many are allowed: Exim takes in those that follow, and delivers them much later."""
+    async with FakeUpstream(greeting="220 upstream.test ESMTP Exim 4.96 Sun, 22 Nov 2026") as upstream:
+        async with running_relay(tmp_path, upstream.port) as running, Sender(running.port) as sender:
+            for _ in range(11):
+                assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.message()
+        assert ASKED + 2 == upstream.connections
+
+
 @pytest.mark.parametrize("limits", [Limits(idle=0.05), Limits(age=0.0)], ids=["idle", "age"])
 async def test_old_connections_are_ended(tmp_path: Path, limits: Limits) -> None:
     """A connection that rests too long, or is too old, is ended with QUIT."""

@@ -12,12 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies import Protection, Reason
+from policies.words import ForeignTracking
+from proxy.footer import Footer
 from proxy.html import scan
 from proxy.html_trackers import find_in_html
 from proxy.message import Reading
-from proxy.rewrite import Outgoing, untracked
+from proxy.rewrite import Outgoing, tracked, untracked
 from proxy.transfer import apart, splice
-from tests.proxy.samples import corpus_messages, fixture, html_mail, leaves, names, needs_corpus, read
+from tests.proxy.samples import (
+    EVERYTHING_ON,
+    FixedMarks,
+    corpus_messages,
+    fixture,
+    html_mail,
+    leaves,
+    names,
+    needs_corpus,
+    read,
+)
 from tests.proxy.tracking import ACME_READING, AD, CLICK, ID40, OPAQUE, PIXEL, READING, WATCH, left, reported
 
 HEAD = b"From: alice@example.org\r\nTo: bob@customer.test\r\nSubject: Re: offer\r\nX-Odd:value\r\nMIME-Version: 1.0\r\n"
@@ -179,6 +191,22 @@ def test_only_the_part_changes(encoding: str) -> None:
     assert PAGE.replace(f'<img alt="" src="{PIXEL}">', "").rstrip() == body.encoded.decoded.decode().rstrip()
     if encoding != "8bit":
         assert max(map(len, out[before : len(out) - len(raw[after:])].split(b"\r\n"))) <= 76
+
+
+def test_a_text_part_in_which_nothing_goes_is_left() -> None:
+    """A tracker that is only told of in the text part changes no byte of that, however it is encoded (promise 3)."""
+    letters = base64.b64encode(f"See {OPAQUE} or call us about the offer that we have made to you.".encode())
+    text = b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n" + letters + b"\r\n"
+    html = b'Content-Type: text/html; charset=utf-8\r\n\r\n<a href="https://a.example/">go</a>\r\n'
+    head = b"From: a@example.org\r\nTo: b@example.com\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n"
+    raw = head + b"--b\r\n" + text + b"--b\r\n" + html + b"--b--\r\n"
+    removing = replace(EVERYTHING_ON, foreign_tracking=ForeignTracking.REMOVE)
+
+    out = tracked(read(raw, READING), removing, FixedMarks(), Footer("Example"))
+
+    assert "tool mailtrack link B opaque ×1" in reported(out)
+    assert len(letters) > 76
+    assert text in out.raw
 
 
 def test_several_html_parts() -> None:
