@@ -108,7 +108,7 @@ class Ledger(Traffic, Chronicle, Logins):
         new = await self.append(work)
         if not keep_hits:
             # A hit that was allowed just before is on disk by then.
-            await asyncio.sleep(2 * patience.PATIENCE)
+            await asyncio.sleep(patience.LATE_SECONDS)
             gone = await self.read(lambda connection: domains.messages_with_hits(connection, self.keyring, domain))
             await self.job(lambda connection: domains.forget_hits(connection, gone))
         return new
@@ -211,7 +211,7 @@ class Ledger(Traffic, Chronicle, Logins):
 
         await self.append(work)
         # A message that was decided upon before, and is only now recorded, must not bring the address back.
-        await asyncio.sleep(2 * patience.PATIENCE)
+        await asyncio.sleep(patience.LATE_SECONDS)
         await self.job(lambda connection: subject.remove_late(connection, person.folded_hash))
         await self._database.settle()
         return summary
