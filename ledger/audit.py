@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, distinct, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import versions
+from ledger import hitcounts, versions
 from ledger.keys import Keyring
 from ledger.schema import access, consent_event, decision_count, foreign_tracker, stamp
 from ledger.trackers import sender_of
@@ -46,6 +46,7 @@ async def report(connection: AsyncConnection, keyring: Keyring, period: Period, 
         "since": period.first.isoformat(),
         "until": period.last.isoformat(),
         "decisions": await _decisions(connection, period),
+        "hits": await hitcounts.report(connection, period.first.isoformat(), period.last.isoformat()),
         "vendors": await _vendors(connection, period),
         "senders": await _senders(connection, keyring, period, reveal=reveal),
         "policy_versions": await versions.began_between(connection, period.since, period.until),

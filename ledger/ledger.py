@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import insert, select
@@ -107,7 +108,7 @@ class Ledger(Traffic, Chronicle, Logins):
         new = await self.append(work)
         if not keep_hits:
             # A hit that was allowed just before is on disk by then.
-            await asyncio.sleep(2 * patience.PATIENCE)
+            await asyncio.sleep(patience.LATE_SECONDS)
             gone = await self.read(lambda connection: domains.messages_with_hits(connection, self.keyring, domain))
             await self.job(lambda connection: domains.forget_hits(connection, gone))
         return new
@@ -164,8 +165,15 @@ class Ledger(Traffic, Chronicle, Logins):
         self._later(self._writer.pile("invitation back", inviting.take_back, one, awaited=False))
 
     async def standing(self, person: Person) -> Consent:
-        """Return where a person stands. Raises LedgerUnavailable."""
-        return await self.read(lambda connection: consent.consent_of(connection, person))
+        """Return where a person stands, also by what their whole domain said. Raises LedgerUnavailable."""
+
+        async def work(connection: AsyncConnection) -> Consent:
+            # Known by a token from a mail, only: whose domain it is stands where their address does.
+            address = person.address or await self._known_address(connection, person)
+            wider = consent.domains(self.keyring, address) if address is not None else ()
+            return await consent.consent_of(connection, replace(person, domains=wider))
+
+        return await self.read(work)
 
     async def history(self, person: Person, *, wider: bool = False) -> list[dict[str, Any]]:
         """Return every consent event of a person, oldest first; ``wider``: of their domains too.
@@ -203,7 +211,7 @@ class Ledger(Traffic, Chronicle, Logins):
 
         await self.append(work)
         # A message that was decided upon before, and is only now recorded, must not bring the address back.
-        await asyncio.sleep(2 * patience.PATIENCE)
+        await asyncio.sleep(patience.LATE_SECONDS)
         await self.job(lambda connection: subject.remove_late(connection, person.folded_hash))
         await self._database.settle()
         return summary

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 PATIENCE = 0.25
 """Seconds that a message or a hit waits for the ledger (DESIGN.md §2)."""
+LATE_SECONDS = 2 * PATIENCE
+"""After so long, whatever somebody still waited for when something was erased is on disk, or never will be."""
 
 Result = TypeVar("Result")
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Update, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import decisions, merge
+from ledger import decisions, hitcounts, merge
 from ledger.attempts import KEPT
 from ledger.batch import Batch, WithinTransaction
 from ledger.outbox import LetterState
@@ -72,13 +72,18 @@ def _never_known(now: datetime) -> Update:
 
 
 async def purge(connection: AsyncConnection, periods: Periods, now: datetime) -> dict[str, int]:
-    """Remove what is over its time at ``now`` and return how much of each kind there was."""
+    """Remove what is over its time at ``now`` and return how much of each kind there was.
+
+    "counts" are what stays of the hits: how many there were on a day, of those made by enough people.
+    """
     await connection.run_sync(lambda inside: _take_back(WithinTransaction(inside), now))
     await connection.execute(_never_known(now))
     tracked = message.c.reason == Reason.TRACKED.value
     old_decisions = select(message.c.id).where(tracked, message.c.decided_at < stamp(now - periods.decisions))
+    those = hitcounts.going(now, periods.hits, old_decisions)
+    counted = await hitcounts.count(connection, those)
     removals = {
-        "hits": delete(hit).where((hit.c.first_at < stamp(now - periods.hits)) | hit.c.message_id.in_(old_decisions)),
+        "hits": delete(hit).where(those),
         "untracked": delete(message).where(~tracked, message.c.decided_at < stamp(now - UNTRACKED)),
         "names": update(message)
         .where(message.c.sealed.is_not(None), message.c.decided_at < stamp(now - periods.messages))
@@ -96,4 +101,5 @@ async def purge(connection: AsyncConnection, periods: Periods, now: datetime) ->
         "logins": delete(login_attempt).where(login_attempt.c.at < stamp(now - KEPT)),
         "accesses": delete(access).where(access.c.at < stamp(now - periods.access)),
     }
-    return {name: (await connection.execute(statement)).rowcount for name, statement in removals.items()}
+    removed = {name: (await connection.execute(statement)).rowcount for name, statement in removals.items()}
+    return {**removed, "counts": counted}

@@ -201,6 +201,15 @@ hit = Table(
     Index("hit_by_time", "first_at"),
 )
 
+hit_count = Table(
+    "hit_count",
+    metadata,
+    Column("day", String(10), primary_key=True),
+    Column("purpose", String(16), primary_key=True),
+    Column("verdict", String(16), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
 foreign_tracker = Table(
     "foreign_tracker",
     metadata,

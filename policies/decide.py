@@ -262,8 +262,8 @@ def _by_body(case: _Case, purpose: Purpose) -> Reason | None:
 
 
 def _by_consent(case: _Case, purpose: Purpose) -> Reason | None:
-    if _unwanted(case):
-        # A message that is refused is tracked for nothing.
+    if case.consent.do_not_write:
+        # Who wants no mail at all is tracked in none, also where policy lets the mail go.
         return Reason.REFUSED
     if case.consent.granted(purpose, case.now):
         return None

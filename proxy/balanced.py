@@ -15,8 +15,8 @@ _PAUSE_SECONDS = 1.0
 
 log = structlog.get_logger()
 
-MakeSession = Callable[[str | None], asyncio.Protocol]
-"""Begins a session with a client, by its address; None where it is the connection's own."""
+MakeSession = Callable[[proxyprotocol.Client | None], asyncio.Protocol]
+"""Begins a session with a client; None where it is who has connected."""
 
 
 class Balanced:
@@ -80,7 +80,7 @@ class Balanced:
             connection.close()
             raise
 
-    async def _client(self, connection: socket.socket) -> str | None:
+    async def _client(self, connection: socket.socket) -> proxyprotocol.Client | None:
         """Return who the balancer says its client is, and read not an octet more. Raises NoHeader or OSError."""
         header = b""
         async with asyncio.timeout(HEADER_SECONDS):

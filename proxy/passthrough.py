@@ -58,7 +58,10 @@ class PassThrough:
                 # RFC 4954 §6: the login could not be checked.
                 raise ReplyError(Reply(454, error.reply.lines)) from error
             raise
-        return answer, login if answer.positive else None
+        if not answer.positive:
+            return answer, None
+        login.rest()
+        return answer, login
 
 
 class UpstreamLogin:
@@ -101,6 +104,11 @@ class UpstreamLogin:
         else:
             self._pool.dismiss(connection)
         return answer
+
+    def rest(self) -> None:
+        """Have the connection rest until there is a message."""
+        if self._connection is not None:
+            self._begin_rest(self._connection)
 
     # Connections, as a pool gives them
 
@@ -149,9 +157,11 @@ class UpstreamLogin:
             self._let_go()
             return
         connection.settle(at_rest=True)
+        self._pool.rests(self, self._let_go)
         self._rest = asyncio.get_running_loop().call_later(self.route.limits.idle, self._let_go)
 
     def _stop_resting(self) -> None:
+        self._pool.works(self)
         if self._rest is not None:
             self._rest.cancel()
             self._rest = None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +32,8 @@ class Pool:
         """Connections that carry a message, and those that are being opened for one."""
         self._hoping: deque[asyncio.Future[None]] = deque()
         """Who has a slot and no connection, because the upstream takes fewer than it was believed to take."""
+        self._guests: dict[object, Callable[[], None]] = {}
+        """Reserved connections at rest, and how each is ended; the one that has rested longest comes first."""
         self._sweeping: asyncio.TimerHandle | None = None
         self._chores: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -110,6 +112,14 @@ class Pool:
             # The one that rested longest: the upstream counts those at rest too.
             self._retire(connection)
 
+    def rests(self, guest: object, end: Callable[[], None]) -> None:
+        """Have a reserved connection that is at rest ended, by ``end``, when somebody waits for one."""
+        self._guests[guest] = end
+
+    def works(self, guest: object) -> None:
+        """Have a reserved connection not ended any more."""
+        self._guests.pop(guest, None)
+
     def release(self) -> None:
         """Have a connection that was reserved count no more."""
         self._slots.release()
@@ -128,6 +138,8 @@ class Pool:
         if not self._slots.locked():
             await self._slots.acquire()
             return
+        for guest in list(self._guests)[:1]:
+            self._guests.pop(guest)()
         try:
             async with asyncio.timeout(self.route.limits.patience):
                 await self._slots.acquire()

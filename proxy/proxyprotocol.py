@@ -5,6 +5,7 @@ Strict: what is not exactly as HAProxy's proxy-protocol.txt has it is no header,
 
 import ipaddress
 import re
+from dataclasses import dataclass
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _FIRST = len(SIGNATURE)
@@ -21,8 +22,27 @@ _ADDRESSES = {_UNSPECIFIED: 0, _TCP4: 12, _TCP6: 36}
 """Octets of the addresses and ports, by family and transport."""
 
 
+_SSL_FIELD = 0x20
+_CAME_BY_TLS = 1
+
+
 class NoHeader(ValueError):
     """What came is no header of the PROXY protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Whom a balancer speaks for."""
+
+    address: str
+    """Empty where the balancer does not know it."""
+    encrypted: bool = False
+    """The balancer says that the client came to it by TLS."""
+
+    @property
+    def is_private(self) -> bool:
+        """Tell whether nobody could listen in on the way to the balancer."""
+        return self.encrypted or (self.address != "" and ipaddress.ip_address(self.address).is_loopback)
 
 
 def missing(header: bytes) -> int:
@@ -51,12 +71,12 @@ def missing(header: bytes) -> int:
     return more
 
 
-def client(header: bytes) -> str | None:
-    """Return the address of the client that a whole header names; empty where the balancer does not know it.
+def client(header: bytes) -> Client | None:
+    """Return the client that a whole header names.
 
     None where there is no client: the balancer itself has connected, to see whether we are well. Raises NoHeader.
     """
-    return _client_v2(header) if header.startswith(SIGNATURE) else _client_v1(header)
+    return _client_v2(header) if header.startswith(SIGNATURE) else Client(_client_v1(header))
 
 
 def _client_v1(header: bytes) -> str:
@@ -83,7 +103,7 @@ def _address(text: str, version: int) -> str:
     return _plain(address)
 
 
-def _client_v2(header: bytes) -> str | None:
+def _client_v2(header: bytes) -> Client | None:
     version, command, family = header[12] >> 4, header[12] & 15, header[13]
     if version != 2 or command not in (_LOCAL, _PROXY):
         raise NoHeader("not version 2")
@@ -93,20 +113,24 @@ def _client_v2(header: bytes) -> str | None:
     said = header[_FIXED_V2:]
     if family not in _ADDRESSES or len(said) < _ADDRESSES[family]:
         raise NoHeader("not TCP, or no room for the addresses")
-    _check_fields(said[_ADDRESSES[family] :] if family != _UNSPECIFIED else b"")
     if family == _UNSPECIFIED:
-        return ""
+        return Client("")
+    encrypted = _came_by_tls(said[_ADDRESSES[family] :])
     octets = said[:4] if family == _TCP4 else said[:16]
-    return _plain(ipaddress.ip_address(octets))
+    return Client(_plain(ipaddress.ip_address(octets)), encrypted)
 
 
-def _check_fields(fields: bytes) -> None:
-    """Raise NoHeader unless additional fields (type, length, value) fill what is there."""
-    at = 0
+def _came_by_tls(fields: bytes) -> bool:
+    """Tell what the additional fields (type, length, value) say of TLS. Raises NoHeader where they end elsewhere."""
+    at, encrypted = 0, False
     while at < len(fields):
-        at += 3 + int.from_bytes(fields[at + 1 : at + 3], "big")
+        end = at + 3 + int.from_bytes(fields[at + 1 : at + 3], "big")
+        if fields[at] == _SSL_FIELD and end > at + 3:
+            encrypted = bool(fields[min(at + 3, len(fields) - 1)] & _CAME_BY_TLS)
+        at = end
     if at != len(fields):
         raise NoHeader("fields that do not end where the header does")
+    return encrypted
 
 
 def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:

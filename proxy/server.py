@@ -15,6 +15,7 @@ from proxy.balanced import Balanced
 from proxy.certificates import ServerCertificate
 from proxy.limits import SHARED_LIMITS, Census, Held, SharedLimits
 from proxy.pool import Upstreams
+from proxy.proxyprotocol import Client
 from proxy.relay import Relay
 from proxy.reply import Reply, ReplyError, reply
 from proxy.session import COMMANDS, Session
@@ -114,7 +115,7 @@ class Server:
         for sock, listener in bound:
             implicit = listener.tls_context if listener.tls == "implicit" else None
 
-            def session(client: str | None = None, listener: Listener = listener) -> Session:
+            def session(client: Client | None = None, listener: Listener = listener) -> Session:
                 return Session(self, listener, client)
 
             if listener.balancers:

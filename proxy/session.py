@@ -19,6 +19,7 @@ from proxy.auth import is_local
 from proxy.bare import BareSMTP
 from proxy.extensions import offered, protocol
 from proxy.path import Offer, mail_parameters, parse_path, recipient
+from proxy.proxyprotocol import Client
 from proxy.reply import Reply, ReplyError, reply
 from proxy.sasl import MAX_LINE, response
 from proxy.tally import Tally
@@ -44,8 +45,8 @@ log = structlog.get_logger()
 class Session(BareSMTP):
     """One client's session."""
 
-    def __init__(self, server: "Server", listener: "Listener", client: str | None = None) -> None:
-        """Begin a session. ``client`` is the client's address where the connection's own is a balancer's."""
+    def __init__(self, server: "Server", listener: "Listener", client: Client | None = None) -> None:
+        """Begin a session. ``client`` is whom a balancer speaks for, where one has connected."""
         super().__init__(listener.tls_context if listener.tls == "starttls" else None)
         self._server = server
         self._listener = listener
@@ -70,7 +71,7 @@ class Session(BareSMTP):
         asyncio.StreamReaderProtocol.connection_made(self, transport)
         self.transport = transport
         peer: object = transport.get_extra_info("peername")
-        self._peer = self._client if self._client is not None else str(peer[0]) if isinstance(peer, tuple) else ""
+        self._peer = self._client.address if self._client else str(peer[0]) if isinstance(peer, tuple) else ""
         refusal = self._server.enter(self)
         if refusal is not None:
             COMMANDS.count(refusal.code)
@@ -243,7 +244,8 @@ class Session(BareSMTP):
     @property
     def _is_private(self) -> bool:
         """Tell whether a login may travel: behind TLS, or where a listener without it is local."""
-        return self._secure or (self._listener.tls == "none" and is_local(self.transport))
+        local = self._client.is_private if self._client is not None else is_local(self.transport)
+        return self._secure or (self._listener.tls == "none" and local)
 
     async def _auth(self, argument: str) -> None:
         if self._transaction is not None:

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 import aboveboard.serve  # noqa: F401  # registers its metrics
 import proxy.server  # noqa: F401  # registers its metrics
 from aboveboard.cli import main
-from aboveboard.config import json_schema, parse
+from aboveboard.config import ConfigError, json_schema, parse
 from policies import PolicyModel
 from policies.words import MessageClass, Reason
 
@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 POLICY = (ROOT / "docs/policy.md").read_text("utf-8")
 OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
+MAIL_PROGRAMS = (ROOT / "docs/mail-programs.md").read_text("utf-8")
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
@@ -89,6 +90,19 @@ def test_policy_examples_load() -> None:
     assert examples
     for example in examples:
         assert parse(tomllib.loads(block + example), ROOT).policy != PolicyModel()
+
+
+def test_examples_for_mail_programs_load() -> None:
+    """The examples in docs/mail-programs.md go together with the README's, but for certificates that are not here."""
+    blocks = re.findall(r"```toml\n(.*?)```", README + MAIL_PROGRAMS, re.DOTALL)
+    assert 4 == len(blocks)
+    with pytest.raises(ConfigError) as mistakes:
+        parse(tomllib.loads("".join(blocks).replace("smtp://127.0.0.1:25", "smtps://mail.example.net")), ROOT)
+    folder = "/etc/letsencrypt/live/relay.example.org"
+    assert [
+        f"relay.listener[1].certificate: there is no file {folder}/fullchain.pem.",
+        f"relay.listener[1].key: there is no file {folder}/privkey.pem.",
+    ] == mistakes.value.problems
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -19,6 +19,7 @@ DAYS = 30
 """How long a report is over where nobody says."""
 SECTIONS = {
     "decisions": "Decisions, by class and reason",
+    "hits": "Hits, by purpose and verdict; a dash is fewer than five people's",
     "vendors": "Other people's trackers, by vendor",
     "senders": "Other people's trackers, by sender",
     "policy_versions": "Versions of the policy that ruled",

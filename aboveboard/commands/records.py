@@ -90,7 +90,9 @@ def purge(as_json: bool, config_path: Path) -> None:
     if as_json:
         click.echo(json.dumps(removed, indent=2))
         return
+    stays = removed.pop("counts")
     click.echo(f"Removed: {', '.join(f'{count} {_PURGED.get(what, what)}' for what, count in removed.items())}.")
+    click.echo(f"Of the hits {stays} {'count stays' if stays == 1 else 'counts stay'}, which name nobody.")
 
 
 @click.group()

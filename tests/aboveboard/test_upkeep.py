@@ -19,13 +19,13 @@ from tests.proxy.sending import until
 from tests.relaying import open_ledger
 from tests.upstream import FakeUpstream
 
-MAIL = '[system_mail]\nfrom = "box@example.org"\nurl = "smtp://127.0.0.1:{upstream}"\n'
+MAIL = '[system_mail]\nfrom = "box@example.org"\nurl = "{upstream}"\n'
 
 
 def configured(folder: Path, name: str, upstream: int = 25) -> Config:
     """Return a configuration whose organisation has a name."""
     path = folder / "aboveboard.toml"
-    text = (CONFIG + MAIL).format(smtp=1587, web=8080, metrics=9108, upstream=upstream)
+    text = (CONFIG + MAIL).format(smtp=1587, web=8080, metrics=9108, upstream=f"smtp://127.0.0.1:{upstream}")
     path.write_text(text.replace("Example GmbH", name))
     return load(path)
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.peer
 MORE = """
 [system_mail]
 from = "box@example.org"
-url = "smtp://127.0.0.1:{upstream}"
+url = "{upstream}"
 
 [[consent.point]]
 id = "web-form"
@@ -102,11 +102,22 @@ def test_from_agreeing_to_being_erased(mailing: Service, postfix: Postfix, page:
     fetch(arrived.pixel)
     assert [one["purpose"] for one in mailing.hits(arrived.id)] == ["open"]
 
+    page.goto(arrived.stop)
+    looks_right(page, "Stop tracking")
+    page.reload()
+    assert mailing.consent(to)["consent"]["open"] == "granted"
+    page.get_by_role("checkbox").check()
+    page.get_by_role("button", name="Stop tracking").click()
+    assert mailing.consent(to)["consent"] == {"open": "withdrawn", "click": "refused", "detail": "refused"}
+    fetch(arrived.pixel)
+    assert [(one["purpose"], one["count"]) for one in mailing.hits(arrived.id)] == [("open", 1)]
+    link_in(postfix.next_delivered(to, 4), "you")
+
     page.goto(f"{mailing.url}/stop")
     looks_right(page, "Stop tracking")
     page.get_by_label("Your mail address").fill(to)
     page.get_by_role("button", name="Send me the link").click()
-    page.goto(link_in(postfix.next_delivered(to, 4), "you"))
+    page.goto(link_in(postfix.next_delivered(to, 5), "you"))
     looks_right(page, "Your choices")
     page.get_by_role("button", name="Continue").click()
     looks_right(page, "Your choices")
@@ -123,4 +134,4 @@ def test_from_agreeing_to_being_erased(mailing: Service, postfix: Postfix, page:
     fetch(arrived.pixel)
     assert mailing.hits(arrived.id) == []
     mailing.send(sent, to)
-    assert opened(postfix.next_delivered(to, 5)).content == sent
+    assert opened(postfix.next_delivered(to, 6)).content == sent

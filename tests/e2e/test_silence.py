@@ -50,7 +50,7 @@ def every_page(service: Service, mail: Delivered) -> Iterator[Answer]:
 
 
 def test_promise_7_nothing_is_said_of_people(own_service: Service, postfix: Postfix) -> None:
-    """After good and bad days, no log line, no metric and no file of the ledger holds an address, a token or a word."""
+    """W13: after good and bad days no log line, metric or file of the ledger holds an address, a token or a word."""
     to = "canary-reader@customer.test"
     own_service.command("consent", "grant", to, "--purpose", "open", "--purpose", "click", "--method", "paper",
                         "--evidence", "canary folder")  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.faults.account import Account, Letter, Row, letter
 from tests.faults.client import STEPS, Client, Leaving, deliver
-from tests.faults.places import READER, ROUTE, TLS_ROUTE, Place, place, ports
+from tests.faults.places import READER, ROUTE, TLS_ROUTE, Scene, place, ports
 from tests.faults.upstream import Fault, Upstream, running
 
 FRESH = ("connect", "greeting", "EHLO", "STARTTLS", "AUTH")
@@ -152,7 +152,7 @@ def scenarios(*, thorough: bool) -> list[Scenario]:
 class Stage:
     """One service, an upstream for every scenario, and one for everything else."""
 
-    def __init__(self, at: Place, shared: Upstream, doors: dict[str, int]) -> None:
+    def __init__(self, at: Scene, shared: Upstream, doors: dict[str, int]) -> None:
         self.place = at
         self.shared = shared
         self._doors = doors

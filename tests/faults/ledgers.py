@@ -13,18 +13,18 @@ from pathlib import Path
 from tests.faults.account import Account, Row, letter
 from tests.faults.client import deliver
 from tests.faults.load import SENDER, Load
-from tests.faults.places import READER, Place
+from tests.faults.places import READER, Scene
 from tests.faults.upstream import Upstream
 from tests.postgresql import Cluster
 
 HELD_UP_SECONDS = 4.0
 """Many times the ledger's patience, for a busy machine, and less than SQLite waits for a lock (five seconds)."""
 
-Fault = Callable[[Place], AbstractAsyncContextManager[None]]
+Fault = Callable[[Scene], AbstractAsyncContextManager[None]]
 
 
 async def without_ledger(
-    place: Place, upstream: Upstream, name: str, fault: Fault, messages: int, *, kill: bool = True
+    place: Scene, upstream: Upstream, name: str, fault: Fault, messages: int, *, kill: bool = True
 ) -> Row:
     """Hand messages in while the ledger is not there; see that it counts again after; a worker may be killed, too."""
     account = Account(name)
@@ -50,7 +50,7 @@ async def without_ledger(
     return row
 
 
-async def _until_tracked(place: Place, upstream: Upstream, account: Account, when: str) -> list[str]:
+async def _until_tracked(place: Scene, upstream: Upstream, account: Account, when: str) -> list[str]:
     """Hand in messages to somebody who agreed until one arrives tracked; return what is wrong where none does."""
     for at in range(60):
         one = letter(f"{account.name}-{when}-{at}".replace(" ", "-"), SENDER, (READER,))
@@ -62,7 +62,7 @@ async def _until_tracked(place: Place, upstream: Upstream, account: Account, whe
 
 
 @asynccontextmanager
-async def locked(place: Place) -> AsyncIterator[None]:
+async def locked(place: Scene) -> AsyncIterator[None]:
     """Another process has the ledger for itself."""
     with closing(sqlite3.connect(place.service.database, isolation_level=None, timeout=30)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -71,7 +71,7 @@ async def locked(place: Place) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def deleted(place: Place) -> AsyncIterator[None]:
+async def deleted(place: Scene) -> AsyncIterator[None]:
     """The ledger's files are deleted; in the end they are put back from a backup."""
     database, backup = place.service.database, place.folder / "backup.db"
     with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(backup)) as target:
@@ -84,7 +84,7 @@ async def deleted(place: Place) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def full(place: Place) -> AsyncIterator[None]:
+async def full(place: Scene) -> AsyncIterator[None]:
     """Ledger, log and temporary files are on a file system that is full."""
     _empty_log(place.service.database)
     with _filled(place.service.folder / "filler"):
@@ -114,7 +114,7 @@ def _filled(filler: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def unwritable(place: Place) -> AsyncIterator[None]:
+async def unwritable(place: Scene) -> AsyncIterator[None]:
     """No worker may make a file longer, its log included, as over quota; needs no rights, and one that is new may."""
     workers = [*place.service.workers("relay"), *place.service.workers("web")]
     before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in workers}
@@ -137,7 +137,7 @@ def standing_still(cluster: Cluster) -> Fault:
 
 def _around(fault: Callable[[], AbstractContextManager[None]]) -> Fault:
     @asynccontextmanager
-    async def happening(_: Place) -> AsyncIterator[None]:
+    async def happening(_: Scene) -> AsyncIterator[None]:
         block = fault()
         await asyncio.to_thread(block.__enter__)
         try:

@@ -5,7 +5,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
@@ -15,10 +14,16 @@ from typing import Any
 import psycopg
 import trustme
 
+from aboveboard import compose
+from aboveboard.config import load
+from ledger.database import Place, upgrade
+from ledger.keys import Keyring
+from policies import Purpose
 from tests.e2e.serving import Service, running_service
 from tests.e2e.waiting import free_port, says_hello, until
 from tests.faults.account import Account
 from tests.faults.upstream import Copy
+from tests.relaying import PAPER
 
 READER = "reader@customer.test"
 """Agreed to everything: what is sent to this one alone is tracked."""
@@ -64,7 +69,7 @@ url = "smtp://127.0.0.1:{port}"
 
 
 @dataclass
-class Place:
+class Scene:
     """A running service, and a folder beside it for the upstreams."""
 
     folder: Path
@@ -190,7 +195,7 @@ def small_file_system(folder: Path) -> Iterator[bool]:
 
 
 @asynccontextmanager
-async def place(folder: Path, routes: str, ledger: str = SQLITE) -> AsyncIterator[Place]:
+async def place(folder: Path, routes: str, ledger: str = SQLITE) -> AsyncIterator[Scene]:
     """Run a service with routes to upstreams in a small file system, where permitted, until the block ends."""
     pem, home = certificate(folder), folder / "service"
     with ExitStack() as stack:
@@ -198,7 +203,8 @@ async def place(folder: Path, routes: str, ledger: str = SQLITE) -> AsyncIterato
         (home / "password").write_text("secret\n")
         (home / "password").chmod(0o600)
         if ledger != SQLITE:
-            await asyncio.to_thread(_upgrade, home, ledger)
+            # As its administrator does before the service is started.
+            await asyncio.to_thread(upgrade, Place(ledger))
         # As where people run it: TMPDIR is not set.
         environment = {"SSL_CERT_FILE": str(folder / "authority.pem"), "TMPDIR": ""}
         config = CONFIG.replace("LEDGER", ledger)
@@ -207,19 +213,17 @@ async def place(folder: Path, routes: str, ledger: str = SQLITE) -> AsyncIterato
         service = await asyncio.to_thread(running.__enter__)
         read = sqlite_reader(service.database) if ledger == SQLITE else postgresql_reader(ledger)
         try:
-            await asyncio.to_thread(service.grant, READER)
-            yield Place(folder, pem, service, read, small)
+            await _agree(service)
+            yield Scene(folder, pem, service, read, small)
         finally:
             await asyncio.to_thread(running.__exit__, None, None, None)
 
 
-def _upgrade(home: Path, ledger: str) -> None:
-    """Make the tables of a PostgreSQL ledger, as its administrator does before the service is started."""
-    file = home / "upgrade.toml"
-    config = (CONFIG + ROUTE).replace("LEDGER", ledger)
-    file.write_text(config.format(smtp=1, web=2, port=3))
-    command = [sys.executable, "-m", "aboveboard", "db", "upgrade", "--config", str(file)]
-    subprocess.run(command, check=True, capture_output=True, cwd=home)
+async def _agree(service: Service) -> None:
+    """Record that the one reader agreed, as the command does, in a process of its own."""
+    config = load(service.config)
+    async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
+        await ledger.grant(READER, list(Purpose), PAPER)
 
 
 def ports(count: int) -> list[int]:

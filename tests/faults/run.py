@@ -11,7 +11,7 @@ import pytest
 from tests.faults import dialogs, ledgers, workers
 from tests.faults.account import Row
 from tests.faults.dialogs import Stage
-from tests.faults.places import ROUTE, Place, place, ports
+from tests.faults.places import ROUTE, Scene, place, ports
 from tests.faults.upstream import Upstream, running
 from tests.postgresql import cluster
 
@@ -41,7 +41,7 @@ class Extent:
     """Also what takes minutes: an upstream that falls silent, and the service replaced as a whole."""
 
 
-SHORT = Extent(messages=300, kills=3, without_ledger=20, thorough=False)
+SHORT = Extent(messages=300, kills=2, without_ledger=20, thorough=False)
 LONG = Extent(messages=10_000, kills=40, without_ledger=200, thorough=True)
 
 Tell = Callable[[Row], None]
@@ -117,7 +117,7 @@ async def _on_postgresql(folder: Path, messages: int, tell: Tell) -> None:
 
 
 @asynccontextmanager
-async def _with_ledger(folder: Path, url: str) -> AsyncIterator[tuple[Place, Upstream]]:
+async def _with_ledger(folder: Path, url: str) -> AsyncIterator[tuple[Scene, Upstream]]:
     (port,) = ports(1)
     async with (
         place(folder, ROUTE.format(port=port), url) as found,

@@ -24,7 +24,7 @@ async def killed(stage: Stage, name: str, messages: int, times: int) -> Row:
             await load.reach((number + 0.5) / times)
             found = await asyncio.to_thread(place.service.workers, "relay")
             # Every third time all of them at once.
-            for pid in found if number % 3 == 2 else dice.sample(found, min(1, len(found))):
+            for pid in found if number % 3 == 1 else dice.sample(found, min(1, len(found))):
                 os.kill(pid, signal.SIGKILL)
                 gone.add(pid)
 

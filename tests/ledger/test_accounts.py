@@ -62,7 +62,7 @@ async def test_nothing_of_an_account_lies_open(tmp_path: Path) -> None:
 
 
 async def test_app_passwords_come_and_go(tmp_path: Path) -> None:
-    """An account has several app passwords, each with a name of its own, and loses them one by one or all at once."""
+    """Row 83: an account has app passwords, each with a name of its own, and loses them one by one or all at once."""
     async with open_ledger(tmp_path) as ledger:
         await ledger.add_account(Account(LOGIN, (), NOW, (chosen(ledger.keyring, b"secret words"),)))
         for label in ("Phone", "Laptop"):

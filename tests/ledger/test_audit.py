@@ -49,8 +49,8 @@ async def test_an_empty_ledger_has_an_empty_report(ledger: Ledger) -> None:
     """Nothing recorded: every section is there and empty."""
     report = await ledger.audit(Period(date(2026, 3, 1), date(2026, 3, 31)))
     assert {"since": "2026-03-01", "until": "2026-03-31"} == {key: report.pop(key) for key in ("since", "until")}
-    assert {"decisions", "vendors", "senders", "policy_versions", "consent", "accesses"} == set(report)
-    assert [[]] * 6 == list(report.values())
+    assert {"decisions", "hits", "vendors", "senders", "policy_versions", "consent", "accesses"} == set(report)
+    assert [[]] * 7 == list(report.values())
 
 
 async def test_decisions_are_counted_by_class_and_reason(ledger: Ledger) -> None:

@@ -73,7 +73,7 @@ async def test_58_with_a_collection_point_they_are_grants(ledger: Ledger) -> Non
 
 
 async def test_62_without_one_they_track_nobody(ledger: Ledger) -> None:
-    """Row 62: what nobody can prove is on record and counts for nothing, and a second time adds nothing."""
+    """Row 62, A9: what nobody can prove is on record and counts for nothing, and a second time adds nothing."""
     done = await bring(ledger, rows(ANNE), None)
     again = await bring(ledger, rows(ANNE), None)
 

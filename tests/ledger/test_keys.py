@@ -177,7 +177,7 @@ def test_no_more_keys_than_a_token_can_name() -> None:
 
 
 def test_old_token_opens_after_two_rotations(path: Path) -> None:
-    """A link in a message sent years ago still opens."""
+    """W5: a link in a message sent years ago still opens."""
     token = Keyring.load(path).seal_token(b"content", "click")
     rotate(path, 4)
 

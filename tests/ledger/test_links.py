@@ -64,7 +64,7 @@ async def test_a_token_from_ordinary_mail_is_no_such_link(ledger: Ledger) -> Non
 
 
 async def test_the_token_names_nobody(ledger: Ledger) -> None:
-    """No address, and nothing that can be counted up, is in the token (W4)."""
+    """W4: no address, and nothing that can be counted up, is in the token."""
     first, second = await make(ledger), await make(ledger)
 
     assert first[:8] != second[:8] or first[24:] != second[24:]

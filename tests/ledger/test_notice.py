@@ -82,7 +82,7 @@ def test_a_damaged_notice_is_none(body: str) -> None:
 
 
 def test_every_column_is_marked() -> None:
-    """Every column of every table says what it is to a person, and nothing that is not there is marked (row 84)."""
+    """Row 84: every column of every table says what it is to a person, and nothing that is not there is marked."""
     assert {f"{table.name}.{column.name}" for table in metadata.sorted_tables for column in table.columns} == set(MARKS)
 
 

@@ -110,7 +110,7 @@ async def sealed(ledger: Ledger) -> list[bytes]:
 async def test_erasing_leaves_no_trace(
     ledger: Ledger, on_disk: Callable[[], bytes], tmp_path: Path, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Rows 78 and 87, A10: after an erasure no file holds anything of the person, in any encoding, sealed or not."""
+    """Rows 78, 79 and 87, A10: after an erasure no file holds anything of the person, in any encoding or sealed."""
     with structlog.testing.capture_logs() as logged:
         await fill(ledger)
         before = await sealed(ledger)

@@ -89,8 +89,9 @@ async def test_a_message_without_trackers_has_no_row(tmp_path: Path) -> None:
     assert [] == rows(tmp_path)
 
 
-async def test_what_came_too_late_leaves_nothing(tmp_path: Path) -> None:
+async def test_what_came_too_late_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a decision is not written in time, nothing of what was found is written either."""
+    monkeypatch.setattr("ledger.patience.PATIENCE", 0.25)
     under_way, over = asyncio.Event(), asyncio.Event()
 
     async def hold(_: AsyncConnection) -> None:

@@ -15,6 +15,8 @@ PASSWORDS = {
     **{person: f"{person[6]} korrekt Pferd 7%+\"\\ 'Batterie" for person in PEOPLE.values()},
     SERVICE: "the relay's own",
 }
+ACCOUNT_PASSWORD = "only the relay: knows 'this\""
+"""Of the same people's accounts at the relay; no upstream takes it."""
 TOKEN_KEY = b"a key that only the tests' servers know, of 256 bits and more"
 
 

@@ -52,12 +52,13 @@ BALANCED_CLIENT = "127.0.0.2"
 KINDS = {
     "": 'auth = "networks"\n',
     "login-": 'auth = "pass-through"\n',
+    "account-": 'auth = "accounts"\n',
     "balanced-": f'networks = ["{BALANCED_CLIENT}", "::1"]\nproxy_protocol_from = ["127.0.0.1"]\n',
     "balanced-login-": 'auth = "pass-through"\nproxy_protocol_from = ["127.0.0.1"]\n',
 }
 """Who may send by a listener, and whether a balancer is in front of it, which itself is in no trusted network."""
 LISTENERS = (
-    "none", "starttls", "implicit", "login-starttls", "login-implicit",
+    "none", "starttls", "implicit", "login-starttls", "login-implicit", "account-starttls", "account-implicit",
     "balanced-none", "balanced-starttls", "balanced-implicit", "balanced-login-implicit",
 )  # fmt: skip
 """A kind, and how TLS is spoken."""
@@ -93,10 +94,14 @@ class Relay:
         purposes = ("--purpose", "open", "--purpose", "click")
         self.command("consent", "grant", address, *purposes, "--method", "paper", "--evidence", "folder 7, page 3")
 
-    def command(self, *words: str) -> str:
-        """Run `aboveboard` with the relay's configuration and return what it prints."""
+    def add_account(self, login: str, password: str) -> None:
+        """Give somebody an account of the relay's own."""
+        self.command("account", "add", login, said=password + "\n")
+
+    def command(self, *words: str, said: str = "") -> str:
+        """Run `aboveboard` with the relay's configuration, and what is said to it, and return what it prints."""
         command = [sys.executable, "-m", "aboveboard", *words, "--config", str(self.config)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, input=said, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

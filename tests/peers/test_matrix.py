@@ -8,7 +8,8 @@ import pytest
 from tests.peers.arrival import all_arrives
 from tests.peers.authority import Certificates
 from tests.peers.clients import CLIENTS, Login, Way
-from tests.peers.login import PASSWORDS, PEOPLE
+from tests.peers.exim import Exim
+from tests.peers.login import ACCOUNT_PASSWORD, PASSWORDS, PEOPLE
 from tests.peers.relay import Relay, Upstream
 
 pytestmark = pytest.mark.peer
@@ -46,3 +47,26 @@ def test_pass_through(
     login = Login(person, PASSWORDS[person], mechanism)
     way = Way(consenting_relay_before(name).ports[f"login-{tls}"], tls, authority.authority, login)
     all_arrives(client, way, upstream_of(name), tmp_path, person)
+
+
+@pytest.fixture(scope="module")
+def relay_with_accounts(consenting_relay_before: Callable[[str], Relay]) -> Relay:
+    """The relay before Exim, where the people have accounts too."""
+    relay = consenting_relay_before("exim")
+    for person in PEOPLE.values():
+        relay.add_account(person, ACCOUNT_PASSWORD)
+    return relay
+
+
+@pytest.mark.parametrize(
+    ("tls", "mechanism"), [("starttls", "LOGIN"), ("implicit", "PLAIN")], ids=["starttls-login", "implicit-plain"]
+)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_accounts(
+    client: str, tls: str, mechanism: str, relay_with_accounts: Relay, exim: Exim, authority: Certificates,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """The same holds for somebody who has an account of the relay's own, whose password no upstream takes."""
+    login = Login(PEOPLE[tls], ACCOUNT_PASSWORD, mechanism)
+    way = Way(relay_with_accounts.ports[f"account-{tls}"], tls, authority.authority, login)
+    all_arrives(client, way, exim, tmp_path, PEOPLE[tls])

@@ -26,7 +26,7 @@ HTML = Facts(size=2_000, has_html=True, has_text=True, links=1)
     ("consent", "to", "sender", "setting", "expected"),
     [
         pytest.param(UNWANTED, (MAX,), ANNA, "refuse", (NOT_WRITTEN_TO, Reason.REFUSED), id="refused"),
-        pytest.param(UNWANTED, (MAX,), ANNA, "ignore", (None, Reason.TRACKED), id="ignored"),
+        pytest.param(UNWANTED, (MAX,), ANNA, "ignore", (None, Reason.REFUSED), id="ignored"),
         pytest.param(AGREED, (MAX,), ANNA, "refuse", (None, Reason.TRACKED), id="wanted"),
         pytest.param(UNWANTED, (MAX, EVE), ANNA, "refuse", (None, Reason.GROUP), id="to several"),
         pytest.param(UNWANTED, (MAX,), EVE, "refuse", (None, Reason.POLICY_OFF), id="only passing through"),
@@ -39,7 +39,7 @@ def test_do_not_write(
     setting: Literal["refuse", "ignore"],
     expected: tuple[str | None, Reason],
 ) -> None:
-    """Row 76: mail to one person who asked not to be written to is refused where policy heeds that, and not tracked."""
+    """Row 76, case 153: mail to one person who wants none is refused where policy heeds that, and not tracked."""
     policy = compile_policy(PolicyModel(do_not_write=setting), ["example.org"])
     found = decide(policy, HTML, Envelope(sender, to), MessageClass.INDIVIDUAL, Wish(), consent, NOW)
 

@@ -31,10 +31,10 @@ def version_1(client: str) -> bytes:
     return f"PROXY TCP{family} {client} {'192.0.2.99' if family == 4 else '::1'} 40000 25\r\n".encode()
 
 
-def version_2(client: str) -> bytes:
-    """Return the same in binary."""
+def version_2(client: str, fields: bytes = b"") -> bytes:
+    """Return the same in binary, with additional fields."""
     address = ipaddress.ip_address(client)
-    said = address.packed * 2 + struct.pack("!HH", 40_000, 25)
+    said = address.packed * 2 + struct.pack("!HH", 40_000, 25) + fields
     return SIGNATURE + struct.pack("!BBH", 0x21, 0x11 if address.version == 4 else 0x21, len(said)) + said
 
 
@@ -141,6 +141,28 @@ async def test_in_front_of_implicit_tls(tmp_path: Path, whole: bool) -> None:
         writer.close()
     assert "queued" in heard
     assert b"with ESMTPS id" in upstream.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        pytest.param(version_2("192.0.2.7"), False, id="in clear"),
+        pytest.param(version_2("192.0.2.7", b"\x20\0\5\0\0\0\0\0"), False, id="in clear, by its own word"),
+        pytest.param(version_2("192.0.2.7", b"\x20\0\5\1\0\0\0\0"), True, id="by TLS"),
+        pytest.param(version_2("127.0.0.1"), True, id="on this machine"),
+        pytest.param(b"PROXY UNKNOWN\r\n", False, id="not known"),
+    ],
+)
+async def test_logins_behind_a_balancer_that_takes_tls_off(tmp_path: Path, header: bytes, expected: bool) -> None:
+    """S11, 159: AUTH is offered where the client came to the balancer by TLS; else a login is not taken."""
+    behind = Listener((), auth="pass-through", balancers=(HERE,))
+    async with (
+        FakeUpstream(extensions=("AUTH PLAIN LOGIN",)) as upstream,
+        running_relay(tmp_path, upstream.port, listener=behind) as running,
+    ):
+        heard = await said(running, header + b"EHLO client.test\r\nAUTH PLAIN AGEAYg==\r\nQUIT\r\n")
+    assert expected == ("AUTH PLAIN LOGIN" in heard)
+    assert expected == ("538 5.7.11" not in heard)
 
 
 async def test_starttls_behind_a_balancer(tmp_path: Path) -> None:

@@ -116,12 +116,27 @@ async def test_connection_at_rest_is_not_held(tmp_path: Path) -> None:
     limits = Limits(connections=1, idle=0.05, patience=5.0)
     async with fake() as upstream, relay(tmp_path, upstream, limits) as running, Sender(running.port) as sender:
         await sender.say(plain())
+        await until(lambda: not upstream.writers)
         assert ACCEPTED == await sender.message()
         await until(lambda: not upstream.writers)
         async with Sender(running.port) as other:
             assert "235" == (await other.say(plain(BOB, "another")))[:3]
         assert ACCEPTED == await sender.message()
-    assert [f"PLAIN {one}" for one in (ALICE, BOB, ALICE)] == upstream.logged_in
+    assert [f"PLAIN {one}" for one in (ALICE, ALICE, BOB, ALICE)] == upstream.logged_in
+
+
+async def test_connection_at_rest_makes_room(tmp_path: Path) -> None:
+    """Where all connections are taken, one of a session without messages ends for who needs one now."""
+    limits = Limits(connections=2, patience=5.0)
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(fake())
+        running = await stack.enter_async_context(relay(tmp_path, upstream, limits))
+        senders = [await stack.enter_async_context(Sender(running.port)) for _ in range(5)]
+        for sender in senders:
+            assert "235" == (await sender.say(plain()))[:3]
+            assert ACCEPTED == await sender.message()
+            assert 2 >= len(upstream.writers)
+        assert [ACCEPTED] * 5 == [await sender.message() for sender in senders]
 
 
 async def test_connections_count_together(tmp_path: Path) -> None:
@@ -131,7 +146,11 @@ async def test_connections_count_together(tmp_path: Path) -> None:
         upstream = await stack.enter_async_context(fake())
         running = await stack.enter_async_context(relay(tmp_path, upstream, limits))
         senders = [await stack.enter_async_context(Sender(running.port)) for _ in range(3)]
-        answers = [(await sender.say(plain()))[:9] for sender in senders]
+        answers = []
+        for sender in senders:
+            answers.append((await sender.say(plain()))[:9])
+            # From here on it is in use.
+            await sender.envelope()
     assert ["235 2.7.0", "235 2.7.0", "454 4.3.2"] == answers
 
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from proxy.proxyprotocol import SIGNATURE, NoHeader, client, missing
+from proxy.proxyprotocol import SIGNATURE, Client, NoHeader, client, missing
 
 PORTS = st.integers(0, 65_535)
 V4, V6 = st.ip_addresses(v=4), st.ip_addresses(v=6)
 PAIRS = st.one_of(st.tuples(V4, V4), st.tuples(V6, V6))
-FIELDS = st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=40)), max_size=4)
+FIELDS = st.lists(st.tuples(st.sampled_from([0x20, 1, 3, 255]), st.binary(max_size=40)), max_size=4)
 
 
 def version_1(pair: tuple[object, object], ports: tuple[int, int]) -> bytes:
@@ -55,7 +55,7 @@ def test_version_1(pair: tuple[object, object], ports: tuple[int, int], behind: 
     header = version_1(pair, ports)
 
     assert header == read(header + behind)
-    assert plain(pair[0]) == client(header)
+    assert Client(plain(pair[0])) == client(header)
 
 
 @given(PAIRS, st.tuples(PORTS, PORTS), FIELDS, st.binary(max_size=50))
@@ -69,8 +69,10 @@ def test_version_2(
     said = pair[0].packed + pair[1].packed + struct.pack("!HH", *ports) + fields(several)
     header = version_2(said, 0x11 if pair[0].version == 4 else 0x21)
 
+    by_tls = [bool(value[0] & 1) for kind, value in several if kind == 0x20 and value]
+
     assert header == read(header + behind)
-    assert plain(pair[0]) == client(header)
+    assert Client(plain(pair[0]), by_tls != [] and by_tls[-1]) == client(header)
 
 
 @given(PAIRS, st.tuples(PORTS, PORTS), st.integers(0, 106))
@@ -94,7 +96,7 @@ def test_any_bytes(content: bytes) -> None:
     except (NoHeader, EOFError):
         return
     assert len(header) <= 2_048
-    assert named in ("", None) or str(ipaddress.ip_address(named)) == named
+    assert named is None or named.address == "" or str(ipaddress.ip_address(named.address)) == named.address
 
 
 @pytest.mark.parametrize(
@@ -160,4 +162,19 @@ def test_no_header_of_version_2(header: bytes) -> None:
 )
 def test_no_client(header: bytes, expected: str | None) -> None:
     """A client that the balancer does not know has no address; a balancer on its own behalf is no client."""
-    assert expected == client(read(header))
+    assert (None if expected is None else Client(expected)) == client(read(header))
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (Client("192.0.2.1"), False),
+        (Client("192.0.2.1", encrypted=True), True),
+        (Client("127.0.0.1"), True),
+        (Client("::1"), True),
+        (Client(""), False),
+    ],
+)
+def test_nobody_listens_in(found: Client, expected: bool) -> None:
+    """The way to a balancer is private by TLS, or on this machine."""
+    assert expected == found.is_private

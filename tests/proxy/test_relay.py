@@ -44,7 +44,7 @@ def delivered(upstream: FakeUpstream) -> bytes:
 
 
 async def test_promise_2_untracked_means_untouched(tmp_path: Path) -> None:
-    """Nobody's consent is known: the bytes after our one Received line are those that were sent."""
+    """Row 44: nobody's consent is known: the bytes after our one Received line are those that were sent."""
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
         await send(running)
         (recorded,) = await running.ledger.messages()
@@ -72,7 +72,7 @@ async def test_promise_3_tracked_means_surgical(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("purpose", "pixels", "links"), [(Purpose.OPEN, 1, 0), (Purpose.CLICK, 0, 1)], ids=str)
 async def test_each_purpose_has_its_own_consent(tmp_path: Path, purpose: Purpose, pixels: int, links: int) -> None:
-    """Cases 6 and 7: consent to opens brings a pixel and no wrapped link, consent to clicks the other way round."""
+    """Cases 6 and 7, row 48: consent to opens brings a pixel and no wrapped link, to clicks the other way round."""
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
         await running.agree("bob@customer.test", purpose)
         await send(running)
@@ -81,7 +81,7 @@ async def test_each_purpose_has_its_own_consent(tmp_path: Path, purpose: Purpose
 
 
 async def test_two_recipients_are_a_group(tmp_path: Path) -> None:
-    """Case 14: two RCPT for one address in To: nothing is tracked, whoever agreed."""
+    """Case 14, row 63: two RCPT for one address in To: nothing is tracked, whoever agreed."""
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
         await running.agree("bob@customer.test")
         await send(running, HTML, "bob@customer.test", "carol@customer.test")

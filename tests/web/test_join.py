@@ -31,9 +31,10 @@ async def joined(site: Mailing, **headers: str) -> str:
 
 
 async def test_the_form_records_nothing(site: Mailing) -> None:
-    """W8: boxes are unticked, the notice is there, and filling it in only mails a link."""
+    """Row 57, W8: boxes are unticked, notice and privacy statement are there, and filling it in only mails a link."""
     page = (await site.client.get("/join/web-form")).text
     assert POINT.wording in page
+    assert 'href="https://example.org/privacy"' in page
     assert "How long" in page
     assert "checked" not in page
     await joined(site)
@@ -41,7 +42,7 @@ async def test_the_form_records_nothing(site: Mailing) -> None:
 
 
 async def test_only_the_button_agrees(site: Mailing) -> None:
-    """W8: GET shows what would be agreed to; POST records it as proven by the mailbox, and a receipt goes out."""
+    """Case 155, W8: GET shows what would be agreed to; POST records it as proven, and a receipt goes out."""
     path = await joined(site)
     assert "Which links in a message to you were followed" in (await site.client.get(path)).text
     assert [] == await site.history(ANN)

@@ -9,7 +9,7 @@ from tests.web.mailing import BOB, PUBLIC, Mailing, mailing_site
 
 
 async def test_one_answer_for_known_and_unknown(mailing: Mailing) -> None:
-    """W18: the answer is the same byte for byte whether the address is known or not, and each gets a link."""
+    """Row 46, W18: the answer is the same byte for byte whether the address is known or not, and each gets a link."""
     known = await mailing.client.post("/stop", data={"address": BOB})
     unknown = await mailing.client.post("/stop", data={"address": "nobody@elsewhere.test"})
     assert (known.status_code, known.content, known.headers) == (

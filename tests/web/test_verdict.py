@@ -27,7 +27,7 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.
     ],
 )
 def test_judge(purpose: Purpose, agent: str, expected: Verdict) -> None:
-    """A request is judged by what it says of itself, and nobody becomes a person for looking like one."""
+    """W14: a request is judged by what it says of itself, and nobody becomes a person for looking like one."""
     assert expected is judge(purpose, {"user-agent": agent})
 
 

@@ -2,8 +2,10 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from ledger import links
 from ledger.consent import Person
@@ -23,7 +25,8 @@ def you(mailing: Mailing) -> str:
 @pytest.mark.parametrize("kind", list(LinkKind))
 async def test_promise_6_scanners_change_nothing(mailing: Mailing, kind: LinkKind) -> None:
     """150, W6, W8: 1 000 GETs and HEADs of a mailed link change nothing, and it still works."""
-    path = f"/{'join' if kind is LinkKind.JOIN else 'you'}/{await mailing.mailed(kind=kind, purposes=['open'])}"
+    page = "join" if kind in (LinkKind.JOIN, LinkKind.ASK) else "you"
+    path = f"/{page}/{await mailing.mailed(kind=kind, purposes=['open'])}"
     before = await mailing.history()
     for number in range(500):
         for method in ("GET", "HEAD"):
@@ -136,7 +139,7 @@ async def test_being_written_to_is_kept_apart(mailing: Mailing) -> None:
     ("action", "kind"), [("copy_json", "application/json"), ("copy_csv", "text/csv; charset=utf-8")]
 )
 async def test_a_copy(mailing: Mailing, action: str, kind: str) -> None:
-    """The copy comes as a file that nobody keeps, and holds what is on record."""
+    """Case 157: the copy comes as a file that nobody keeps, and holds what is on record."""
     url, visit = await mailing.visit()
     answer = await mailing.client.post(url, data={"visit": visit, "do": action})
     assert (kind, "no-store") == (answer.headers["content-type"], answer.headers["cache-control"])
@@ -145,7 +148,7 @@ async def test_a_copy(mailing: Mailing, action: str, kind: str) -> None:
 
 
 async def test_erasing_needs_a_tick_and_leaves_nothing(mailing: Mailing) -> None:
-    """W12: without the box nothing is erased; with it nothing is left, and the visit has nothing to show any more."""
+    """Case 157, W12: without the box nothing is erased; with it nothing is left, and the visit has nothing to show."""
     url, visit = await mailing.visit()
     page = await mailing.client.post(url, data={"visit": visit, "do": "erase"})
     assert "Please tick the box first" in page.text
@@ -159,7 +162,7 @@ async def test_erasing_needs_a_tick_and_leaves_nothing(mailing: Mailing) -> None
 
 @pytest.mark.parametrize("action", ["correct", "complain"])
 async def test_a_request_gets_a_number(mailing: Mailing, action: str) -> None:
-    """What somebody writes becomes a case whose number they see at once; without words there is none."""
+    """Row 77: what somebody writes, a correction too, is a case whose number they see; without words none is."""
     url, visit = await mailing.visit()
     page = await mailing.client.post(url, data={"visit": visit, "do": action, "text": " "})
     assert "Please write a few words first" in page.text
@@ -187,3 +190,50 @@ async def test_what_somebody_else_recorded_is_taken_back(mailing: Mailing) -> No
     assert 'name="visit"' not in page.text
     assert {"open": "withdrawn", "click": "granted", "detail": None} == await mailing.states()
     assert 410 == (await mailing.client.post(url)).status_code
+
+
+async def test_a_copy_has_no_address_of_its_own(mailing: Mailing) -> None:
+    """A13: only a step of a visit gives the copy; what opened the visit is 410 a second time, and nothing is kept."""
+    url = f"/you/{await mailing.mailed()}"
+    visit = carried((await mailing.client.post(url)).text)
+    assert 410 == (await mailing.client.post(url)).status_code
+    for wrong in ({"do": "copy_json"}, {"do": "copy_json", "visit": visit[:-2] + "xx"}):
+        assert 410 == (await mailing.client.post(url, data=wrong)).status_code
+    assert 410 == (await mailing.client.get(url, params={"do": "copy_json", "visit": visit})).status_code
+    answer = await mailing.client.post(url, data={"do": "copy_json", "visit": visit})
+    assert (200, "no-store") == (answer.status_code, answer.headers["cache-control"])
+
+
+async def test_stopping_is_not_unsubscribing(mailing: Mailing) -> None:
+    """Row 45, case 153: who stops the tracking goes on getting mail; the page says so, and nothing else is recorded."""
+    page = await mailing.client.get(mailing.marks.stop())
+    assert "You go on getting mail" in page.text
+    await mailing.client.post(mailing.marks.stop())
+    standing = await mailing.ledger.standing(Person.of(mailing.ledger.keyring, BOB))
+    assert not standing.do_not_write
+    assert {"open", "click", "detail"} == {one["purpose"] for one in await mailing.history()}
+
+
+async def test_the_same_work_for_everybody(mailing: Mailing) -> None:
+    """W18: for a known and an unknown address the same statements are carried out, so that they take the same time."""
+    done: list[list[str]] = []
+    for address in (BOB, "nobody@elsewhere.test"):
+        statements: list[str] = []
+
+        def see(_: Any, __: Any, statement: str, *___: Any, into: list[str] = statements) -> None:
+            into.append(statement)
+
+        engine = mailing.ledger._database._writing.sync_engine
+        event.listen(engine, "before_cursor_execute", see)
+        await mailing.client.post("/stop", data={"address": address})
+        event.remove(engine, "before_cursor_execute", see)
+        done.append(statements)
+    assert done[0] == done[1]
+    assert any("INSERT INTO outbox" in one for one in done[0])
+
+
+async def test_how_it_works_names_everybody(mailing: Mailing) -> None:
+    """Rows 67, 72 and 74: a public page says who tracks, that images and links do it, and whom to ask, to be copied."""
+    text = (await mailing.client.get("/how")).text
+    for words in ("Example GmbH", "privacy@example.org", "https://example.org/privacy", "image", "link"):
+        assert words in text
