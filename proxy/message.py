@@ -24,7 +24,7 @@ from proxy.links import unsubscribe_targets
 from proxy.protection import own_signatures, protected_label, protected_structure
 from proxy.slices import Walk, at_once, each
 from proxy.structure import Entity, reading_structure
-from proxy.transfer import splice
+from proxy.transfer import apart, splice
 from proxy.visible import finding_empty
 
 _PGP = re.compile(rb"-----BEGIN(?:\s|&nbsp;|&#160;|\xa0|\xc2\xa0)++PGP ")
@@ -121,10 +121,16 @@ def _with_bodies(
 
 
 def _without_marks(bodies: Iterable[Body]) -> Iterator[bytes]:
-    """Yield the parts in which taking a mark of ours out could leave what looks like inline PGP behind."""
+    """Yield the parts as they would be without what tracks: that could leave what looks like inline PGP behind."""
     for body in bodies:
-        if body.own.edits and b"-----BEGIN" in body.encoded.decoded:
-            yield splice(body.encoded.decoded, body.own.edits)
+        data, own = body.encoded.decoded, body.own.edits
+        if b"-----BEGIN" not in data:
+            continue
+        if own:
+            yield splice(data, own)
+        foreign = [edit for one in body.foreign for edit in one.edits]
+        if foreign:
+            yield splice(data, apart([*own, *foreign]))
 
 
 def _delimiters(entities: Iterable[Entity]) -> frozenset[bytes]:

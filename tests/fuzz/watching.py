@@ -107,7 +107,9 @@ def _check(one: Finding, content: bytes, *, html: bool) -> None:
                 "something came in its place",
             )
         if one.surface is Surface.ELEMENT:
-            expect(_TAGS.sub(b"", gone).strip() in _GLYPHS, f"{gone!r} is more than an element of nobody's")
+            # A piece of another tag in one that is not closed is no text; what that says is not for a pattern to tell.
+            left = b"" if gone.count(b"<") > gone.count(b">") else _TAGS.sub(b"", gone).strip()
+            expect(left in _GLYPHS, f"{gone!r} is more than an element of nobody's")
         else:
             told = "xn--" in one.host or any(one.host in said for said in _spellings(gone))
             expect(told, f"{gone!r} is not from {one.host}")

@@ -340,6 +340,16 @@ def test_report_follows_what_was_done(foreign: bool) -> None:
     )
 
 
+def test_a_tracker_inside_inline_pgp_stays() -> None:
+    """Taking a tracker out never makes a message read as encrypted that was not: it stays as it is, and is reported."""
+    raw = html_mail(f'<p>-----BEGIN PGP<img src="{PIXEL}"> MESSAGE-----</p>'.encode())
+
+    message = read(raw, READING)
+
+    assert message.facts.protection is Protection.ENCRYPTED
+    assert untracked(message, clean=True).raw == raw
+
+
 @needs_corpus
 def test_corpus_has_no_hit() -> None:
     """With every rule on, no message of the corpus has a tracker but the ones listed; all others keep every byte."""
