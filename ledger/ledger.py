@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import insert, select
@@ -164,8 +165,15 @@ class Ledger(Traffic, Chronicle, Logins):
         self._later(self._writer.pile("invitation back", inviting.take_back, one, awaited=False))
 
     async def standing(self, person: Person) -> Consent:
-        """Return where a person stands. Raises LedgerUnavailable."""
-        return await self.read(lambda connection: consent.consent_of(connection, person))
+        """Return where a person stands, also by what their whole domain said. Raises LedgerUnavailable."""
+
+        async def work(connection: AsyncConnection) -> Consent:
+            # Known by a token from a mail, only: whose domain it is stands where their address does.
+            address = person.address or await self._known_address(connection, person)
+            wider = consent.domains(self.keyring, address) if address is not None else ()
+            return await consent.consent_of(connection, replace(person, domains=wider))
+
+        return await self.read(work)
 
     async def history(self, person: Person, *, wider: bool = False) -> list[dict[str, Any]]:
         """Return every consent event of a person, oldest first; ``wider``: of their domains too.

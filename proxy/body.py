@@ -13,7 +13,7 @@ from proxy.html_trackers import finding_in_html as trackers_in_html
 from proxy.links import MAX_LINKS, LinkRules, addresses_in_text, target
 from proxy.own import OpensTokens, OwnMarks, Unwrap, finding_in_html, no_gateways
 from proxy.own import find_in_text as own_in_text
-from proxy.page import Page, page
+from proxy.page import Page, reading_page
 from proxy.slices import Walk
 from proxy.structure import Entity
 from proxy.tags import TAGS_PER_STEP
@@ -121,7 +121,7 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
     if b"\0" in encoded.decoded:
         raise Unparsable("NUL in HTML")
     yield
-    document = page(encoded.decoded)
+    document = yield from reading_page(encoded.decoded)
     yield
     found = yield from scanning(document)
     yield
@@ -256,7 +256,7 @@ def tracked_in(raw: bytes, entities: Sequence[Entity], reading: Reading) -> Walk
 
 
 def _seen_in_html(data: bytes, reading: Reading) -> Walk[Trackers]:
-    document = page(data)
+    document = yield from reading_page(data)
     yield
     own = yield from _own_in_html(document, reading)
     if reading.watch is None:

@@ -1,6 +1,7 @@
 """Quoted history in HTML: where mail programs say that another message follows."""
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from proxy.page import Page
@@ -10,9 +11,21 @@ from proxy.tags import Tag
 # Where a mail program says that history begins: Gmail, Outlook on the web and desktop, Thunderbird, Yahoo, Proton,
 # Apple Mail (blockquote). Looked for in lower-case bytes first, so that most mail never stops at a div. One search for
 # each, 2 to 3 GB/s for a long word or one rare letter: a pattern of them all would be tried at every byte.
-_QUOTE_WORDS = (b"divrplyfwdmsg", b"appendonsend", b"reference-message", b'name="quote"', b"border-top")
-_QUOTE_PATTERNS = tuple(map(re.compile, (rb"_(?=quote|extra)", rb"z(?=-cite|-forward)")))
-_LONGEST_PATTERN = 9
+_HINTS = tuple(
+    map(
+        re.compile,
+        (
+            rb"divrplyfwdmsg",
+            rb"appendonsend",
+            rb"reference-message",
+            rb'name="quote"',
+            rb"_(?=quote|extra)",
+            rb"z(?=-cite|-forward)",
+            rb"border-top(?=:\s{0,99}solid|-color:\s{0,99}rgb)",
+        ),
+    )
+)
+_LONGEST_HINT = 130
 _QUOTE_VALUE = re.compile(
     r"(?:^|\s)(?:gmail_quote\S*|gmail_extra|\S*divRplyFwdMsg|\S*appendonsend|moz-cite-prefix|moz-forward-container"
     r"|\S*yahoo_quoted|protonmail_quote|tutanota_quote|zmail_extra|\S*reference-message(?:-container)?)(?:\s|$)",
@@ -45,10 +58,10 @@ class Stops(NamedTuple):
 def finding_stops(page: Page) -> Walk[Stops]:
     """Walk to where a scanner is to stop, in steps."""
     data, lowered = page.data, page.lowered
-    hinted, found, last = _is_hinted(page), Stops([], []), 0
+    hints, found, last = _hints_in(page), Stops([], []), 0
     for start in range(0, len(lowered), STEP_BYTES):
         end = start + STEP_BYTES
-        for at in _hints(lowered, start, end) if hinted else ():
+        for at in _places(hints, lowered, start, end) if hints else ():
             # Not behind the last one: a search back to the same "<" for each of many would be quadratic.
             tag = data.rfind(b"<", last, at)
             last = at
@@ -61,26 +74,17 @@ def finding_stops(page: Page) -> Walk[Stops]:
     return found
 
 
-def _is_hinted(page: Page) -> bool:
-    """Tell whether there may be a hint at history; of a large page that is not found out in one step."""
-    markup = page.markup
-    if markup is page.lowered:
-        return True
-    return any(word in markup for word in _QUOTE_WORDS) or any(one.search(markup) for one in _QUOTE_PATTERNS)
+def _hints_in(page: Page) -> Sequence[re.Pattern[bytes]]:
+    """Return the hints that there may be in a page; of one that is searched as a whole, that comes step by step."""
+    if page.markup is page.lowered:
+        return _HINTS
+    return [hint for hint in _HINTS if hint.search(page.markup)]
 
 
-def _hints(lowered: bytes, start: int, end: int) -> list[int]:
-    """Return where hints at history begin between two offsets, in order."""
-    found: list[int] = []
-    for word in _QUOTE_WORDS:
-        at = lowered.find(word, start, end + len(word) - 1)
-        while at != -1:
-            found.append(at)
-            at = lowered.find(word, at + len(word), end + len(word) - 1)
-    for pattern in _QUOTE_PATTERNS:
-        matches = pattern.finditer(lowered, start, end + _LONGEST_PATTERN)
-        found += (match.start() for match in matches if match.start() < end)
-    return sorted(found)
+def _places(hints: Iterable[re.Pattern[bytes]], lowered: bytes, start: int, end: int) -> list[int]:
+    """Return where hints begin between two offsets, in order."""
+    matches = (match for hint in hints for match in hint.finditer(lowered, start, end + _LONGEST_HINT))
+    return sorted(match.start() for match in matches if match.start() < end)
 
 
 def quote_line(lowered: bytes) -> int | None:

@@ -15,7 +15,8 @@ from proxy.visible import said
 
 # Names by their first letters: every alternative is tried at every tag.
 _RAW_TEXT = b"s(?:cript|tyle)|t(?:extarea|itle)|xmp|iframe|no(?:embed|frames)|plaintext"
-_SKIP = skipper(b"a(?:rea)?|b(?:ody|lockquote)|html|" + _RAW_TEXT, closing=b"a(?:rea)?|body")
+_QUICK = rb"[c-gj-moqruwyzC-GJ-MOQRUWYZ]|[pP](?![lL])|[sS](?![cCtT])|[tT](?![eEiI])"
+_SKIP = skipper(b"a(?:rea)?|b(?:ody|lockquote)|html|" + _RAW_TEXT, closing=b"a(?:rea)?|body", quick=_QUICK)
 
 
 class Anchor(NamedTuple):

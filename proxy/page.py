@@ -3,13 +3,12 @@
 import re
 from typing import NamedTuple
 
+from proxy.slices import STEP_BYTES, Walk, at_once
 from proxy.tags import ends_with
 
 _PIECE = re.compile(rb"<[^>]*+")
 _MAX_PIECES = 1_000
 """Different tags of one document; one with more is searched as a whole."""
-_MAX_BYTES = 524_288
-"""A larger document is searched as a whole too, in steps."""
 
 
 class Page(NamedTuple):
@@ -27,16 +26,21 @@ class Page(NamedTuple):
 
 def page(data: bytes) -> Page:
     """Return the page that a document is."""
+    return at_once(reading_page(data))
+
+
+def reading_page(data: bytes) -> Walk[Page]:
+    """Walk to the page that a document is, in steps."""
     lowered = data.lower()
-    return Page(data, lowered, _markup(lowered))
-
-
-def _markup(lowered: bytes) -> bytes:
-    if len(lowered) > _MAX_BYTES:
-        return lowered
-    pieces = set(_PIECE.findall(lowered))
+    pieces: set[bytes] = set()
+    start = 0
+    while start < len(lowered) and len(pieces) <= _MAX_PIECES:
+        # Behind a ">", so that no piece is cut in two.
+        end = lowered.find(b">", start + STEP_BYTES) + 1 or len(lowered)
+        pieces.update(_PIECE.findall(lowered, start, end))
+        start = end
+        yield
     # A tag ends at the first ">" unless that stands in a value. Where each piece is a whole tag (or nothing that a tag
     # can hide behind), the next tag begins in a piece of its own, so none is missing.
-    if len(pieces) > _MAX_PIECES or not all(map(ends_with, pieces)):
-        return lowered
-    return b"\n".join(pieces)
+    known = len(pieces) <= _MAX_PIECES and all(map(ends_with, pieces))
+    return Page(data, lowered, b"\n".join(pieces) if known else lowered)

@@ -46,17 +46,18 @@ _COMMENT_END = re.compile(rb"--!?>")
 _CONDITIONAL = re.compile(rb"<!--\[if\b[^\]>]*+\]>", re.IGNORECASE)
 
 
-def skipper(names: bytes, closing: bytes = b"") -> re.Pattern[bytes]:
+def skipper(names: bytes, closing: bytes = b"", *, quick: bytes = b"(?!)") -> re.Pattern[bytes]:
     """Return a pattern that runs over text and over every tag whose name is not one of ``names`` (alternatives).
 
-    A "<" that begins no markup is text. ``closing`` are the names of end tags, where they are not the same. The tag at
-    which it stops is matched with it, as ``_TAG`` does.
+    A "<" that begins no markup is text. ``closing`` are the names of end tags, where they are not the same; ``quick``
+    is what names begin with that are none of either, so that most tags need no closer look. The tag at which it stops
+    is matched with it, as ``_TAG`` does.
     """
     start, end = (_any_case(each) + rb"|[vV]:[^\t\n\f\r />]*+" for each in (names, closing or names))
+    rest = rb"[^\t\n\f\r />]*+(?:>|" + _INSIDE + rb">)"
     return re.compile(
-        rb"[^<]*+(?:<(?:(?![A-Za-z/!?])"
-        rb"|(?:/(?!(?:" + end + rb")[\t\n\f\r />])|(?!(?:" + start + rb")[\t\n\f\r />]))"
-        rb"[A-Za-z][^\t\n\f\r />]*+" + _INSIDE + rb">"
+        rb"[^<]*+(?:<(?:/?(?:" + quick + rb")" + rest + rb"|(?:/(?!(?:" + end + rb")[\t\n\f\r />])"
+        rb"|(?!/|(?:" + start + rb")[\t\n\f\r />]))[A-Za-z]" + rest + rb"|(?![A-Za-z/!?])"
         rb")[^<]*+)*+(?:" + _ANY_TAG + rb")?+"
     )
 

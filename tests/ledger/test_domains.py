@@ -53,6 +53,8 @@ async def test_it_holds_for_everybody_there_and_below(ledger: Ledger) -> None:
     assert await ledger.refuse_domain("client.example", ENTRY)
     assert not await ledger.refuse_domain("client.example", ENTRY)
     assert [State.REFUSED, State.REFUSED, State.GRANTED] == await states(ledger, MAX, BELOW, ELSEWHERE)
+    by_token = await ledger.standing(Person(ledger.keyring.folded(MAX)))
+    assert by_token.on(Purpose.OPEN).state is State.REFUSED
     with pytest.raises(ConsentRefused, match="whole domain"):
         await ledger.grant(MAX, OPEN, ON_PAPER)
     assert [] == (await ledger.verify()).flaws

@@ -8,8 +8,8 @@ from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.html import scan
-from proxy.tags import MAX_VALUE
+from proxy.html import _SKIP, scan
+from proxy.tags import MAX_VALUE, RAW_TEXT, all_tags, some_tags
 from proxy.visible import is_empty, visible_text
 from tests.proxy.samples import CORPUS, needs_corpus
 
@@ -346,3 +346,44 @@ def test_labels_of_a_link() -> None:
     (image,) = scan(b'<a href="https://a.test/" title="Go"><img alt="Unsubscribe"></a>').anchors
     (shape,) = scan(b'<v:roundrect href="https://a.test/"><center>Unsubscribe</center></v:roundrect>').anchors
     assert ("", "Go Unsubscribe", "Unsubscribe") == (image.text, image.labels, shape.text)
+
+
+NAMES = ("a", "area", "body", "blockquote", "html", "v:rect", *(name.decode() for name in RAW_TEXT), "plaintext")
+LIKE_THEM = (
+    "abbr",
+    "b",
+    "bodyx",
+    "hr",
+    "p",
+    "pl",
+    "pla",
+    "s",
+    "sc",
+    "small",
+    "t",
+    "te",
+    "ti",
+    "td",
+    "i",
+    "n",
+    "x",
+    "A",
+    "P",
+)
+TAGS = st.builds(
+    "<{}{}{}>".format,
+    st.sampled_from(["", "/"]),
+    st.one_of(st.sampled_from([*NAMES, *LIKE_THEM]), st.sampled_from(NAMES).map(str.upper)),
+    st.sampled_from(["", " ", "/", " x=y", ' x="<a>"', " x='>'", "\n=x"]),
+)
+
+
+@given(st.lists(st.one_of(TAGS, st.sampled_from(["text", "<", "<1", "<!-- x -->", "<!x>"])), max_size=9).map("".join))
+def test_no_tag_is_skipped_that_matters(html: str) -> None:
+    """The pattern that skips what nobody asked for stops at exactly the tags that are asked for."""
+    data = html.encode()
+    ends = ("a", "area", "body")
+    tags = ((tag, ends if tag.closing else NAMES) for tag in all_tags(data))
+    wanted = [tag for tag, names in tags if tag.name in names or tag.name.startswith("v:")]
+
+    assert wanted == list(some_tags(data, _SKIP))

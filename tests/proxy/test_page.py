@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy import page as module
 from proxy.page import page
 from proxy.tags import all_tags
 from tests.bench.samples import newsletter
@@ -24,6 +25,16 @@ def test_no_tag_is_missing(data: bytes) -> None:
     assert [] == [tag for tag in all_tags(data) if data[tag.start : tag.end - 1].lower() not in markup]
 
 
+@given(st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join), st.integers(1, 40))
+def test_however_it_is_cut(data: bytes, step: int) -> None:
+    """A long document, which is read in steps, has the markup that it has when it is read at once."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(module, "STEP_BYTES", step)
+        stepped = page(data).markup
+
+    assert set(page(data).markup.split(b"\n")) == set(stepped.split(b"\n"))
+
+
 @pytest.mark.parametrize(
     ("data", "whole"),
     [
@@ -31,9 +42,10 @@ def test_no_tag_is_missing(data: bytes) -> None:
         (b'<p title="a>b">' + newsletter(100, 20), True),
         (b"3 < 4" + newsletter(100, 20), True),
         (b"".join(b"<p id=%d>" % number for number in range(2_000)), True),
-        (newsletter(600, 20), True),
+        (newsletter(2_000, 20), False),
+        (b"<p>" + b"gmail_quote " * 100_000, False),
     ],
-    ids=["newsletter", "a value with a sign", "a sign in text", "many different tags", "large"],
+    ids=["newsletter", "a value with a sign", "a sign in text", "many different tags", "large", "text"],
 )
 def test_markup_is_short(data: bytes, whole: bool) -> None:
     """Of what programs write it is a small part; the whole document where a tag's end is not certain at a glance."""
