@@ -1,6 +1,7 @@
 """The parent process: binding, starting, and ending in order."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -62,7 +63,9 @@ def serving(folder: Path) -> Iterator[subprocess.Popen[str]]:
     path = folder / "aboveboard.toml"
     path.write_text(CONFIG.replace('address = "127.0.0.1:0"', f'address = "127.0.0.1:{free_port()}"', 1))
     command = [sys.executable, "-P", "-m", "aboveboard", "serve", "--config", str(path)]
-    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+    # What it leaves behind when it is killed goes with the test's folder.
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             yield process
         finally:
