@@ -303,8 +303,10 @@ def is_whole(data: bytes, match: re.Match[bytes]) -> bool:
     """
     if data[max(0, match.start() - 1) : match.start()] == b"<":
         return data.startswith(b">", match.end())
-    end, line_start = match.end(), data.rfind(b"\n", 0, match.start()) + 1
-    if data[end : end + 1] not in (b"", b"\r", b"\n") or end - line_start < _WRAPPED_FROM:
+    end = match.end()
+    # No further back than that: a line may be as long as the message.
+    is_short = end < _WRAPPED_FROM or data.rfind(b"\n", end - _WRAPPED_FROM, match.start()) != -1
+    if is_short or data[end : end + 1] not in (b"", b"\r", b"\n"):
         return True
     following = data[data.find(b"\n", end) + 1 :][:1] if data.find(b"\n", end) != -1 else b""
     return following in (b"", b"\r", b"\n", b" ", b"\t", b">", b"<")
