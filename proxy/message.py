@@ -124,8 +124,6 @@ def _without_marks(bodies: Iterable[Body]) -> Iterator[bytes]:
     """Yield the parts as they would be without what tracks: that could leave what looks like inline PGP behind."""
     for body in bodies:
         data, own = body.encoded.decoded, body.own.edits
-        if b"-----BEGIN" not in data:
-            continue
         if own:
             yield splice(data, own)
         foreign = [edit for one in body.foreign for edit in one.edits]

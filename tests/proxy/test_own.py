@@ -157,9 +157,13 @@ def test_protected_is_not_touched() -> None:
     assert untracked(read_message(raw, READING)).raw == raw
 
 
-def test_what_a_mark_hides_in_inline_pgp_is_not_put_together() -> None:
+@pytest.mark.parametrize(
+    "line", ["-----BEGIN PGP{} MESSAGE-----", "-----BE{}GIN PGP MESSAGE-----", "--{}---BEGIN PGP KEY"]
+)
+def test_what_a_mark_hides_in_inline_pgp_is_not_put_together(line: str) -> None:
     """A mark of ours in the middle of inline PGP's first line stays: without it the message would read as encrypted."""
-    raw = encoded(f'<p>-----BEGIN PGP<img src="{PIXEL}"> MESSAGE-----</p>', "8bit")
+    pixel = f'<img src="{PIXEL}">'
+    raw = encoded(f"<p>{line.format(pixel)}</p>", "8bit")
     message = read_message(raw, READING)
 
     assert (Protection.ENCRYPTED, raw) == (message.facts.protection, untracked(message).raw)

@@ -340,9 +340,11 @@ def test_report_follows_what_was_done(foreign: bool) -> None:
     )
 
 
-def test_a_tracker_inside_inline_pgp_stays() -> None:
+@pytest.mark.parametrize("line", ["-----BEGIN PGP{} MESSAGE-----", "-----BE{}GIN PGP MESSAGE-----"])
+def test_a_tracker_inside_inline_pgp_stays(line: str) -> None:
     """Taking a tracker out never makes a message read as encrypted that was not: it stays as it is, and is reported."""
-    raw = html_mail(f'<p>-----BEGIN PGP<img src="{PIXEL}"> MESSAGE-----</p>'.encode())
+    pixel = f'<img src="{PIXEL}">'
+    raw = html_mail(f"<p>{line.format(pixel)}</p>".encode())
 
     message = read(raw, READING)
 
