@@ -109,7 +109,7 @@ def load_of(folder: Path, url: str) -> tuple[float, str]:
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in said:
         raise AssertionError(f"bad answers: {said}")
-    rate, late = re.search(r"Requests/sec:\s+([\d.]+)", said), re.search(r"99%\s+(\S+)", said)
+    rate, late = re.search(r"Requests/sec:\s+([\d.]+)", said), re.search(r"(?m)^\s+99%\s+(\S+)", said)
     assert rate is not None
     assert late is not None
     return float(rate[1]), late[1]
