@@ -286,18 +286,10 @@ EVENTS_EACH = 1_000
 _PROCESS = """
 import asyncio, sys
 from pathlib import Path
-from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
 from tests.ledger.samples import ON_PAPER, TELLER
 from policies.words import Purpose
-
-async def grant(ledger, person, purposes):
-    while True:
-        try:
-            return await ledger.grant(person, purposes, ON_PAPER)
-        except LedgerUnavailable:
-            pass  # the others had the lock for too long: nothing was recorded, so it is said again
 
 async def main(url, head_file, key_file, name, events):
     async with Ledger(LedgerSettings(url, Path(head_file), TELLER), Keyring.load(Path(key_file))) as ledger:
@@ -306,7 +298,7 @@ async def main(url, head_file, key_file, name, events):
         both = (Purpose.OPEN, Purpose.CLICK)
         for pile in range(0, events // 2, 25):
             people = (f"{name}-{number}@x.example" for number in range(pile, pile + 25))
-            await asyncio.gather(*(grant(ledger, person, both) for person in people))
+            await asyncio.gather(*(ledger.grant(person, both, ON_PAPER) for person in people))
 
 asyncio.run(main(*sys.argv[1:5], int(sys.argv[5])))
 """

@@ -154,4 +154,4 @@ def test_no_step_of_a_long_page_is_long(name: str, encoding: bytes) -> None:
     raw = html_mail(encoded(LONG_PAGES[name], encoding), encoding=encoding)
 
     # What else the machine does only adds to it, so the least of some is what the work takes.
-    assert any(longest_of_all(raw) < 0.02 for _ in range(5))
+    assert any(longest_of_all(raw) < 0.01 for _ in range(5))
