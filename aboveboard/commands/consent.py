@@ -10,10 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aboveboard.commands.shared import fail, load_config, with_ledger
 from aboveboard.parameters import ADDRESS, PURPOSE, TEXT, config_option, json_option
-from ledger import asking, proof
+from ledger import asking
 from ledger.consent import Act, Person, words
-from ledger.errors import LedgerError
-from ledger.keys import Keyring
 from ledger.ledger import Ledger
 from policies.consent import Assurance
 from policies.words import Purpose
@@ -107,30 +105,3 @@ def ask(address: str, config_path: Path) -> None:
 
     with_ledger(config, work)
     click.echo(f"The question to {address} is in the outbox; `serve` sends it. The answer comes by their own mailbox.")
-
-
-@consent.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
-@config_option
-def verify(file: Path | None, config_path: Path) -> None:
-    """Walk the chain of consent events and say whether anything was altered; or check FILE, a proof."""
-    config = load_config(config_path)
-    if file is not None:
-        _verify_proof(file, config.ledger.key_file)
-        return
-    found = with_ledger(config, lambda ledger: ledger.verify())
-    if not found.whole:
-        fail(*(flaw.text for flaw in found.flaws))
-    click.echo(f"The chain is whole: {found.events} events.")
-
-
-def _verify_proof(file: Path, key_file: Path) -> None:
-    try:
-        flaws = proof.check(Keyring.load(key_file), file.read_text("utf-8"))
-    except LedgerError as error:
-        fail(str(error))
-    except (OSError, UnicodeDecodeError):
-        fail(f"{file}: cannot be read as UTF-8 text.")
-    if flaws:
-        fail(*flaws)
-    click.echo("The proof is as it was made, with this key file.")

@@ -1,4 +1,4 @@
-"""`aboveboard consent export`, `anchor` and `proof`: what is on record, for somebody else to read or to keep."""
+"""`aboveboard consent export`, `anchor`, `proof` and `verify`: what is on record, for others to keep and to check."""
 
 import json
 import os
@@ -16,7 +16,13 @@ from aboveboard.commands.shared import fail, load_config, with_ledger
 from aboveboard.parameters import ADDRESS, config_option
 from ledger import exports
 from ledger import proof as proofs
+from ledger.anchor import Anchor, Comparison, Head, compare
+from ledger.anchor import anchor as head_of
+from ledger.anchor import read as anchor_in
+from ledger.chain import Verification
 from ledger.consent import Person
+from ledger.errors import LedgerError
+from ledger.keys import Keyring
 from ledger.ledger import Ledger
 
 output_option = click.option(
@@ -74,8 +80,8 @@ def anchor(file: Path | None, config_path: Path) -> None:
     if file is None and config.system_mail is None:
         fail("There is no [system_mail] in the configuration; name a file with --file.")
 
-    async def work(ledger: Ledger) -> proofs.Anchor:
-        head = await ledger.read(lambda connection: proofs.anchor(connection, datetime.now(UTC)))
+    async def work(ledger: Ledger) -> Anchor:
+        head = await ledger.read(lambda connection: head_of(connection, datetime.now(UTC)))
         await upkeep.give_away(config, ledger, head, file)
         return head
 
@@ -108,3 +114,63 @@ def proof(address: str, output: Path | None, config_path: Path) -> None:
     if output is not None:
         file.close()
         click.echo(f"The proof is in {output}; `aboveboard consent verify {output}` checks it.")
+
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@consent.command()
+@click.argument("file", type=_FILE, required=False)
+@click.option("--anchors", type=_FILE, help="Heads that were kept, as `anchor` writes them: a line for each.")
+@config_option
+def verify(file: Path | None, anchors: Path | None, config_path: Path) -> None:
+    """Walk the chain of consent events and say whether anything was altered; or check FILE, a proof."""
+    if file is not None and anchors is not None:
+        raise click.UsageError("A proof and anchors are checked one after the other.")
+    config = load_config(config_path)
+    if file is not None:
+        _verify_proof(file, config.ledger.key_file)
+        return
+    kept = _read_anchors(anchors) if anchors is not None else []
+
+    async def work(ledger: Ledger) -> tuple[Verification, Comparison]:
+        return await ledger.verify(), await ledger.read(lambda connection: compare(connection, kept))
+
+    chain, said = with_ledger(config, work)
+    if not chain.whole or said.flaws:
+        fail(*(flaw.text for flaw in chain.flaws), *said.flaws)
+    click.echo(f"The chain is whole: {chain.events} events.")
+    if anchors is not None:
+        gone = f"; {said.purged} are of events that a purge removed since" if said.purged else ""
+        click.echo(f"{said.agreeing} of {len(kept)} anchors agree with it{gone}.")
+
+
+def _read_anchors(file: Path) -> list[Head]:
+    """Return the anchors in a file. Ends the command where a line is none, or where there is none at all."""
+    found = []
+    for number, line in enumerate(_text(file).splitlines(), 1):
+        if line.strip():
+            head = anchor_in(line)
+            if head is None:
+                fail(f"{file}, line {number}: no anchor as `aboveboard consent anchor` writes it.")
+            found.append(head)
+    if not found:
+        fail(f"{file}: holds no anchor.")
+    return found
+
+
+def _verify_proof(file: Path, key_file: Path) -> None:
+    try:
+        flaws = proofs.check(Keyring.load(key_file), _text(file))
+    except LedgerError as error:
+        fail(str(error))
+    if flaws:
+        fail(*flaws)
+    click.echo("The proof is as it was made, with this key file.")
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        fail(f"{file}: cannot be read as UTF-8 text.")
