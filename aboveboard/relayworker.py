@@ -30,7 +30,8 @@ async def relay(task: Task, ready: Ready, stop: asyncio.Event) -> None:
                 await asyncio.to_thread(_renew, listeners)
                 renewals = fresh.certificates
 
-        upstreams = relaying.upstreams(config, task.workers)
+        census = Census.shared(task.census, task.workers, task.number)
+        upstreams = relaying.upstreams(config, task.workers, census)
         logins = Logins(config, ledger, upstreams)
         server = Server(
             relay,
@@ -39,7 +40,7 @@ async def relay(task: Task, ready: Ready, stop: asyncio.Event) -> None:
             compose.hostname(config),
             verifiers=logins.verifiers,
             limits=relaying.shared_limits(config),
-            census=Census.shared(task.census, task.workers, task.number),
+            census=census,
         )
         listeners = [relaying.listener(at, section) for at, section in enumerate(config.relay.listener)]
         async with Follower(task.place, ledger, current, adopt).following(in_force), logins.running():
