@@ -118,12 +118,13 @@ def demo(smtp_port: int, web_port: int, mailbox_port: int) -> None:
 @click.option("--online", is_flag=True, help="Also try certificates, upstream and public_url.")
 def check(config_path: Path, online: bool) -> None:
     """Check the configuration; every error is named by its key path."""
-    from aboveboard.online import local_problems, try_everything
+    from aboveboard import premises
+    from aboveboard.online import try_everything
 
     config = load_config(config_path)
-    for sentence in notes(config):
+    for sentence in [*notes(config), *asyncio.run(premises.notes(config))]:
         click.echo(f"note: {sentence}")
-    problems = local_problems(config)
+    problems = premises.problems(config)
     if online:
         found = asyncio.run(try_everything(config))
         problems += [one for one in found.problems if one not in problems]

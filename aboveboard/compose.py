@@ -42,7 +42,8 @@ from web.site import Point, Site
 def hostname(config: Config) -> str:
     """Return how the relay calls itself in SMTP: as configured, else the public URL's host (RFC 5321 §4.1.3)."""
     if config.relay.hostname is not None:
-        return config.relay.hostname
+        # RFC 5321 §4.1.1.1: a host says its name in ASCII.
+        return config.relay.hostname if config.relay.hostname.isascii() else canonical_domain(config.relay.hostname)
     host = urlsplit(config.web.public_url).hostname or "localhost"
     try:
         address = ipaddress.ip_address(host)
@@ -200,13 +201,13 @@ def upstreams(config: Config, workers: int = 1, census: Census | None = None) ->
 
 
 def _route(at: int, section: UpstreamSection, name: str, workers: int) -> Route:
-    password = _password(f"relay.upstream[{at}]", section)
+    secret = password(f"relay.upstream[{at}]", section)
     # The upstream counts the connections of all workers together.
     limits = Limits(max(1, section.connections // workers), section.messages_per_connection)
-    return parse_route(section.url, section.senders, name, section.username, password, limits)
+    return parse_route(section.url, section.senders, name, section.username, secret, limits)
 
 
-def _password(path: str, section: UpstreamSection | SystemMailSection) -> str | None:
+def password(path: str, section: UpstreamSection | SystemMailSection) -> str | None:
     """Return the password of a service login, if it has one. Raises ConfigError where it cannot be read."""
     if section.password_env is not None:
         password = os.environ.get(section.password_env)
@@ -216,9 +217,12 @@ def _password(path: str, section: UpstreamSection | SystemMailSection) -> str | 
     if section.password_file is None:
         return None
     try:
-        return section.password_file.read_text("utf-8").rstrip("\r\n")
+        secret = section.password_file.read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}.password_file: cannot be read."]) from error
+    if not secret or len(secret.splitlines()) > 1:
+        raise ConfigError([f"{path}.password_file: must hold the password alone, on one line."])
+    return secret
 
 
 def shared_limits(config: Config) -> SharedLimits:
@@ -278,14 +282,14 @@ def sender(config: Config) -> Sender | None:
     section = config.system_mail
     if section is None:
         return None
-    password = _password("system_mail", section)
+    secret = password("system_mail", section)
     return Sender(
         config.organisation.name,
         config.organisation.contact,
         config.organisation.privacy_url,
         config.web.public_url,
         section.sender,
-        parse_route(section.url, ["*"], hostname(config), section.username, password),
+        parse_route(section.url, ["*"], hostname(config), section.username, secret),
     )
 
 
