@@ -7,8 +7,8 @@ from aboveboard import autoconfig
 from aboveboard.settings import Config, ListenerSection, SystemMailSection, UpstreamSection
 from aboveboard.values import LOOPBACK_NAMES, is_loopback, split_address
 from policies.checks import address_globs
+from policies.policy import PolicyModel
 from proxy.route import DEFAULT_PORTS
-from proxy.vendorcheck import problems as vendor_problems
 
 _ALL = frozenset({"0.0.0.0", "::"})  # noqa: S104  # addresses to compare with
 
@@ -28,7 +28,7 @@ def cross_checks(config: Config) -> list[str]:
             "a message of that size could never be taken."
         )
     if config.policy.vendor or config.policy.vendors_off:
-        problems += (f"policy.{one}" for one in vendor_problems(config.policy.vendor, config.policy.vendors_off))
+        problems += _vendor_checks(config.policy)
     if config.system_mail is not None:
         problems += _server_checks("system_mail", config.system_mail)
     problems += autoconfig.problems(config)
@@ -76,6 +76,13 @@ def _loop_checks(path: str, upstream: UpstreamSection, listeners: list[ListenerS
     here = [parts for parts in map(urlsplit, upstream.url) if is_loopback(parts.hostname or "")]
     same = any((parts.port or DEFAULT_PORTS[parts.scheme]) in ports for parts in here)
     return [f"{path}.url: is a listener of this relay; name the mail server behind it."] if same else []
+
+
+def _vendor_checks(policy: PolicyModel) -> list[str]:
+    # Imported here: it brings along what finds trackers, which few files and few commands need.
+    from proxy.vendorcheck import problems
+
+    return [f"policy.{one}" for one in problems(policy.vendor, policy.vendors_off)]
 
 
 def _is_here(host: str) -> bool:

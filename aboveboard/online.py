@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aboveboard import autoconfig, certificates, compose, premises, published
+from aboveboard import autoconfig, certificates, post, premises, published, relaying
 from aboveboard.certificates import Pair
 from aboveboard.config import ConfigError
 from aboveboard.settings import Config
@@ -77,14 +77,16 @@ def _hosts(config: Config) -> list[str]:
 def _upstreams(config: Config) -> list[Callable[[], Findings]]:
     return [
         _Upstream(config, f"relay.upstream[{at}]", route, host)
-        for at, route in enumerate(compose.upstreams(config).routes)
+        for at, route in enumerate(relaying.upstreams(config).routes)
         for host in route.hosts
     ]
 
 
 def _system_mail(config: Config) -> list[Callable[[], Findings]]:
-    sender = compose.sender(config)
-    return [] if sender is None else [_Upstream(config, "system_mail", sender.route, sender.route.hosts[0])]
+    if config.system_mail is None:
+        return []
+    route = post.sender_of(config, config.system_mail).route
+    return [_Upstream(config, "system_mail", route, route.hosts[0])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from aboveboard import certificates, compose
+from aboveboard import certificates, compose, relaying
 from aboveboard.certificates import Pair
 from aboveboard.config import ConfigError
 from aboveboard.settings import Config
@@ -45,7 +45,7 @@ def _listeners(config: Config) -> Iterator[str]:
             yield from found
             continue
         try:
-            compose.listener(at, section)
+            relaying.listener(at, section)
         except ConfigError as error:
             yield from error.problems
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aboveboard.commands.shared import fail, load_config, with_ledger
 from aboveboard.parameters import ADDRESS, PURPOSE, TEXT, config_option, json_option
 from ledger import asking
-from ledger.consent import VALIDITY, Act, Person
+from ledger.consent import Act, Person, words
 from ledger.ledger import Ledger
 from policies.consent import Assurance
 from policies.words import Purpose
@@ -34,7 +34,7 @@ def grant(address: str, purposes: tuple[str, ...], method: str, evidence: str, c
     chosen = [purpose for purpose in Purpose if purpose.value in purposes]
     act = Act("admin", method, Assurance.ASSERTED, "recorded by an administrator", evidence)
     with_ledger(config, lambda ledger: ledger.grant(address, chosen, act))
-    click.echo(f"Recorded: {address} agreed to {', '.join(chosen)} (for {VALIDITY.days} days).")
+    click.echo(f"Recorded: {address} agreed to {', '.join(chosen)} (for {config.retention.consent_days} days).")
 
 
 @consent.command()
@@ -69,10 +69,9 @@ def show(address: str, as_json: bool, config_path: Path) -> None:
 
     async def work(ledger: Ledger) -> dict[str, Any]:
         person = Person.of(ledger.keyring, address)
-        standings = await ledger.standing(person)
+        standings, events = await ledger.standing(person), await ledger.history(person, wider=True)
         await ledger.record_access("consent show")
-        states = {purpose.value: str(standings.on(purpose).state or "unknown") for purpose in Purpose}
-        return {"address": address, "consent": states, "events": await ledger.history(person, wider=True)}
+        return {"address": address, "consent": words(standings, events, datetime.now(UTC)), "events": events}
 
     found = with_ledger(config, work)
     if as_json:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aboveboard import compose, premises
+from aboveboard import compose, premises, relaying
 from aboveboard.config import ConfigError, load, notes, parse
 
 DESIGN = """
@@ -274,7 +274,7 @@ def test_every_error_is_named_at_once() -> None:
 def test_several_hosts_of_one_upstream() -> None:
     """An upstream's URL may be a list: its hosts in order, each with its port and TLS."""
     config = parse(changed("relay.upstream.0.url", ["smtps://a.example", "smtp+starttls://b.example:25"]), Path("/etc"))
-    (route,) = compose.upstreams(config).routes
+    (route,) = relaying.upstreams(config).routes
     assert [("a.example", 465, "implicit"), ("b.example", 25, "starttls")] == [
         (host.name, host.port, host.tls) for host in route.hosts
     ]
@@ -284,7 +284,7 @@ def test_several_hosts_of_one_upstream() -> None:
 def test_workers_share_the_connections(workers: int, each: int) -> None:
     """The connections that an upstream allows are those of all workers together, and each has at least one."""
     config = parse(changed("relay.upstream.0.connections", 9), Path("/etc"))
-    (route,) = compose.upstreams(config, workers).routes
+    (route,) = relaying.upstreams(config, workers).routes
     assert each == route.limits.connections
 
 
@@ -391,7 +391,7 @@ def test_listener_with_logins(listener: dict[str, Any], problem: str) -> None:
 def test_listener_with_logins_on_loopback() -> None:
     """On loopback a listener may take logins without TLS."""
     config = parse(_listening(address="127.0.0.1:1587", auth="pass-through"), Path("/etc"))
-    assert "pass-through" == compose.listener(0, config.relay.listener[0]).auth
+    assert "pass-through" == relaying.listener(0, config.relay.listener[0]).auth
 
 
 @pytest.mark.parametrize(
@@ -424,7 +424,7 @@ def test_service_password_from_a_file(tmp_path: Path, content: str) -> None:
     ]), tmp_path)  # fmt: skip
     assert ["relay.upstream[0].password_file: must hold the password alone, on one line."] == premises.problems(config)
     with pytest.raises(ConfigError, match="must hold the password alone"):
-        compose.upstreams(config)
+        relaying.upstreams(config)
 
 
 @pytest.mark.parametrize(
@@ -452,9 +452,9 @@ def test_service_password_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     content["relay"]["upstream"][0] |= {"username": "relay", "password_env": "RELAY_PASSWORD"}
     config = parse(content, Path("/etc"))
     monkeypatch.setenv("RELAY_PASSWORD", "secret")
-    (route,) = compose.upstreams(config).routes
+    (route,) = relaying.upstreams(config).routes
     assert ("relay", "secret") == (route.username, route.password)
     monkeypatch.delenv("RELAY_PASSWORD")
     with pytest.raises(ConfigError) as raised:
-        compose.upstreams(config)
+        relaying.upstreams(config)
     assert ["relay.upstream[0].password_env: the environment has no RELAY_PASSWORD."] == raised.value.problems
