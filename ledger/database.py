@@ -10,11 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy import Connection, Engine, column, create_engine, event, insert, inspect, select, table
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -23,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from ledger.batch import Batch, WithinTransaction
 from ledger.errors import LedgerContended, LedgerError, LedgerMissing, LedgerUnavailable
 from ledger.keys import KeyFile, Keyring
-from ledger.schema import chain_head, meta
+from ledger.schema import REVISION, chain_head, meta
 from ledger.sqlite import BUSY_LOOK_SECONDS, BUSY_SECONDS, PRAGMAS, SqliteThread
 from ledger.turns import STUCK_SECONDS, Turn, line_up
 
@@ -31,7 +27,8 @@ GENESIS = "0" * 64
 # PostgreSQL's serialization_failure and deadlock_detected.
 _CONTENDED = frozenset({"40001", "40P01"})
 Result = TypeVar("Result")
-_MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parent / "migrations"
+_ALEMBIC_VERSION = table("alembic_version", column("version_num"))
 
 
 class Place:
@@ -107,20 +104,35 @@ def _cause(error: SQLAlchemyError) -> str:
     return str(original or type(error).__name__).strip().splitlines()[0].rstrip(".")
 
 
-def _alembic(connection: Connection | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.attributes["connection"] = connection
-    return config
-
-
 def upgrade(place: Place) -> None:
-    """Bring the ledger's tables up to this version, creating an SQLite file where there is none."""
+    """Bring the ledger's tables up to this version, creating an SQLite file where there is none. Raises LedgerError."""
     _create(place)
     with _synchronous(place, "rw") as connection:
-        command.upgrade(_alembic(connection), "head")
+        current = _revision(connection)
+        if current is not None and current > REVISION:
+            raise LedgerError("The ledger's tables are of a later version of aboveboard: install that one.")
+        if current != REVISION:
+            _migrate(connection)
         if connection.execute(select(chain_head.c.id)).first() is None:
             connection.execute(insert(chain_head).values(id=1, sequence=0, row_hash=GENESIS))
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return which migration the tables were left by; None where there are none."""
+    if not inspect(connection).has_table(_ALEMBIC_VERSION.name):
+        return None
+    return connection.execute(select(_ALEMBIC_VERSION.c.version_num)).scalar()
+
+
+def _migrate(connection: Connection) -> None:
+    # Imported here: it is large, and hardly any start has something to migrate.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def _create(place: Place) -> None:
@@ -136,9 +148,8 @@ def _create(place: Place) -> None:
 def check_version(place: Place) -> None:
     """Raise LedgerError, saying what to do, unless the tables are those of this version."""
     with _synchronous(place, "rw") as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    wanted = ScriptDirectory.from_config(_alembic()).get_current_head()
-    if current != wanted:
+        current = _revision(connection)
+    if current != REVISION:
         raise LedgerError("The ledger's tables are not of this version: run `aboveboard db upgrade` first.")
 
 
