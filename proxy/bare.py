@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from typing import AnyStr
 
 from aiosmtpd.smtp import SMTP
 
@@ -33,3 +34,8 @@ class BareSMTP(SMTP):
         self._timeout_handle = None
         self._tls_handshake_okay = True
         self._tls_protocol = self._original_transport = self._handler_coroutine = None
+
+    async def push(self, status: AnyStr) -> None:
+        """Say what aiosmtpd has to say, which is only that TLS may begin, with an enhanced code (RFC 2034 §4)."""
+        self._writer.write(b"220 2.0.0 Go on with TLS\r\n")
+        await self._writer.drain()
