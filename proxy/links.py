@@ -121,8 +121,8 @@ HINTS = (
     "login", "log-in", "log_in", "log in", "logon", "log-on", "log_on", "log on", "loggen", "signin", "sign-in",
     "sign_in", "sign in", "signon", "sign-on", "sign_on", "sign on", "anmeld", "sso", "saml", "auth", "jwt", "pin=",
     "pass", "pwd", "kennwort", "setzen", "reset", "recover", "verif", "validate", "confirm", "activat", "tigen",
-    "optin", "opt-in", "schalten", "aktivieren", "magic", "onetime", "one-time", "one_time", "einmal", "einladung", "invit",
-    "code=", "otp", "2fa", "mfa", "forgot", "token", "ticket", "oobcode", "nonce", "hmac", "connecter",
+    "optin", "opt-in", "schalten", "aktivieren", "magic", "onetime", "one-time", "one_time", "einmal", "einladung",
+    "invit", "code=", "otp", "2fa", "mfa", "forgot", "token", "ticket", "oobcode", "nonce", "hmac", "connecter",
     "connexion", "sesi", "contrase", "accedi", "reimposta", "activer", "rifier", "activar", "attiva", "conferma",
     "join", "beitreten", "besprechung", "meeting", "konferenz", "unirse", "partecipa", "$", "__", "((",
 )  # fmt: skip
