@@ -29,6 +29,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, psycopg
 from sqlalchemy.sql import ClauseElement
 
 Parameters = Mapping[str, Any]
+APART_SECONDS = 0.004
+"""From the beginning of one transaction to that of the next, at least: what comes in meanwhile shares the next one."""
+CROWDED_SECONDS = 0.012
+"""The same where several messages shared the last one: a transaction costs more than all that a message has in it."""
 TOUCH = "PRAGMA user_version = 0"
 """Writes SQLite's first page as it was. Nothing of ours reads that number."""
 _LOCK = "SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(%(numbers)s AS bigint[])) AS number"

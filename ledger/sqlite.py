@@ -57,9 +57,10 @@ class _Cursor:
 class SqliteThread:
     """One connection and the thread that alone uses it; both begin with the first batch."""
 
-    def __init__(self, uri: str, begin: str) -> None:
+    def __init__(self, uri: str, begin: str | None) -> None:
         self._uri = uri
         self._begin = begin
+        """How a transaction begins; None where every SELECT is one of its own: a step less, with the GIL in between."""
         self._serving: _Serving | None = None
 
     async def run(self, work: Callable[[Batch], Result]) -> Result:
@@ -79,7 +80,7 @@ class SqliteThread:
 class _Serving(Thread):
     """A thread that carries transactions out, one after the other, until it is told to end."""
 
-    def __init__(self, uri: str, begin: str) -> None:
+    def __init__(self, uri: str, begin: str | None) -> None:
         super().__init__(name="ledger", daemon=True)
         self._uri = uri
         self._begin = begin
@@ -126,7 +127,8 @@ class _Serving(Thread):
             self._connection = self._connect()
         try:
             cursor = self._connection.cursor()
-            self._wait_for_turn(cursor)
+            if self._begin is not None:
+                self._wait_for_turn(cursor, self._begin)
             result = work(_Cursor(cursor))
             self._connection.commit()
         except BaseException:
@@ -144,12 +146,12 @@ class _Serving(Thread):
         connection.execute("PRAGMA busy_timeout=0")
         return connection
 
-    def _wait_for_turn(self, cursor: sqlite3.Cursor) -> None:
+    def _wait_for_turn(self, cursor: sqlite3.Cursor, begin: str) -> None:
         """Begin. SQLite's own waiting looks only every 100 ms in the end, and could starve a process."""
         until = time.monotonic() + BUSY_SECONDS
         while True:
             try:
-                cursor.execute(self._begin)
+                cursor.execute(begin)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                     raise
