@@ -26,7 +26,7 @@ from policies.glob import pattern
 from policies.words import ForeignTracking
 from proxy.certificates import ServerCertificate
 from proxy.footer import Footer
-from proxy.limits import SharedLimits
+from proxy.limits import Census, SharedLimits
 from proxy.links import link_rules, own_place
 from proxy.message import Reading
 from proxy.pool import Upstreams
@@ -189,13 +189,14 @@ def _beside_the_ledger(config: Config, ending: str) -> Path:
     return beside.with_name(beside.name + ending)
 
 
-def upstreams(config: Config, workers: int = 1) -> Upstreams:
-    """Return the upstream routes, in order, for one of several workers.
+def upstreams(config: Config, workers: int = 1, census: Census | None = None) -> Upstreams:
+    """Return the upstream routes, in order, for one of several workers, who count together in the census.
 
     Raises ConfigError where a password cannot be read.
     """
     name = hostname(config)
-    return Upstreams([_route(at, section, name, workers) for at, section in enumerate(config.relay.upstream)])
+    routes = [_route(at, section, name, workers) for at, section in enumerate(config.relay.upstream)]
+    return Upstreams(routes, census or Census.alone())
 
 
 def _route(at: int, section: UpstreamSection, name: str, workers: int) -> Route:

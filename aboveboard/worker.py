@@ -156,7 +156,8 @@ async def _relay(task: Task, ready: Ready, stop: asyncio.Event) -> None:
                 await asyncio.to_thread(_renew, listeners)
                 renewals = fresh.certificates
 
-        upstreams = compose.upstreams(config, task.workers)
+        census = Census.shared(task.census, task.workers, task.number)
+        upstreams = compose.upstreams(config, task.workers, census)
         logins = Logins(config, ledger, upstreams)
         server = Server(
             relay,
@@ -165,7 +166,7 @@ async def _relay(task: Task, ready: Ready, stop: asyncio.Event) -> None:
             compose.hostname(config),
             verifiers=logins.verifiers,
             limits=compose.shared_limits(config),
-            census=Census.shared(task.census, task.workers, task.number),
+            census=census,
         )
         listeners = [compose.listener(at, section) for at, section in enumerate(config.relay.listener)]
         async with _Follower(task.place, ledger, current, adopt).following(in_force), logins.running():

@@ -13,8 +13,12 @@ from typing import Self
 
 _SLOTS = 16_384
 """Counters of clients, by a keyed hash of the address: two clients share one about once in so many."""
-_COUNTERS = 2
-"""Of a row, before the clients' slots: connections, and bytes."""
+_ROUTES = 16
+"""Counters of routes, by their number: a seventeenth shares one with the first."""
+_STARVING = 2 + _ROUTES
+_COUNTERS = _STARVING + _ROUTES
+"""Of a row, before the clients' slots: connections, bytes, and for each route connections to its upstream, and whether
+the worker has mail for it and no connection."""
 _ROW = 8 * _COUNTERS + 2 * _SLOTS
 _KEY = 16
 _MOST_IN_A_SLOT = 65_535
@@ -87,6 +91,23 @@ class Census:
         self._own[0] -= 1
         slot = self._slot(client)
         self._own_clients[slot] = max(self._own_clients[slot] - 1, 0)
+
+    def connect(self, route: int, connections: int) -> None:
+        """Count connections to the upstream of a route, or with a negative number count them no more."""
+        self._own[2 + route % _ROUTES] += connections
+
+    def connected(self, route: int) -> int:
+        """Return how many connections all workers have to the upstream of a route, or are opening."""
+        return sum(counters[2 + route % _ROUTES] for counters in self._counters)
+
+    def starve(self, route: int, *, starving: bool) -> None:
+        """Say whether this worker has mail for a route and cannot get a first connection to its upstream."""
+        self._own[_STARVING + route % _ROUTES] = starving
+
+    def others_starve(self, route: int) -> bool:
+        """Tell whether another worker has mail for a route and cannot get a first connection to its upstream."""
+        at = _STARVING + route % _ROUTES
+        return any(counters[at] for counters in self._counters if counters is not self._own)
 
     def hold(self, octets: int) -> None:
         """Count octets of a message, or with a negative number count them no more."""

@@ -92,7 +92,7 @@ class UpstreamLogin:
         await self._pool.reserve()
         connection = None
         try:
-            connection = await Connection.open(self.route)
+            connection = await self._pool.open(self.route)
             answer = await _log_in(connection, self._credential, ask)
         except BaseException:
             if connection is not None:
