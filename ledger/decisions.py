@@ -15,7 +15,8 @@ from sqlalchemy import Executable, bindparam, delete, insert, null, select, upda
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import merge
-from ledger.batch import Batch, Statement, Words
+from ledger.batch import Batch, Statement
+from ledger.dialects import Words
 from ledger.keys import Keyring
 from ledger.schema import decision_count, hit, message, stamp
 from policies.decide import Decision

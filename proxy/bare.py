@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import ssl
-from typing import cast
+from typing import AnyStr, cast
 
 from aiosmtpd.smtp import SMTP
 
@@ -83,10 +83,9 @@ class BareSMTP(SMTP):
         if self.transport is not None:
             self.transport.write(answer.wire())
 
-    async def push(self, status: str | bytes) -> None:
-        """Send the reply to STARTTLS, for aiosmtpd."""
-        assert self.transport is not None
-        self.transport.write((status.encode("ascii") if isinstance(status, str) else status) + b"\r\n")
+    async def push(self, status: AnyStr) -> None:
+        """Say what aiosmtpd has to say, which is only that TLS may begin, with an enhanced code (RFC 2034 §4)."""
+        self.say(reply(220, "2.0.0 Go on with TLS"))
 
     def pause_writing(self) -> None:
         """Do nothing more for the client for now: it does not take up the answers it has."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from heapq import merge
 from typing import NamedTuple
 
+from proxy.hidden import finding_covers
 from proxy.history import begins_quote, finding_quote_line, finding_stops
 from proxy.page import Page, page
 from proxy.slices import STEP_BYTES, Walk, at_once
@@ -47,6 +48,8 @@ class Scan:
     """Where quoted history begins."""
     language: str = ""
     """The ``lang`` of the html element, or of the body as Outlook writes it, in lower case."""
+    covers: frozenset[bytes] = frozenset()
+    """The names of elements that may cover what stands in them, in lower case; empty for one that cannot be told."""
 
 
 def scan(data: bytes) -> Scan:
@@ -74,6 +77,7 @@ def scanning(page: Page) -> Walk[Scan]:
     line = yield from finding_quote_line(page.lowered)
     found = reader.result(line)
     found.complete = scanner.complete
+    found.covers = yield from finding_covers(page.markup)
     return found
 
 

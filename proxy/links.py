@@ -151,6 +151,8 @@ _TEXT_HOST = re.compile(
     r"(?:(?:[^\W_](?:[\w-]*[^\W_])?\.)+(?:[^\W\d_]{2,}|xn--[a-z0-9-]+)|\d{1,3}(?:\.\d{1,3}){3}|localhost)(?::\d+)?(?:[/?#]\S*)?",
     re.IGNORECASE,
 )
+_UNSEEN = re.compile("[\u200b-\u200d\u2060\ufeff]|\xe2\x80[\x8b-\x8d]|\xe2\x81\xa0|\xef\xbb\xbf")
+"""Characters of no width, as such or as their bytes in UTF-8: some put them into an address so that it is none."""
 _NOT_WORDS = re.compile(r"\W*+")
 _NOT_WORDS_OR_SLASHES = re.compile(r"[^\w/]*+")
 
@@ -268,6 +270,7 @@ def _shows_address(text: str) -> bool:
         # The scanner reads bytes as latin-1; most mail means UTF-8.
         with suppress(UnicodeError):
             text = text.encode("latin-1").decode("utf-8")
+        text = _UNSEEN.sub("", text)
     if (":" in text or "." in text) and _TEXT_ADDRESS.search(text) is not None:
         return True
     if "@" in text and _TEXT_MAILBOX.search(text) is not None:

@@ -12,6 +12,7 @@ from prometheus_client import Counter, Gauge
 
 from proxy import tally
 from proxy.auth import Admission, Authentication, Trust, Verifier
+from proxy.backlog import BACKLOG, ONE_AT_A_TIME
 from proxy.balanced import Balanced
 from proxy.certificates import ServerCertificate
 from proxy.limits import SHARED_LIMITS, Census, Held, SharedLimits
@@ -26,12 +27,6 @@ IDLE_SECONDS = 300.0
 
 SESSIONS = Gauge("aboveboard_smtp_sessions", "SMTP sessions that are open.", multiprocess_mode="livesum")
 TURNED_AWAY = Counter("aboveboard_smtp_turned_away", "Connections that were turned away, by reason.", ["why"])
-
-BACKLOG = 511
-"""Connections that wait to be taken."""
-ONE_AT_A_TIME = 1
-"""As asyncio's backlog, which is also how many connections a worker takes without looking up: with more, the first one
-to see a burst takes all of it, and the others have nothing to do. The sockets get their own backlog afterwards."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -259,6 +259,9 @@ class Session(BareSMTP):
     def _mail(self, argument: str) -> None:
         if self._transaction is not None:
             raise ReplyError(reply(503, "5.5.1 A transaction is under way already"))
+        if self._admission.takes_logins and not self._is_private:
+            # RFC 3207 §4: people whose program is set to no encryption read this.
+            raise ReplyError(reply(530, "5.7.0 Say STARTTLS and log in first: set your mail program to STARTTLS"))
         path = parse_path("FROM", argument)
         parameters = mail_parameters(path, self._offer)
         self._server.check_size(parameters.size or 0)

@@ -97,7 +97,7 @@ class Wire:
         at = self._buffer.find(b"\n")
         if at == -1:
             if len(self._buffer) > limit:
-                raise ReplyError(reply(500, "5.5.2 The line is too long"), close=True)
+                raise ReplyError(_too_long(self._buffer), close=True)
             return None
         line = bytes(self._buffer[:at])
         del self._buffer[: at + 1]
@@ -108,7 +108,7 @@ class Wire:
             # RFC 5321 §2.3.8: only CRLF ends a line. A lone LF or CR is how one server's line becomes another's two.
             raise ReplyError(reply(500, "5.5.2 Lines end with CRLF, and have no other CR, LF or NUL"), close=True)
         if len(line) - 1 > limit:
-            raise ReplyError(reply(500, "5.5.2 The line is too long"))
+            raise ReplyError(_too_long(line))
         return line[:-1]
 
     async def content(self, limit: int, grow: Callable[[int], bool], *, normalise: bool = False) -> bytes:
@@ -154,6 +154,11 @@ class Wire:
 
 
 _FULL = reply(452, "4.3.1 Too much mail is under way here; please try again later")
+
+
+def _too_long(line: bytes | bytearray) -> Reply:
+    # RFC 4954 §6 has a code of its own for AUTH.
+    return reply(500, f"{'5.5.6' if line[:5].upper() == b'AUTH ' else '5.5.2'} The line is too long")
 
 
 def _too_large(limit: int) -> Reply:

@@ -165,6 +165,8 @@ def test_not_special(href: str) -> None:
         pytest.param("sub.x.example:8080/?a", id="96: port"),
         pytest.param("Write to a.b@x.com", id="97"),
         pytest.param("<a@x.com>", id="97: in brackets"),
+        pytest.param("x.\u200bcom", id="96: with a character of no width"),
+        pytest.param("x.\xe2\x80\x8bcom\u2060", id="96: with one as bytes, and another"),
     ],
 )
 def test_text_is_an_address(text: str) -> None:
