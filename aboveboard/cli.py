@@ -7,9 +7,10 @@ import click
 
 from aboveboard import logs
 from aboveboard.commands.later import later
+from aboveboard.commands.trouble import OneSentence
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OneSentence, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="aboveboard")
 def main() -> None:
     """An SMTP relay that tracks mail only where policy and the recipient's recorded consent allow it."""

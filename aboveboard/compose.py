@@ -20,12 +20,14 @@ from ledger.notice import Teller
 from ledger.recall import Recalled
 from ledger.retention import Periods
 from policies import Policy, compile_policy
+from policies.address import canonical_domain
 
 
 def hostname(config: Config) -> str:
     """Return how the relay calls itself in SMTP: as configured, else the public URL's host (RFC 5321 §4.1.3)."""
     if config.relay.hostname is not None:
-        return config.relay.hostname
+        # RFC 5321 §4.1.1.1: a host says its name in ASCII.
+        return config.relay.hostname if config.relay.hostname.isascii() else canonical_domain(config.relay.hostname)
     host = urlsplit(config.web.public_url).hostname or "localhost"
     try:
         address = ipaddress.ip_address(host)
@@ -133,6 +135,9 @@ def password(path: str, section: UpstreamSection | SystemMailSection) -> str | N
     if section.password_file is None:
         return None
     try:
-        return section.password_file.read_text("utf-8").rstrip("\r\n")
+        secret = section.password_file.read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}.password_file: cannot be read."]) from error
+    if not secret or len(secret.splitlines()) > 1:
+        raise ConfigError([f"{path}.password_file: must hold the password alone, on one line."])
+    return secret

@@ -17,6 +17,10 @@ from sqlalchemy.sql import ClauseElement
 from ledger.dialects import Words, postgresql_words, sqlite_words
 
 Parameters = Mapping[str, Any]
+APART_SECONDS = 0.004
+"""From the beginning of one transaction to that of the next, at least: what comes in meanwhile shares the next one."""
+CROWDED_SECONDS = 0.012
+"""The same where several messages shared the last one: a transaction costs more than all that a message has in it."""
 TOUCH = "PRAGMA user_version = 0"
 """Writes SQLite's first page as it was. Nothing of ours reads that number."""
 _LOCK = "SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(%(numbers)s AS bigint[])) AS number"

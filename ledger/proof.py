@@ -82,7 +82,7 @@ def check(keyring: Keyring, text: str) -> list[str]:
     """Return what is wrong with a file that ``proof`` made, as sentences; none where nothing is."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ["The file is no JSON."]
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         return ["The file is no proof that this version of aboveboard made."]

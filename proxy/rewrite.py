@@ -278,7 +278,8 @@ def _text_footer_edit(body: Body, decision: Decision, marks: Marks, footer: Foot
 def _below_text(body: Body, said: bytes) -> Edit:
     """Return the insertion of a paragraph at the end of a text part."""
     data = body.encoded.decoded
-    at, eol = len(data.rstrip(b" \t\r\n")), line_break(data)
+    # Behind white space at the end of its last line: that is the line's own, and the signature's mark has some.
+    at, eol = len(data.rstrip(b"\r\n")), line_break(data)
     return at, at, eol + eol + said
 
 

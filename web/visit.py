@@ -81,6 +81,7 @@ async def welcome(visit: Visit, did: str = "", number: str = "") -> Response:
         choices=choices,
         offered=[purpose for purpose in offered(notice) if purpose not in agreed],
         do_not_write=consent.do_not_write,
+        refuses=site.policy.model.do_not_write == "refuse",
         history=history,
         sources=_sources(history),
         holdings=await site.ledger.holdings(person),

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import click
 
+from aboveboard import premises
 from aboveboard.commands.shared import fail, load_config
 from aboveboard.config import notes
-from aboveboard.online import local_problems, try_everything
+from aboveboard.online import try_everything
 from aboveboard.parameters import config_option
 
 
@@ -17,9 +18,9 @@ from aboveboard.parameters import config_option
 def check(config_path: Path, online: bool) -> None:
     """Check the configuration; every error is named by its key path."""
     config = load_config(config_path)
-    for sentence in notes(config):
+    for sentence in [*notes(config), *asyncio.run(premises.notes(config))]:
         click.echo(f"note: {sentence}")
-    problems = local_problems(config)
+    problems = premises.problems(config)
     if online:
         found = asyncio.run(try_everything(config))
         problems += [one for one in found.problems if one not in problems]

@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -13,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aboveboard import upkeep
 from aboveboard.commands.consent import consent
 from aboveboard.commands.shared import fail, load_config, with_ledger
-from aboveboard.parameters import ADDRESS, config_option
+from aboveboard.parameters import PERSON, config_option
 from ledger import exports
 from ledger import proof as proofs
 from ledger.anchor import Anchor, Comparison, Head, compare
@@ -30,15 +32,22 @@ output_option = click.option(
 )
 
 
-def _open(output: Path | None) -> TextIO:
-    """Return where to write; a file is for its owner's eyes only. Ends the command where it cannot be written."""
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    """Open where to write; a file is for its owner's eyes only. Ends the command where it cannot be written."""
     if output is None:
-        return sys.stdout
+        yield sys.stdout
+        sys.stdout.flush()
+        return
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
         fail(f"{output}: cannot be written: {error.strerror}.")
-    return os.fdopen(descriptor, "w", encoding="utf-8", newline="")
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+        if output.is_file():
+            # One that was there may have been open to others.
+            os.fchmod(descriptor, 0o600)
+        yield file
 
 
 @consent.command()
@@ -48,16 +57,14 @@ def _open(output: Path | None) -> TextIO:
 def export(kind: str, output: Path | None, config_path: Path) -> None:
     """Write who agreed, who refused and who was asked: one line per person and purpose. That you did is recorded."""
     config = load_config(config_path)
-    file = _open(output)
 
     async def work(ledger: Ledger) -> int:
         await ledger.record_access("consent export")
-        return await ledger.read(lambda connection: _write(connection, ledger, kind, file))
+        with _opened(output) as file:
+            return await ledger.read(lambda connection: _write(connection, ledger, kind, file))
 
     lines = with_ledger(config, work)
-    file.flush()
     if output is not None:
-        file.close()
         click.echo(f"{lines} lines are in {output}.")
 
 
@@ -94,7 +101,7 @@ def anchor(file: Path | None, config_path: Path) -> None:
 
 
 @consent.command()
-@click.argument("address", type=ADDRESS)
+@click.argument("address", type=PERSON)
 @output_option
 @config_option
 def proof(address: str, output: Path | None, config_path: Path) -> None:
@@ -108,11 +115,9 @@ def proof(address: str, output: Path | None, config_path: Path) -> None:
         return json.dumps(found, indent=2, ensure_ascii=False)
 
     text = with_ledger(config, work)
-    file = _open(output)
-    file.write(text + "\n")
-    file.flush()
+    with _opened(output) as file:
+        file.write(text + "\n")
     if output is not None:
-        file.close()
         click.echo(f"The proof is in {output}; `aboveboard consent verify {output}` checks it.")
 
 

@@ -29,7 +29,7 @@ VALUES = {
     "receipt": {"purposes": "open, click", "notice": "abc123", "until": "2027-01-01", "undo_url": "URL", "json": "{}"},
     "ask": {"url": "URL"},
     "said_yes": {"url": "URL"},
-    "renew": {"url": "URL", "until": "2027-01-01"},
+    "renew": {"url": "URL", "until": "2027-01-01", "purposes": "open"},
     "case": {"number": "ABCDE-12345", "kind": "complaint", "due": "2027-01-01"},
     "case_answer": {"number": "ABCDE-12345", "answer": "We looked.\n\nIt is gone."},
     "case_extended": {"number": "ABCDE-12345", "due": "2027-01-01", "reason": "Holidays."},
@@ -106,6 +106,13 @@ def test_who_is_informed_understands_it(source: str, shown: str) -> None:
     text = text_of(written(Letter("informed", BOB, Language.ENGLISH, values)))
     assert "- Which links are followed\n- When images are loaded\n" in text
     assert f"Where it came from: {shown}\n" in text
+
+
+def test_a_renewal_names_what_ends() -> None:
+    """Whoever agreed to one purpose is asked about that one, and not told that they agreed to another."""
+    text = text_of(written(Letter("renew", BOB, Language.ENGLISH, VALUES["renew"])))
+    assert "- When images are loaded\n" in text
+    assert "links" not in text.partition("-- ")[0]
 
 
 def test_a_receipt_has_its_json() -> None:

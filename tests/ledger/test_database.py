@@ -245,7 +245,7 @@ async def test_any_path_will_do(tmp_path: Path, name: str) -> None:
         await connection.execute(insert(meta).values(name="a", value="b"))
     await opened.close()
 
-    assert {"aboveboard.db", "aboveboard.key"} == {file.name for file in folder.iterdir()}
+    assert {"aboveboard.db", "aboveboard.db-queue", "aboveboard.key"} == {file.name for file in folder.iterdir()}
 
 
 @pytest.mark.peer

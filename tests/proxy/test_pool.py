@@ -351,6 +351,17 @@ async def test_next_host(tmp_path: Path, greeting: str) -> None:
     assert 1 == full.connections
 
 
+async def test_an_upstream_that_has_enough_at_ehlo(tmp_path: Path) -> None:
+    """An upstream that says 421 to EHLO lets nobody in now: it hears no HELO, and the client 451."""
+    async with (
+        FakeUpstream(answers={"EHLO": "421 4.3.2 not now"}) as upstream,
+        running_relay(tmp_path, upstream.port) as running,
+        Sender(running.port) as sender,
+    ):
+        assert (await sender.message()).startswith("451 4.3.2")
+    assert 0 == count(upstream, "HELO")
+
+
 async def test_every_host_away(tmp_path: Path) -> None:
     """Where no host answers the client hears 451; as soon as one does, mail flows."""
     async with FakeUpstream(greeting="421 no") as first, FakeUpstream(greeting="421 no") as second:

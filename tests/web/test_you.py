@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from ledger.consent import SUSPENDED_UP_TO, Act, Person
 from ledger.domains import METHOD
 from ledger.links import LinkKind
 from ledger.schema import consent_event, meta, stamp
+from policies import PolicyModel, compile_policy
 from policies.consent import Assurance
 from policies.words import Purpose
-from tests.web.mailing import BOB, Mailing, carried
+from tests.web.mailing import BOB, Mailing, carried, mailing_site
 from web.agreement import by_owner
 
 SCANNERS = ["Barracuda/5.0", "Mozilla/5.0 (compatible; bingbot/2.0)", "curl/8", ""]
@@ -293,3 +295,15 @@ async def test_how_it_works_names_everybody(mailing: Mailing) -> None:
     text = (await mailing.client.get("/how")).text
     for words in ("Example GmbH", "privacy@example.org", "https://example.org/privacy", "image", "link"):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("heeded", "sentence"),
+    [("refuse", "messages to you alone are not sent"), ("ignore", "that is on record, and you are not asked")],
+)
+async def test_the_page_promises_what_the_policy_does(tmp_path: Path, heeded: str, sentence: str) -> None:
+    """Row 76: that mail is refused for whoever wants none is said only where the policy refuses it."""
+    policy = compile_policy(PolicyModel(do_not_write=heeded), ["example.org"])
+    async with mailing_site(tmp_path, policy=policy) as mailing:
+        page = (await mailing.client.post(f"/you/{await mailing.mailed()}")).text
+    assert f"If you ask for it, {sentence}" in page

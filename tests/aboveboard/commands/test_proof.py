@@ -16,6 +16,7 @@ def test_60_export(command: Command, tmp_path: Path) -> None:
     """Row 60: the export says who agreed, as lines of JSON, or as CSV in a file for its owner's eyes alone."""
     command(*GRANT)
     (line,) = [json.loads(one) for one in command("consent", "export").stdout.splitlines()]
+    (tmp_path / "a.csv").touch(0o644)
     done = command("consent", "export", "--format", "csv", "--output", "a.csv")
     (row,) = list(csv.DictReader((tmp_path / "a.csv").read_text("utf-8").splitlines()))
 
