@@ -120,7 +120,18 @@ async def test_every_step_is_told(tls: str, extensions: tuple[str, ...], authori
             "",
         ),
     ],
-    ids=["no TLS", "no login", "login", "login first", "sender", "recipient", "later", "message", "hangs up", "nonsense"],
+    ids=[
+        "no TLS",
+        "no login",
+        "login",
+        "login first",
+        "sender",
+        "recipient",
+        "later",
+        "message",
+        "hangs up",
+        "nonsense",
+    ],
 )
 async def test_the_step_that_fails_says_what_to_do(
     server: FakeUpstream, words: list[str], step: str, remedy: str
