@@ -238,7 +238,7 @@ class Database:
         if self._place.sqlite is not None:
             uri = f"{_file(self._place.sqlite)}?mode=rw"
             writing = SqliteThread(uri, "BEGIN IMMEDIATE", queue=self._place.sqlite)
-            self._threads = {True: writing, False: SqliteThread(uri, "BEGIN")}
+            self._threads = {True: writing, False: SqliteThread(uri, None)}
         self._inode: tuple[int, int] | None = None
 
     def _engine(self, *, writes: bool) -> AsyncEngine:
@@ -291,7 +291,10 @@ class Database:
             yield connection
 
     async def batch(self, work: Callable[[Batch], Result], *, writes: bool) -> Result:
-        """Return what ``work`` returned, once its transaction is committed. Raises LedgerUnavailable."""
+        """Return what ``work`` returned, once its transaction is committed. Raises LedgerUnavailable.
+
+        Where it does not write, each of its queries may see a later state of the ledger than the one before.
+        """
         if not self._threads:
             async with self._transaction(self._writing if writes else self._reading) as connection:
                 return await connection.run_sync(lambda inside: work(WithinTransaction(inside)))

@@ -42,7 +42,8 @@ class DecidedMessage:
 def to_row(keyring: Keyring, decided: DecidedMessage) -> dict[str, Any]:
     """Return the row for a message; who and what about only where it is tracked, and then encrypted."""
     decision, envelope = decided.decision, decided.envelope
-    alone = envelope.rcpt_to[0] if len(envelope.recipients) == 1 else None
+    recipients = len(envelope.recipients)
+    alone = envelope.rcpt_to[0] if recipients == 1 else None
     sealed = None
     if decision.tracked and alone is not None:
         who = {"sender": envelope.sender, "recipient": alone, "subject": decided.subject}
@@ -59,7 +60,7 @@ def to_row(keyring: Keyring, decided: DecidedMessage) -> dict[str, Any]:
         "rules": json.dumps(list(decision.rules)),
         "policy_version": decision.policy_version,
         "consent_events": json.dumps(list(decision.consent_events)),
-        "recipients": len(envelope.recipients),
+        "recipients": recipients,
         "sender_hash": keyring.folded(envelope.sender),
         "exact_hash": keyring.exact(alone) if alone else None,
         "folded_hash": keyring.folded(alone) if alone else None,

@@ -59,9 +59,10 @@ class _Cursor:
 class SqliteThread:
     """One connection and the thread that alone uses it; both begin with the first batch."""
 
-    def __init__(self, uri: str, begin: str, queue: Path | None = None) -> None:
+    def __init__(self, uri: str, begin: str | None, queue: Path | None = None) -> None:
         self._uri = uri
         self._begin = begin
+        """How a transaction begins; None where every SELECT is one of its own: a step less, with the GIL in between."""
         self._queue = queue
         """The ledger whose writers take turns; None for those who only read."""
         self._serving: _Serving | None = None
@@ -83,7 +84,7 @@ class SqliteThread:
 class _Serving(Thread):
     """A thread that carries transactions out, one after the other, until it is told to end."""
 
-    def __init__(self, uri: str, begin: str, queue: Path | None) -> None:
+    def __init__(self, uri: str, begin: str | None, queue: Path | None) -> None:
         super().__init__(name="ledger", daemon=True)
         self._uri = uri
         self._begin = begin
@@ -132,7 +133,8 @@ class _Serving(Thread):
         with line_up(self._queue) as turn:
             try:
                 cursor = self._connection.cursor()
-                self._wait_for_turn(cursor, turn)
+                if self._begin is not None:
+                    self._wait_for_turn(cursor, self._begin, turn)
                 result = work(_Cursor(cursor))
                 self._connection.commit()
             except BaseException:
@@ -150,13 +152,13 @@ class _Serving(Thread):
         connection.execute("PRAGMA busy_timeout=0")
         return connection
 
-    def _wait_for_turn(self, cursor: sqlite3.Cursor, turn: Turn) -> None:
+    def _wait_for_turn(self, cursor: sqlite3.Cursor, begin: str, turn: Turn) -> None:
         """Begin. Somebody who is not in the queue may be writing too, a backup or an administrator: SQLite tells."""
         until = time.monotonic() + BUSY_SECONDS
         while True:
             turn.wait()
             try:
-                cursor.execute(self._begin)
+                cursor.execute(begin)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                     raise

@@ -9,6 +9,7 @@ import mmap
 import os
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 _SLOTS = 16_384
@@ -47,6 +48,8 @@ class Census:
         starts = [_KEY + at * _ROW for at in range(rows)]
         self._counters = [view[start : start + 8 * _COUNTERS].cast("Q") for start in starts]
         self._clients = [view[start + 8 * _COUNTERS : start + _ROW].cast("H") for start in starts]
+        # A client is looked for three times for one connection.
+        self._slot = lru_cache(maxsize=1_024)(self._slot_of)
         self._own, self._own_clients = self._counters[row], self._clients[row]
         view[starts[row] : starts[row] + _ROW] = bytes(_ROW)
 
@@ -60,7 +63,7 @@ class Census:
         """Return the census of one worker, in the memory behind a file descriptor of ``prepare``."""
         return cls(mmap.mmap(descriptor, _KEY + rows * _ROW), rows, row)
 
-    def _slot(self, client: str) -> int:
+    def _slot_of(self, client: str) -> int:
         digest = hashlib.blake2b(client.encode(), digest_size=4, key=self._key)
         (number,) = struct.unpack("I", digest.digest())
         return int(number) % _SLOTS

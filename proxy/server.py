@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from prometheus_client import Counter, Gauge
 
+from proxy import tally
 from proxy.auth import Admission, Authentication, Trust, Verifier
 from proxy.backlog import BACKLOG, ONE_AT_A_TIME
 from proxy.balanced import Balanced
@@ -19,7 +20,7 @@ from proxy.pool import Upstreams
 from proxy.proxyprotocol import Client
 from proxy.relay import Relay
 from proxy.reply import Reply, ReplyError, reply
-from proxy.session import COMMANDS, Session
+from proxy.session import Session
 
 IDLE_SECONDS = 300.0
 """How long a client may be silent (RFC 5321 §4.5.3.2.7)."""
@@ -137,7 +138,7 @@ class Server:
         for session in list(self.sessions):
             session.dismiss()
         await self.upstreams.close()
-        COMMANDS.hand_over()
+        tally.hand_over()
 
     def enter(self, session: Session) -> Reply | None:
         """Count a session that begins; return what it hears instead where there are too many."""
