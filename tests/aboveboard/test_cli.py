@@ -1,5 +1,6 @@
 """The command, called as a person calls it: what it prints, where, and its exit code."""
 
+import errno
 import json
 import socket
 import sqlite3
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from aboveboard.config import ConfigError
+from aboveboard.sockets import bind
 from tests.aboveboard.calling import CONFIG, EVIDENCE, GRANT, MESSAGE, Command
 
 
@@ -159,6 +162,17 @@ def test_a_port_in_use(command: Command, tmp_path: Path) -> None:
     )
 
 
+def test_a_port_that_is_the_superusers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may not listen on a port below 1024 hears what it takes."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refused)
+    with pytest.raises(ConfigError, match=r"127\.0\.0\.1:587 cannot be listened on: .*CAP_NET_BIND_SERVICE\.$"):
+        bind("relay.listener[0].address", "127.0.0.1:587")
+
+
 def test_a_missing_ledger_is_not_begun_anew(command: Command, tmp_path: Path) -> None:
     """With consent on record and the file gone, commands stop with a sentence and make no new one."""
     command(*GRANT, *EVIDENCE)
@@ -248,7 +262,7 @@ def test_a_copy_and_an_erasure(command: Command, tmp_path: Path) -> None:
     assert (2, 0, 0) == (asked.exit_code, erased.exit_code, command("consent", "verify").exit_code)
     assert "Removed: 2 addresses and evidence of consent events" in erased.stdout
     assert ("bob@" not in left, "form 12" not in left) == (True, True)
-    assert ["subject export"] * 2 + ["subject erase", "subject export"] == actions
+    assert ["consent grant", *["subject export"] * 2, "subject erase", "subject export"] == actions
 
 
 def test_restoring(command: Command, tmp_path: Path) -> None:
