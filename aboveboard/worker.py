@@ -20,6 +20,8 @@ import structlog
 from aboveboard import compose
 from aboveboard.reload import Current, InForce, signature
 from aboveboard.upkeep import keep_up
+from ledger.batch import write_statements
+from ledger.database import Place
 from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
 from ledger.ledger import Ledger
@@ -59,7 +61,8 @@ Part = Callable[[Task, Ready, asyncio.Event], Awaitable[None]]
 
 @asynccontextmanager
 async def opened(current: Current) -> AsyncIterator[Ledger]:
-    """Open the ledger, and look after it while it is open."""
+    """Open the ledger, ready for the first message or hit, and look after it while it is open."""
+    write_statements(sqlite=Place(current.config.ledger.url).sqlite is not None)
     async with compose.ledger(current.config, Keyring.load(current.config.ledger.key_file)) as ledger:
         upkeep = asyncio.create_task(keep_up(current, ledger))
         try:
