@@ -79,7 +79,8 @@ def test_the_image_serves(image: Stage, container: tuple[subprocess.Popen[bytes]
         return done.returncode == 0
 
     until(healthy, "the health check is content", 60)
-    assert says_hello(ports["1587"])
+    # The health is the web's: its worker may be ready before the relay's.
+    until(lambda: says_hello(ports["1587"]), "the relay greets")
     web = f"http://127.0.0.1:{ports['8080']}"
     assert [200, 200] == [fetch(f"{web}{page}").status for page in ("/how", "/static/style.css")]
     process.terminate()
