@@ -10,13 +10,14 @@ from typing import NamedTuple
 from proxy.history import begins_quote, finding_quote_line, finding_stops
 from proxy.page import Page, page
 from proxy.slices import STEP_BYTES, Walk, at_once
-from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Attribute, Scanner, Tag, skipper
+from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Attribute, Scanner, Tag, seeker, skipper
 from proxy.visible import said
 
 # Names by their first letters: every alternative is tried at every tag.
 _RAW_TEXT = b"s(?:cript|tyle)|t(?:extarea|itle)|xmp|iframe|no(?:embed|frames)|plaintext"
 _QUICK = rb"[c-gj-moqruwyzC-GJ-MOQRUWYZ]|[pP](?![lL])|[sS](?![cCtT])|[tT](?![eEiI])"
-_SKIP = skipper(b"a(?:rea)?|b(?:ody|lockquote)|html|" + _RAW_TEXT, closing=b"a(?:rea)?|body", quick=_QUICK)
+_NAMES, _CLOSING = b"a(?:rea)?|b(?:ody|lockquote)|html|" + _RAW_TEXT, b"a(?:rea)?|body"
+_SKIP, _SEEK = (make(_NAMES, _CLOSING, quick=_QUICK) for make in (skipper, seeker))
 
 
 class Anchor(NamedTuple):
@@ -58,7 +59,7 @@ def scanning(page: Page) -> Walk[Scan]:
     """Walk through an HTML document as ``scan`` does, in steps."""
     data = page.data
     stops = yield from finding_stops(page)
-    scanner = Scanner(data, _SKIP, merge(stops.hints, stops.pauses))
+    scanner = Scanner(data, _SEEK if page.plain else _SKIP, merge(stops.hints, stops.pauses), seeking=page.plain)
     reader = _Reader(data, page.lowered)
     step_end = STEP_BYTES
     for number, tag in enumerate(scanner.tags(0, len(data)), 1):
