@@ -8,6 +8,7 @@ from heapq import merge
 from typing import NamedTuple
 
 from proxy.history import begins_quote, finding_quote_line, finding_stops
+from proxy.links import OPT_OUTS
 from proxy.page import Page, page
 from proxy.slices import STEP_BYTES, Walk, at_once
 from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Attribute, Scanner, Tag, seeker, skipper
@@ -28,6 +29,7 @@ class Anchor(NamedTuple):
     href: str
     """Decoded; characters above ASCII are latin-1 readings of their bytes."""
     attributes: dict[str, str]
+    """Those that anybody asks for: the address, labels, and what may say that the link is to be left alone."""
     text: str
     labels: str = ""
     """What is said of it without being its text: title, alternative texts of it and of images in it."""
@@ -145,14 +147,16 @@ class _Reader:
         return found
 
 
+_LABELS = ("title", "alt", "aria-label")
+_ASKED_FOR = OPT_OUTS.union(_LABELS, ["href"])
 _MAX_ANCHOR_TEXT = 4_096
 _MAX_ANCHORS = 5_000
 """Of a document with more links than any letter has, the rest stays as it is."""
 
 
 def _anchor(data: bytes, tag: Tag, attributes: dict[str, Attribute], text_end: int) -> Anchor:
-    texts = {name: attribute.text(data) for name, attribute in attributes.items()}
+    texts = {name: attribute.text(data) for name, attribute in attributes.items() if name in _ASKED_FOR}
     href = attributes["href"]
     text, alternatives = said(data[tag.end : min(text_end, tag.end + _MAX_ANCHOR_TEXT)])
-    labels = [texts[name] for name in ("title", "alt", "aria-label") if name in texts]
+    labels = [texts[name] for name in _LABELS if name in texts]
     return Anchor(href.start, href.end, texts["href"], texts, text, " ".join(labels + alternatives))

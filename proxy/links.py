@@ -164,7 +164,8 @@ _OPT_OUT_VALUES = {
     "mc:disable-tracking": ("true", ""),
     "data-msys-clicktrack": ("0", "false"),
 }
-_OPT_OUTS = _OPT_OUT_PRESENT | _OPT_OUT_VALUES.keys()
+OPT_OUTS = _OPT_OUT_PRESENT | _OPT_OUT_VALUES.keys()
+"""Attributes that may say of a link that it is to be left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,7 @@ def target(
         return None
     match, host = found
     url, scheme, port = match[0], match[1], match[3]
-    if url in list_unsubscribe or (not _OPT_OUTS.isdisjoint(attributes) and _opted_out(attributes)):
+    if url in list_unsubscribe or _opted_out(attributes):
         return None
     if _place(host.name, int(port or 0), scheme.lower()) in rules.own_hosts or matches(rules.never_wrap, url):
         return None
@@ -237,7 +238,7 @@ def leaves(url: str, said: str) -> bool:
 
 
 def _opted_out(attributes: Mapping[str, str]) -> bool:
-    if _OPT_OUTS.isdisjoint(attributes):
+    if OPT_OUTS.isdisjoint(attributes):
         return False
     if not _OPT_OUT_PRESENT.isdisjoint(attributes):
         return True
