@@ -13,29 +13,24 @@ class Places:
     Nothing is counted twice, and most of it by ``bytes.count``: many edits in one part cost little more than one.
     """
 
-    def __init__(self, content: bytes, decoded: int) -> None:
+    def __init__(self, content: bytes, said: bytes) -> None:
+        """Begin at the beginning; ``said`` is the content decoded."""
         self._content = content
-        self._growth = len(content) / max(1, decoded)
+        self._text = said
+        self._growth = len(content) / max(1, len(said))
         self.decoded = 0
         """The last decoded offset that was asked for."""
         self._at = 0
         self.line_start = 0
         """Where the line of the last place begins."""
 
-    def find(self, offset: int, follower: bytes = b"") -> int:
-        """Return the place of a decoded offset: behind a soft line break that stands there.
-
-        ``follower`` is the byte that stands at the offset, where that is known.
-        """
+    def find(self, offset: int) -> int:
+        """Return the place of a decoded offset: behind a soft line break that stands there."""
         content, at, rest = self._content, self._at, offset - self.decoded
         length = len(content)
         if rest > _FAR:
             at, rest = self._jumped(at, rest)
-        elif follower and follower in _OPAQUE:
-            # Often the next one of its kind: the quote behind an address. It is that if it is as far away as it says.
-            end = content.find(follower, at + rest, at + 4 * rest + 4)
-            if end != -1 and self._said(at, end) == rest:
-                at, rest = end, 0
+        at, rest = self._beside_mark(at, rest, offset)
         while rest > 0:
             # What is decoded is never longer than what it was, so this is not too far; nor may it cut through "=3D".
             end = at + rest
@@ -56,6 +51,20 @@ class Places:
         self.line_start = content.rfind(b"\n", self._at, at) + 1 or self.line_start
         self._at, self.decoded = at, offset
         return at
+
+    def _beside_mark(self, at: int, rest: int, offset: int) -> tuple[int, int]:
+        """Return the place of the offset, and nothing left, if it is found by a mark in front of it or behind it.
+
+        Most edits stand between quotes, and that is often the next one. It is that if it is as far away as it says.
+        """
+        mark, behind = self._text[offset - 1 : offset], 1
+        if mark not in _OPAQUE:
+            mark, behind = self._text[offset : offset + 1], 0
+        if mark not in _OPAQUE or rest <= behind:
+            return at, rest
+        end = self._content.find(mark, at + rest - behind, at + 4 * rest + 4)
+        found = end != -1 and self._said(at, end) == rest - behind
+        return (end + behind, 0) if found else (at, rest)
 
     def _jumped(self, at: int, rest: int) -> tuple[int, int]:
         """Return a place on the way to one that is far away, and how much is left: all of it looks about the same."""

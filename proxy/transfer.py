@@ -211,7 +211,7 @@ class QuotedPrintable(Encoded):
 
     def _line_edits(self, edits: Sequence[Edit], eol: bytes) -> Iterator[Edit]:
         """Yield what edits of the decoded bytes amount to: where the first and the last line begin, and both anew."""
-        places = Places(self._unpadded, len(self.decoded))
+        places = Places(self._unpadded, self.decoded)
         first = last = at = -1
         pieces: list[bytes] = []
         for edit_start, edit_end, replacement in edits:
@@ -223,7 +223,7 @@ class QuotedPrintable(Encoded):
                     yield first, last, self._rewritten(pieces, at, last, eol)
                 first = at = places.line_start
                 pieces = []
-            to = places.find(edit_end, self.decoded[edit_end : edit_end + 1])
+            to = places.find(edit_end)
             pieces += [self._unpadded[at:from_], quote(replacement)]
             last, at = places.line_start, max(to, from_)
         if pieces:
