@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from heapq import merge
 from typing import NamedTuple
 
-from proxy.history import begins_quote, finding_quote_line, finding_stops
+from proxy.history import DASHES, begins_quote, finding_quote_line, finding_stops
 from proxy.links import OPT_OUTS
 from proxy.page import Page, page
 from proxy.slices import STEP_BYTES, Walk, at_once
@@ -48,6 +48,8 @@ class Scan:
     """False where the document ends inside a tag, a comment or raw text: nothing can be appended to it."""
     quote_at: int | None = None
     """Where quoted history begins."""
+    dashes: bool = True
+    """Four dashes stand side by side somewhere; without them there is no inline PGP either."""
     language: str = ""
     """The ``lang`` of the html element, or of the body as Outlook writes it, in lower case."""
 
@@ -74,9 +76,11 @@ def scanning(page: Page) -> Walk[Scan]:
             step_end = tag.end + STEP_BYTES
             yield
     yield
-    line = yield from finding_quote_line(page.lowered)
+    dashes = DASHES in page.lowered
+    yield
+    line = yield from finding_quote_line(page.lowered, dashes=dashes)
     found = reader.result(line)
-    found.complete = scanner.complete
+    found.complete, found.dashes = scanner.complete, dashes
     return found
 
 

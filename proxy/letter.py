@@ -126,7 +126,7 @@ def _html_text(body: HtmlBody) -> str:
 
 def _without_tags(data: bytes) -> bytes:
     lowered = data.lower()
-    marks = [at for at in map(lowered.find, _SIGNATURES) if at != -1]
+    marks = [at for at in map(lowered.find, _SIGNATURES) if at != -1] if b"sig" in lowered else []
     if marks:
         data = data[: max(0, data.rfind(b"<", 0, min(marks)))]
     data = _UNSEEN.sub(b" ", data)

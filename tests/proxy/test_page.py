@@ -41,7 +41,7 @@ PLAIN_PIECES = [
     *(one for one in (*SHAPES, *OLD_SHAPES) if page(one).plain), b"<A HREF='https://x.example/'>go</A >", b"</a>",
     b"<p>text</p>", b"<span class=z-cite>", b"<hr style='border-top: solid'>", b"<div class=gmail_quote a=b>", b"<xmp>",
     b"<!--[if mso]>", b"<![endif]-->", b"<!-->>", b"<!-- >", b"-->", b"<style>", b"</style>", b"<script>", b"<s>",
-    b"<!--<script>", b"</script>", b"<TITLE>", b"</Title x>", b"<bodyguard>", b"</BODY\n>", b"<body lang=de>", b"</>",
+    b"<!-- ><script>", b"</script>", b"<TITLE>", b"</Title x>", b"<bodyguard>", b"</BODY\n>", b"<body lang=de>", b"</>",
     b"<v:rect href=x>", b"</v:rect>", b"<abbr>a</abbr>", b"<?x>", b"</1>", b"<textarea/>", b"<plaintexts>", b"<a\x0bb>",
 ]  # fmt: skip
 
