@@ -103,19 +103,20 @@ HINTS = (
     "reimposta", "$", "__", "((",
 )  # fmt: skip
 """One of these stands in all that the patterns above, and the next one, find; most links have none."""
-_FROM_RARE = "$(2jqxzykvwbfg_pdmhculanirotse-/ "
+_TELLING = "vkfwaso$(2jqxzybg_pdmhculnirte-/ "
+"""The characters of the words, the first ones such that each is in many words and seldom in an address."""
 
 
 def _hint_pattern(words: Iterable[str]) -> re.Pattern[str]:
     """Return a pattern that finds any of the words in a third of the time that alternatives take.
 
-    For each it looks for its rarest character, then at what stands behind that, then at what stands in front.
+    For each it looks for its most telling character, then at what stands behind that, then at what stands in front.
     """
     tails: dict[str, list[str]] = {}
     for word in words:
-        rarest = min(word[:-1] or word, key=_FROM_RARE.index)
-        tails.setdefault(rarest, []).append(f"{re.escape(word.partition(rarest)[2])}(?<={re.escape(word)})")
-    return re.compile("|".join(f"{re.escape(rarest)}(?:{'|'.join(found)})" for rarest, found in tails.items()))
+        telling = min(word[:-1] or word, key=_TELLING.index)
+        tails.setdefault(telling, []).append(f"{re.escape(word.partition(telling)[2])}(?<={re.escape(word)})")
+    return re.compile("|".join(f"{re.escape(telling)}(?:{'|'.join(found)})" for telling, found in tails.items()))
 
 
 _HINT = _hint_pattern(HINTS)
@@ -188,8 +189,11 @@ def own_place(url: str) -> str:
     return _place(canonical_domain(parts.hostname or ""), parts.port or 0, parts.scheme)
 
 
+_PORTS = {"http": 80, "https": 443}
+
+
 def _place(host: str, port: int, scheme: str) -> str:
-    return f"{host}:{port or {'http': 80, 'https': 443}.get(scheme, 0)}"
+    return f"{host}:{port or _PORTS.get(scheme, 0)}"
 
 
 def target(
