@@ -37,12 +37,19 @@ def read(path: Path, now: datetime) -> list[Agreement]:
             first = file.readline()
             file.seek(0)
             reader = csv.DictReader(file, delimiter=";" if ";" in first else ",", strict=True)
-            _check_columns([name.strip().lower() for name in reader.fieldnames or []])
+            _check_columns(_names(reader))
             return _all(reader, now)
     except UnicodeDecodeError as error:
         raise AgreementsError([f"{path}: is not UTF-8 text."]) from error
     except OSError as error:
         raise AgreementsError([f"{path}: cannot be read: {error.strerror}."]) from error
+
+
+def _names(reader: "csv.DictReader[str]") -> list[str]:
+    try:
+        return [name.strip().lower() for name in reader.fieldnames or []]
+    except csv.Error as error:
+        raise AgreementsError([f"line 1: {error}."]) from error
 
 
 def _check_columns(names: list[str]) -> None:

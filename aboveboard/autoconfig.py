@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from aboveboard.settings import AutoconfigSection, Config, ListenerSection
 from aboveboard.values import is_loopback, split_address
 from policies.address import canonical_domain
-from web.autoconfig import MailServer, Protocol, Tls, document
+from web.mailserver import MailServer, Protocol, Tls, document
 
 _USERNAMES = {"address": "%EMAILADDRESS%", "local-part": "%EMAILLOCALPART%"}
 _SCHEMES: dict[str, tuple[Protocol, Tls, int]] = {

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aboveboard import compose
+from aboveboard import relaying
 from aboveboard.config import ConfigError
 from aboveboard.reload import LOOK_SECONDS, signature
 from aboveboard.settings import ListenerSection
@@ -42,7 +42,7 @@ class WatchedCertificates:
         problems: list[str] = []
         for at, section in enumerate(self.listeners):
             try:
-                compose.certificate(at, section)
+                relaying.certificate(at, section)
             except ConfigError as error:
                 problems += error.problems
         if problems:

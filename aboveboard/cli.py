@@ -1,215 +1,194 @@
-"""The command. Errors are one clear sentence on standard error; exit 2 for a wrong call, 1 for a negative answer."""
+"""The command. Errors are one clear sentence on standard error; exit 2 for a wrong call, 1 for a negative answer.
 
-import asyncio
-import json
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+Each command is imported when it is called: what serves mail is not loaded to print a schema, nor the other way round.
+"""
 
 import click
 
 from aboveboard import logs
-from aboveboard.commands import domains as _domains  # noqa: F401  # adds its commands to `consent`
-from aboveboard.commands import imports as _imports  # noqa: F401  # adds its commands to `consent`
-from aboveboard.commands import proof as _proof  # noqa: F401  # and so does this
-from aboveboard.commands import records
-from aboveboard.commands.account import account
-from aboveboard.commands.audit import audit
-from aboveboard.commands.consent import consent
-from aboveboard.commands.notice import notice
-from aboveboard.commands.requests import requests
-from aboveboard.commands.sendtest import send_test
-from aboveboard.commands.shared import fail, load_config
-from aboveboard.commands.subject import subject
-from aboveboard.config import ConfigError, json_schema, notes
-from aboveboard.explain import NoSuchListener, as_text, envelope_of, explain_message, rewrite_message
-from aboveboard.parameters import (
-    ADDRESS,
-    IP_ADDRESS,
-    PURPOSES,
-    config_option,
-    json_option,
-    workers_option,
-)
-from ledger.errors import LedgerError
-from policies.envelope import Envelope
-from policies.words import Purpose
+from aboveboard.commands.later import later
+from aboveboard.commands.trouble import OneSentence
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OneSentence, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="aboveboard")
 def main() -> None:
     """An SMTP relay that tracks mail only where policy and the recipient's recorded consent allow it."""
     logs.set_up(serving=False)
 
 
-def _serve(config_path: Path, parts: list[str], workers: int) -> None:
-    from aboveboard.serve import Parent
-
-    logs.set_up(serving=True)
-    try:
-        Parent(config_path.absolute(), parts, workers).run()
-    except ConfigError as error:
-        fail(*error.problems)
-    except LedgerError as error:
-        fail(str(error))
-
-
-@main.command()
-@config_option
-@workers_option
-def serve(config_path: Path, workers: int) -> None:
+@later(main)
+def serve() -> click.Command:
     """Run relay and web."""
-    _serve(config_path, ["relay", "web"], workers)
+    from aboveboard.commands.serving import serve
+
+    return serve
 
 
-@main.command()
-@config_option
-@workers_option
-def relay(config_path: Path, workers: int) -> None:
+@later(main)
+def relay() -> click.Command:
     """Run the relay only."""
-    _serve(config_path, ["relay"], workers)
+    from aboveboard.commands.serving import relay
+
+    return relay
 
 
-@main.command()
-@config_option
-@workers_option
-def web(config_path: Path, workers: int) -> None:
+@later(main)
+def web() -> click.Command:
     """Run the web application only."""
-    _serve(config_path, ["web"], workers)
+    from aboveboard.commands.serving import web
+
+    return web
 
 
-@main.command(hidden=True)
-@click.argument("part", type=click.Choice(["relay", "web"]))
-@click.option("--in-force", "place", type=click.Path(path_type=Path), required=True)
-@click.option("--sockets", required=True)
-@click.option("--workers", type=int, required=True)
-@click.option("--number", type=int, required=True)
-@click.option("--census", type=int, required=True)
-@click.option("--ready", type=int, required=True)
-@click.option("--life", type=int, required=True)
-def worker(part: str, sockets: str, **handed: Any) -> None:
+@later(main, hidden=True)
+def worker() -> click.Command:
     """Run one worker, on what the parent hands over."""
-    from aboveboard.worker import Handover, run
+    from aboveboard.commands.worker import worker
 
-    logs.set_up(serving=True)
-    try:
-        run(part, Handover(sockets=[int(number) for number in sockets.split(",")], **handed))
-    except ConfigError as error:
-        fail(*error.problems)
-    except LedgerError as error:
-        fail(str(error))
+    return worker
 
 
-@main.command()
-@click.option("--smtp-port", type=int, default=0, help="Port of the relay; by default any that is free.")
-@click.option("--web-port", type=int, default=0, help="Port of the web pages.")
-@click.option("--mailbox-port", type=int, default=0, help="Port of the mailbox page.")
-def demo(smtp_port: int, web_port: int, mailbox_port: int) -> None:
+@later(main)
+def demo() -> click.Command:
     """Run everything on loopback, with an embedded mailbox as the upstream, and print the addresses to open."""
-    from aboveboard.demo import run
+    from aboveboard.commands.demo import demo
 
-    run(smtp_port, web_port, mailbox_port)
+    return demo
 
 
-@main.command()
-@config_option
-@click.option("--online", is_flag=True, help="Also try certificates, upstream and public_url.")
-def check(config_path: Path, online: bool) -> None:
+@later(main)
+def check() -> click.Command:
     """Check the configuration; every error is named by its key path."""
-    from aboveboard.online import local_problems, try_everything
+    from aboveboard.commands.check import check
 
-    config = load_config(config_path)
-    for sentence in notes(config):
-        click.echo(f"note: {sentence}")
-    problems = local_problems(config)
-    if online:
-        found = asyncio.run(try_everything(config))
-        problems += [one for one in found.problems if one not in problems]
-        for sentence in found.notes:
-            click.echo(f"note: {sentence}")
-    if problems:
-        fail(*problems)
-    click.echo(f"{config_path}: everything is in order.")
+    return check
 
 
-@main.command()
-def schema() -> None:
+@later(main)
+def schema() -> click.Command:
     """Print the JSON Schema of the configuration file, for editors."""
-    click.echo(json.dumps(json_schema(), indent=2))
+    from aboveboard.commands.schema import schema
+
+    return schema
 
 
-_message_options = [
-    click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)),
-    config_option,
-    click.option("--mail-from", type=ADDRESS, required=True, help="The envelope sender; <> for the null sender."),
-    click.option("--rcpt", type=ADDRESS, required=True, multiple=True, help="An envelope recipient; may be repeated."),
-]
-
-
-def _message_command(function: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(_message_options):
-        function = option(function)
-    return function
-
-
-def _raw(file: Path) -> bytes:
-    return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-
-
-@main.command()
-@_message_command
-@click.option("--listener", default="", help="The listener it would come in by, as in the file; for rules about that.")
-@click.option("--client", type=IP_ADDRESS, default="", help="The IP address it would come from; for rules about that.")
-@json_option
-def explain(
-    file: Path, config_path: Path, mail_from: str, rcpt: tuple[str, ...], listener: str, client: str, as_json: bool
-) -> None:
+@later(main)
+def explain() -> click.Command:
     """Say what would be done with a message, and why. Nothing is sent or recorded."""
-    config = load_config(config_path)
-    try:
-        envelope = envelope_of(config, mail_from, rcpt, listener, client)
-        answer = asyncio.run(explain_message(config, _raw(file), envelope))
-    except (NoSuchListener, LedgerError) as error:
-        fail(str(error))
-    click.echo(json.dumps(answer, indent=2) if as_json else as_text(answer))
+    from aboveboard.commands.message import explain
+
+    return explain
 
 
-@main.command()
-@_message_command
-@click.option(
-    "--assume-consent", type=PURPOSES, default=frozenset(), help="Purposes to take as granted, like open,click."
-)
-def rewrite(
-    file: Path, config_path: Path, mail_from: str, rcpt: tuple[str, ...], assume_consent: frozenset[Purpose]
-) -> None:
-    """Print the outgoing bytes of a message as if nobody had agreed, or with --assume-consent as if they had.
+@later(main)
+def rewrite() -> click.Command:
+    """Print the outgoing bytes of a message as if nobody had agreed, or with --assume-consent as if they had."""
+    from aboveboard.commands.message import rewrite
 
-    Without the Received line; recorded consent is not looked up (explain does that), nothing is sent or recorded.
-    """
-    config = load_config(config_path)
-    outgoing = asyncio.run(rewrite_message(config, _raw(file), Envelope(mail_from, rcpt), assume_consent))
-    try:
-        sys.stdout.buffer.write(outgoing)
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        fail(f"The message could not be written out: {error.strerror}.")
+    return rewrite
 
 
-for command in (
-    send_test,
-    consent,
-    notice,
-    subject,
-    requests,
-    account,
-    audit,
-    records.messages,
-    records.hits,
-    records.sender_link,
-    records.purge,
-    records.key,
-    records.db,
-):
-    main.add_command(command)
+@later(main)
+def send_test() -> click.Command:
+    """Prove a set-up from the outside: hand in one message as a mail program would."""
+    from aboveboard.commands.sendtest import send_test
+
+    return send_test
+
+
+@later(main)
+def consent() -> click.Command:
+    """Record and look up what people agreed to."""
+    from aboveboard.commands import domains, imports, proof  # noqa: F401  # each adds commands of its own to the group
+    from aboveboard.commands.consent import consent
+
+    return consent
+
+
+@later(main)
+def notice() -> click.Command:
+    """Add and look up what people are told before they agree."""
+    from aboveboard.commands.notice import notice
+
+    return notice
+
+
+@later(main)
+def subject() -> click.Command:
+    """Copy or erase what is on record about one person."""
+    from aboveboard.commands.subject import subject
+
+    return subject
+
+
+@later(main)
+def requests() -> click.Command:
+    """Look after requests and complaints."""
+    from aboveboard.commands.requests import requests
+
+    return requests
+
+
+@later(main)
+def account() -> click.Command:
+    """Add, list and remove logins of the relay's own."""
+    from aboveboard.commands.account import account
+
+    return account
+
+
+@later(main)
+def audit() -> click.Command:
+    """Report decisions, other people's trackers, versions of the policy, consent and accesses. It is recorded."""
+    from aboveboard.commands.audit import audit
+
+    return audit
+
+
+@later(main)
+def messages() -> click.Command:
+    """List messages and what was decided about them, newest first. That you looked is recorded."""
+    from aboveboard.commands.records import messages
+
+    return messages
+
+
+@later(main)
+def hits() -> click.Command:
+    """List hits, newest first. That you looked is recorded."""
+    from aboveboard.commands.records import hits
+
+    return hits
+
+
+@later(main)
+def sender_link() -> click.Command:
+    """Print the link where a sender sees what happened to their own messages."""
+    from aboveboard.commands.records import sender_link
+
+    return sender_link
+
+
+@later(main)
+def purge() -> click.Command:
+    """Apply the retention periods now, and say what was removed; `serve` does it every hour."""
+    from aboveboard.commands.records import purge
+
+    return purge
+
+
+@later(main)
+def key() -> click.Command:
+    """Look after the key file."""
+    from aboveboard.commands.records import key
+
+    return key
+
+
+@later(main)
+def db() -> click.Command:
+    """Look after the ledger's database."""
+    from aboveboard.commands.records import db
+
+    return db

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from aboveboard.collection import MAIL
-from aboveboard.crosschecks import cross_checks
+from aboveboard.crosschecks import cross_checks, without_effect
 from aboveboard.mistakes import sentence
 from aboveboard.settings import Config, LedgerSection
 from policies import checks, compile_policy
@@ -32,7 +32,8 @@ def load(path: Path) -> Config:
 def read_text(path: Path) -> str:
     """Return what stands in a file. Raises ConfigError."""
     try:
-        return path.read_text("utf-8")
+        # Editors on Windows begin a file with a byte order mark.
+        return path.read_text("utf-8-sig")
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}; --config names another file."]) from error
     except UnicodeDecodeError as error:
@@ -109,7 +110,7 @@ def _remark(config: Config, remark: checks.Remark) -> str:
 def notes(config: Config) -> list[str]:
     """Return a sentence for everything in the file that is right and has no effect."""
     remarks = checks.notes(config.policy, _surroundings(config))
-    return [_remark(config, one) for one in remarks]
+    return [*without_effect(config), *(_remark(config, one) for one in remarks)]
 
 
 def json_schema() -> dict[str, Any]:

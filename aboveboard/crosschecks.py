@@ -1,30 +1,26 @@
 """What is wrong between settings: two on one port, mail in clear, a relay that is its own upstream."""
 
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from aboveboard import autoconfig
 from aboveboard.settings import Config, ListenerSection, SystemMailSection, UpstreamSection
-from aboveboard.values import is_loopback, split_address
+from aboveboard.values import LOOPBACK_NAMES, is_loopback, split_address
+from policies.checks import address_globs
+from policies.policy import PolicyModel
 from proxy.route import DEFAULT_PORTS
-from proxy.vendorcheck import problems as vendor_problems
+
+_ALL = frozenset({"0.0.0.0", "::"})  # noqa: S104  # addresses to compare with
 
 
 def cross_checks(config: Config) -> list[str]:
     """Return a sentence for everything that is wrong between settings, each beginning with a key path."""
-    problems: list[str] = []
-    seen: dict[str, str] = {}
-    addresses = [(f"relay.listener[{at}].address", one.address) for at, one in enumerate(config.relay.listener)]
-    addresses.append(("web.address", config.web.address))
-    if config.web.metrics_address is not None:
-        addresses.append(("web.metrics_address", config.web.metrics_address))
-    for path, address in addresses:
-        if address in seen:
-            problems.append(f"{path}: {address} is in use already, by {seen[address]}.")
-        seen[address] = path
+    problems = list(_taken_addresses(config))
     for at, listener in enumerate(config.relay.listener):
         problems += _listener_checks(f"relay.listener[{at}]", listener)
     for at, upstream in enumerate(config.relay.upstream):
         problems += _upstream_checks(f"relay.upstream[{at}]", upstream)
+        problems += _sender_checks(f"relay.upstream[{at}]", upstream)
         problems += _loop_checks(f"relay.upstream[{at}]", upstream, config.relay.listener)
     if config.relay.max_bytes_in_flight < config.relay.max_message_bytes:
         problems.append(
@@ -32,7 +28,7 @@ def cross_checks(config: Config) -> list[str]:
             "a message of that size could never be taken."
         )
     if config.policy.vendor or config.policy.vendors_off:
-        problems += (f"policy.{one}" for one in vendor_problems(config.policy.vendor, config.policy.vendors_off))
+        problems += _vendor_checks(config.policy)
     if config.system_mail is not None:
         problems += _server_checks("system_mail", config.system_mail)
     problems += autoconfig.problems(config)
@@ -43,6 +39,37 @@ def cross_checks(config: Config) -> list[str]:
     return [*problems, *config.consent.problems()]
 
 
+def _taken_addresses(config: Config) -> Iterator[str]:
+    """Find addresses to listen on that another setting has already, by itself or with all addresses of its port."""
+    seen: list[tuple[str, str, int]] = []
+    for path, address in config.addresses():
+        host, port = split_address(address)
+        host = "127.0.0.1" if host.lower() in LOOPBACK_NAMES else host
+        for before, other, taken in seen:
+            if port == taken != 0 and (host == other or ((":" in host) == (":" in other) and {host, other} & _ALL)):
+                yield f"{path}: {address} is in use already, by {before}."
+                break
+        seen.append((path, host, port))
+
+
+def without_effect(config: Config) -> list[str]:
+    """Return a sentence for every upstream that no mail goes to, for an earlier one takes all of it."""
+    everybody = next((at for at, one in enumerate(config.relay.upstream) if {"*", "*@*"} & set(one.senders)), None)
+    if everybody is None:
+        return []
+    return [
+        f"relay.upstream[{at}].senders: nobody's mail goes there, for relay.upstream[{everybody}] takes everybody's; "
+        "servers to be tried in order belong in one url, as a list."
+        for at in range(everybody + 1, len(config.relay.upstream))
+    ]
+
+
+def _sender_checks(path: str, upstream: UpstreamSection) -> list[str]:
+    # A login may be DOMAIN\NAME and still have a server of its own.
+    globs = [glob if "\\" not in glob else "*" for glob in upstream.senders]
+    return [f"{one.path}: {one.text}." for one in address_globs(f"{path}.senders", globs)]
+
+
 def _loop_checks(path: str, upstream: UpstreamSection, listeners: list[ListenerSection]) -> list[str]:
     """Find an upstream that is this relay itself: it would connect to itself without end."""
     ports = {port for host, port in map(split_address, (one.address for one in listeners)) if _is_here(host)}
@@ -51,8 +78,15 @@ def _loop_checks(path: str, upstream: UpstreamSection, listeners: list[ListenerS
     return [f"{path}.url: is a listener of this relay; name the mail server behind it."] if same else []
 
 
+def _vendor_checks(policy: PolicyModel) -> list[str]:
+    # Imported here: it brings along what finds trackers, which few files and few commands need.
+    from proxy.vendorcheck import problems
+
+    return [f"policy.{one}" for one in problems(policy.vendor, policy.vendors_off)]
+
+
 def _is_here(host: str) -> bool:
-    return is_loopback(host) or host in ("0.0.0.0", "::")  # noqa: S104  # an address to compare with
+    return is_loopback(host) or host in _ALL
 
 
 def _listener_checks(path: str, listener: ListenerSection) -> list[str]:

@@ -18,7 +18,7 @@ import uvicorn
 
 from aboveboard.config import ConfigError
 from aboveboard.mailbox import Demo, Letter, Mailbox, build, shown
-from aboveboard.serve import bind
+from aboveboard.sockets import bind
 from aboveboard.worker import DRAIN_SECONDS
 from proxy.structure import read_structure
 from proxy.transfer import Edit, decode, splice

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aboveboard import compose
+from aboveboard import compose, relaying
 from aboveboard.settings import Config
 from ledger import inviting
 from ledger.database import Place
@@ -65,7 +65,7 @@ async def rewrite_message(config: Config, raw: bytes, envelope: Envelope, assume
     async def look_up(*_: str) -> Known:
         return Known(assumed_consent(assumed))
 
-    _, outgoing = await _try(compose.conduct(config, _keyring(config)), raw, envelope, look_up)
+    _, outgoing = await _try(relaying.conduct(config, _keyring(config)), raw, envelope, look_up)
     return outgoing.raw
 
 
@@ -86,7 +86,7 @@ def assumed_consent(purposes: frozenset[Purpose]) -> Consent:
 
 async def explain_message(config: Config, raw: bytes, envelope: Envelope) -> dict[str, Any]:
     """Return what would be done with a message and why, in the product's words (DESIGN.md §3)."""
-    conduct = compose.conduct(config, _keyring(config))
+    conduct = relaying.conduct(config, _keyring(config))
     examined, outgoing = await _try(conduct, raw, envelope, _look_up_in_ledger(config))
     decision = examined.decision
     # What is refused does not go on, so nothing in it is changed.

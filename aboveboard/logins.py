@@ -21,9 +21,10 @@ class Logins:
         aliases = tuple(parse_alias(one.login, one.addresses) for one in config.relay.alias)
         self._ownership = Ownership(tuple(config.organisation.domains), aliases)
         self._accounts = Accounts(ledger, upstreams, self._ownership)
-        self._has_accounts = any(one.auth == "accounts" for one in config.relay.listener)
+        self._passing = PassThrough(upstreams, self._ownership)
+        self._used = {one.auth for one in config.relay.listener}
         self.verifiers: dict[str, Verifier] = {
-            "pass-through": Throttle(PassThrough(upstreams, self._ownership), ledger),
+            "pass-through": Throttle(self._passing, ledger),
             "accounts": Throttle(self._accounts, ledger),
         }
         """By what listeners call them."""
@@ -34,10 +35,11 @@ class Logins:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep a copy of the accounts, where listeners ask for them, until the block ends."""
-        refreshing = asyncio.create_task(self._accounts.keep_fresh()) if self._has_accounts else None
+        """Keep a copy of the accounts, and hear what logins upstreams take, where listeners ask for them."""
+        chores = {"accounts": self._accounts.keep_fresh, "pass-through": self._passing.keep_learning}
+        tasks = [asyncio.create_task(chore()) for auth, chore in chores.items() if auth in self._used]
         try:
             yield
         finally:
-            if refreshing is not None:
-                refreshing.cancel()
+            for task in tasks:
+                task.cancel()

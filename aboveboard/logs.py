@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TextIO, cast
 
 import structlog
@@ -14,6 +15,16 @@ _JSON = json.JSONEncoder(default=repr)
 def _as_json(logger: object, name: str, event: structlog.typing.EventDict) -> str:
     """Return an event as one line of JSON; structlog's own renderer makes a new encoder for every line."""
     return _JSON.encode(event)
+
+
+class _Line(logging.Formatter):
+    """What libraries say, in the same form: a line of JSON, also with a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
+        line = {"logger": record.name, "event": record.getMessage(), "level": record.levelname.lower(), "timestamp": at}
+        return _JSON.encode({**line, "exception": self.formatException(record.exc_info)} if record.exc_info else line)
 
 
 class _Unfailing:
@@ -56,3 +67,8 @@ def set_up(*, serving: bool) -> None:
         cache_logger_on_first_use=serving,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    if not sys.stderr.isatty():
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(_Line())
+    # Anybody can send what is no HTTP: a line for each would fill the log.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

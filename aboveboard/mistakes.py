@@ -31,9 +31,23 @@ def sentence(error: ErrorDetails, content: dict[str, Any], schema: dict[str, Any
         return f"{path}: must be {context['expected']}, not {error['input']!r}{rule}."
     if kind == "value_error":
         return f"{path}: {context['error']}{_but_is(error['input'])}{rule}."
+    if kind == "list_type":
+        return f"{path}: must be {_as_list(location, error['input'])}{rule}."
+    if kind == "string_type":
+        return f"{path}: must be text in quotes{_but_is(error['input'])}{rule}."
+    if kind in ("model_type", "dict_type"):
+        return f"{path}: must be a section with keys of its own{_but_is(error['input'])}{rule}."
     if kind == "too_short":
         return f"{path}: must not be empty{rule}."
     return f"{path}: {error['msg'][:1].lower()}{error['msg'][1:]}{_but_is(error['input'])}{rule}."
+
+
+def _as_list(location: tuple[int | str, ...], value: object) -> str:
+    """Return how to write a list that is none: with two brackets where it is one of sections."""
+    if isinstance(value, dict):
+        return f"written [[{'.'.join(step for step in location if isinstance(step, str))}]], with two brackets"
+    likes = f', like ["{value}"]' if isinstance(value, str) and value.isprintable() and "://" not in value else ""
+    return f"a list{likes}"
 
 
 _NAMED_BY_PEOPLE = frozenset({"header", "groups"})

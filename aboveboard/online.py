@@ -1,18 +1,16 @@
-"""``check``, and ``check --online``: tries what the configuration promises, and says what is wrong."""
+"""``check --online``: tries what the configuration promises out there, and says what is wrong."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aboveboard import autoconfig, certificates, compose, published
+from aboveboard import autoconfig, certificates, post, premises, published, relaying
 from aboveboard.certificates import Pair
 from aboveboard.config import ConfigError
 from aboveboard.settings import Config
 from aboveboard.trial import Failed, Server, Trial
 from aboveboard.values import is_loopback
-from ledger.database import Place
-from ledger.errors import LedgerError
-from ledger.keys import KeyFile
+from policies.address import canonical_domain
 from proxy.route import Host, Route
 
 _SECONDS = 10.0
@@ -35,39 +33,6 @@ class Findings:
         self.problems += other.problems
         self.notes += other.notes
         self.logins += other.logins
-
-
-def local_problems(config: Config) -> list[str]:
-    """Return one sentence for everything on this machine that would stop `serve`: certificates, ledger driver, keys."""
-    problems: list[str] = []
-    for at, section in enumerate(config.relay.listener):
-        pair = _pair(config, at)
-        if isinstance(pair, list):
-            problems += pair
-            continue
-        try:
-            compose.listener(at, section)
-        except ConfigError as error:
-            problems += error.problems
-    try:
-        Place(config.ledger.url)
-    except LedgerError as error:
-        problems.append(f"ledger.url: {error}")
-    try:
-        KeyFile.read(config.ledger.key_file)
-    except FileNotFoundError:
-        # Made at the first start, unless the ledger has been written with one: serve sees to that.
-        return problems
-    except LedgerError as error:
-        problems.append(f"ledger.key_file: {error}")
-    return problems
-
-
-def _pair(config: Config, at: int) -> Pair | list[str] | None:
-    section = config.relay.listener[at]
-    if section.certificate is None or section.key is None:
-        return None
-    return certificates.read(f"relay.listener[{at}]", section.certificate, section.key)
 
 
 async def try_everything(config: Config) -> Findings:
@@ -93,7 +58,7 @@ async def try_everything(config: Config) -> Findings:
 def _certificates(config: Config) -> Findings:
     findings, hosts = Findings(), _hosts(config)
     for at in range(len(config.relay.listener)):
-        pair = _pair(config, at)
+        pair = premises.pair(config, at)
         if isinstance(pair, Pair):
             findings.problems += certificates.problems(pair, hosts)
             findings.notes += certificates.notes(pair, hosts)
@@ -105,21 +70,23 @@ def _hosts(config: Config) -> list[str]:
     if config.autoconfig is not None:
         hosts = [server.host for server in autoconfig.outgoing(config, config.autoconfig)]
     else:
-        hosts = [config.relay.hostname] if config.relay.hostname is not None else []
+        hosts = [canonical_domain(config.relay.hostname)] if config.relay.hostname is not None else []
     return [host for host in dict.fromkeys(hosts) if not is_loopback(host)]
 
 
 def _upstreams(config: Config) -> list[Callable[[], Findings]]:
     return [
         _Upstream(config, f"relay.upstream[{at}]", route, host)
-        for at, route in enumerate(compose.upstreams(config).routes)
+        for at, route in enumerate(relaying.upstreams(config).routes)
         for host in route.hosts
     ]
 
 
 def _system_mail(config: Config) -> list[Callable[[], Findings]]:
-    sender = compose.sender(config)
-    return [] if sender is None else [_Upstream(config, "system_mail", sender.route, sender.route.hosts[0])]
+    if config.system_mail is None:
+        return []
+    route = post.sender_of(config, config.system_mail).route
+    return [_Upstream(config, "system_mail", route, route.hosts[0])]
 
 
 @dataclass(frozen=True, slots=True)

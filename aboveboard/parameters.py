@@ -28,6 +28,17 @@ class MailAddress(click.ParamType[str]):
             self.fail(f"{value!r} is not an e-mail address.", param, ctx)
 
 
+class PersonAddress(MailAddress):
+    """An address that somebody reads mail at: with a domain, and not the null sender."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the address."""
+        address = super().convert(value, param, ctx)
+        if "@" not in address:
+            self.fail(f"{value!r} is not the e-mail address of a person, like jane@example.org.", param, ctx)
+        return address
+
+
 class PurposeList(click.ParamType[frozenset[Purpose]]):
     """Purposes, separated by commas."""
 
@@ -69,7 +80,7 @@ class Text(click.ParamType[str]):
 
 
 class Day(click.ParamType[date]):
-    """A day of the calendar."""
+    """A day of the calendar, with days before and after it that can be counted."""
 
     name = "YYYY-MM-DD"
 
@@ -78,7 +89,8 @@ class Day(click.ParamType[date]):
         if isinstance(value, date):
             return value
         try:
-            return datetime.strptime(str(value), "%Y-%m-%d").replace(tzinfo=UTC).date()
+            day = datetime.strptime(str(value), "%Y-%m-%d").replace(tzinfo=UTC).date()
+            return day if 1970 <= day.year < date.max.year else self.fail(f"{value!r} is too far away.", param, ctx)
         except ValueError:
             self.fail(f"{value!r} is not a day, like 2026-03-31.", param, ctx)
 
@@ -101,6 +113,7 @@ class DomainName(click.ParamType[str]):
 
 
 ADDRESS = MailAddress()
+PERSON = PersonAddress()
 DOMAIN = DomainName()
 IP_ADDRESS = IpAddress()
 DAY = Day()

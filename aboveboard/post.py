@@ -8,7 +8,7 @@ import email.policy
 import re
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -20,6 +20,8 @@ import structlog
 from jinja2 import Environment, TemplateError
 from prometheus_client import Counter, Gauge
 
+from aboveboard import compose
+from aboveboard.settings import Config, SystemMailSection
 from ledger import outbox
 from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
@@ -29,7 +31,7 @@ from policies.address import domain_of, split
 from policies.footer import Language
 from proxy.path import MailParameters, Recipient
 from proxy.reply import Reply, ReplyError
-from proxy.route import Route
+from proxy.route import Route, parse_route
 from proxy.upstream import Connection
 from web.pages import environment
 
@@ -55,6 +57,27 @@ class Sender:
     address: str
     """Stands in From, and is the envelope's sender."""
     route: Route = field(repr=False)
+
+
+def sender_of(config: Config, section: SystemMailSection) -> Sender:
+    """Return who writes mail of our own, as its section says. Raises ConfigError for a password file."""
+    password = compose.password("system_mail", section)
+    return Sender(
+        config.organisation.name,
+        config.organisation.contact,
+        config.organisation.privacy_url,
+        config.web.public_url,
+        section.sender,
+        parse_route(section.url, ["*"], compose.hostname(config), section.username, password),
+    )
+
+
+def same_sender(sender: Sender, config: Config) -> Sender:
+    """Return a sender that says of the organisation what the configuration says now, and hands in where it did."""
+    organisation = config.organisation
+    return replace(
+        sender, organisation=organisation.name, contact=organisation.contact, privacy_url=organisation.privacy_url
+    )
 
 
 @cache

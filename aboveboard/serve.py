@@ -6,7 +6,6 @@ It watches the configuration file too, and puts in force what may change while r
 import asyncio
 import itertools
 import os
-import resource
 import select
 import signal
 import socket
@@ -25,20 +24,19 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from aboveboard import compose
+from aboveboard import compose, relaying
 from aboveboard.certificatewatch import WatchedCertificates
 from aboveboard.config import ConfigError
 from aboveboard.reload import InForce, WatchedFile
 from aboveboard.settings import Config
+from aboveboard.sockets import allow_many_files, bind
 from aboveboard.values import split_address
 from aboveboard.worker import DRAIN_SECONDS
 from ledger.errors import LedgerMissing
 from ledger.keys import Keyring
 from proxy.limits import prepare
-from proxy.server import BACKLOG
 
 START_SECONDS = 60.0
-MANY_FILES = 65_536
 RESTART_SECONDS = 1.0
 """A worker that dies is started again, but no more often than this."""
 MEMORY = "/dev/shm"  # noqa: S108  # TemporaryDirectory makes a folder in it that is ours alone
@@ -49,28 +47,6 @@ SINCE = Gauge("aboveboard_policy_since_seconds", "When what is in force came int
 STALE = Gauge("aboveboard_policy_stale", "1 where the file has changed since and is not right.")
 
 log = structlog.get_logger()
-
-
-def bind(key_path: str, address: str) -> socket.socket:
-    """Return a listening socket for ``HOST:PORT``. Raises ConfigError with the key path."""
-    host, port = split_address(address)
-    try:
-        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except OSError as error:
-        raise ConfigError([f"{key_path}: {address} is not an address of this machine: {error.strerror}."]) from error
-    # IPPROTO_TCP said outright: asyncio switches Nagle's algorithm off only where it sees that.
-    bound = socket.socket(family, kind, socket.IPPROTO_TCP)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind(place)
-        bound.listen(BACKLOG)
-    except OSError as error:
-        bound.close()
-        raise ConfigError([f"{key_path}: {address} cannot be listened on: {error.strerror}."]) from error
-    bound.setblocking(False)
-    return bound
 
 
 def _in_memory() -> str | None:
@@ -93,14 +69,6 @@ def check_connections(config: Config, workers: int) -> None:
     ]
     if problems:
         raise ConfigError(problems)
-
-
-def allow_many_files() -> None:
-    """Have this process and its workers open as many files as they may: every session takes two."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @dataclass(slots=True)
@@ -324,7 +292,7 @@ class Parent:
                 return
             fresh = self._in_force.renewed(taken)
             # A rehearsal: what does not come together here must not reach a worker.
-            compose.conduct(fresh.config, Keyring.throwaway())
+            relaying.conduct(fresh.config, Keyring.throwaway())
             self._put_in_force(fresh)
         except ConfigError as error:
             # Only the keys: a sentence may quote an address.

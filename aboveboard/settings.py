@@ -9,6 +9,7 @@ from pydantic import Field
 from aboveboard.collection import ConsentSection
 from aboveboard.values import (
     Address,
+    AliasGlob,
     Domain,
     IncomingUrls,
     LedgerUrl,
@@ -22,13 +23,13 @@ from aboveboard.values import (
 )
 from policies.footer import Language
 from policies.policy import PolicyModel
-from policies.setting import Section
+from policies.setting import OneLine, Section
 
 
 class Organisation(Section):
     """Whose mail this is. One per installation."""
 
-    name: str = Field(min_length=1, max_length=200, description="The controller named to recipients.")
+    name: OneLine = Field(description="The controller named to recipients.")
     domains: list[Domain] = Field(min_length=1, description="Whose mail this is, and who is a colleague.")
     privacy_url: WebUrl = Field(description="The organisation's privacy statement.")
     contact: MailAddress = Field(description="Where people write to about their data.")
@@ -85,7 +86,9 @@ class AliasSection(Section):
     """Addresses that logins may write as, beside their own."""
 
     login: list[str] = Field(min_length=1, description="Globs over the login.")
-    addresses: list[str] = Field(min_length=1, description="Globs; {local} stands for the login's own local part.")
+    addresses: list[AliasGlob] = Field(
+        min_length=1, description="Globs; {local} stands for the login's own local part."
+    )
 
 
 class RelaySection(Section):
@@ -135,9 +138,8 @@ class AutoconfigSection(Section):
     domains: list[Domain] | None = Field(
         default=None, min_length=1, description="Whose addresses; by default organisation.domains."
     )
-    display_name: str | None = Field(
+    display_name: OneLine | None = Field(
         default=None,
-        min_length=1,
         max_length=60,
         description="What the account is called; by default the organisation.",
     )
@@ -208,3 +210,11 @@ class Config(Section):
     consent: ConsentSection = ConsentSection()
     retention: RetentionSection = RetentionSection()
     requests: RequestsSection = RequestsSection()
+
+    def addresses(self) -> list[tuple[str, str]]:
+        """Return every address to listen on, each behind its key path."""
+        found = [(f"relay.listener[{at}].address", one.address) for at, one in enumerate(self.relay.listener)]
+        found.append(("web.address", self.web.address))
+        if self.web.metrics_address is not None:
+            found.append(("web.metrics_address", self.web.metrics_address))
+        return found

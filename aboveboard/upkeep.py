@@ -15,11 +15,11 @@ from aboveboard.collection import MAIL
 from aboveboard.reload import Current
 from aboveboard.reminding import remind
 from aboveboard.settings import Config
-from ledger import outbox, proof, renewal
+from ledger import outbox, renewal
+from ledger.anchor import Anchor, anchor_of_the_day
 from ledger.errors import LedgerError
 from ledger.ledger import Ledger
 from ledger.outbox import Letter
-from ledger.proof import Anchor
 from ledger.renewal import Ending
 
 Task = Callable[[Config, Ledger], Awaitable[dict[str, int]]]
@@ -92,7 +92,7 @@ async def anchor(config: Config, ledger: Ledger) -> dict[str, int]:
     place = config.consent.anchor
     if place is None:
         return {"anchors": 0}
-    head = await ledger.job(lambda connection: proof.anchor_of_the_day(connection, datetime.now(UTC)))
+    head = await ledger.job(lambda connection: anchor_of_the_day(connection, datetime.now(UTC)))
     if head is None:
         return {"anchors": 0}
     await give_away(config, ledger, head, None if place == MAIL else Path(place))

@@ -7,11 +7,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
+from policies.address import canonical_domain
 from proxy.providers import Network, provider_of
 
 _INCOMING = ("imaps", "imap+starttls", "pop3s", "pop3+starttls")
 """How mail programs may fetch mail: never in clear, for a password travels with it."""
-_LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
+LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
+_NOT_IN_URLS = re.compile(r"[\s\"<>\\^`{|}\x00-\x20\x7f]")
 _DOMAIN = re.compile(
     r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.I
 )
@@ -19,7 +21,7 @@ _DOMAIN = re.compile(
 
 def is_loopback(host: str) -> bool:
     """Tell whether a host name or address is this machine only."""
-    if host.lower() in _LOOPBACK_NAMES:
+    if host.lower() in LOOPBACK_NAMES:
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -41,16 +43,15 @@ def _address(value: str) -> str:
 
 
 def _domain(value: str) -> str:
-    if not value.isascii():
-        return value
-    if not _DOMAIN.fullmatch(value):
+    if not _DOMAIN.fullmatch(value if value.isascii() else canonical_domain(value)):
         raise ValueError('must be a domain name, like "example.org"')
     return value
 
 
 def _web_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    parts = _split(value)
+    whole = parts is not None and _is_host(parts.hostname) and not parts.query and not parts.fragment
+    if parts is None or parts.scheme not in ("http", "https") or not whole:
         raise ValueError('must be a web address, like "https://example.org/privacy"')
     return value
 
@@ -92,14 +93,38 @@ def _proxies(value: str) -> str:
 
 
 def _upstream_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("smtp", "smtp+starttls", "smtps") or not parts.hostname or parts.path not in ("", "/"):
-        raise ValueError('must be "smtp://HOST:PORT", "smtp+starttls://HOST:PORT" or "smtps://HOST:PORT"')
-    if parts.username or parts.password:
+    parts = _split(value, ports=False)
+    if parts is not None and (parts.username or parts.password):
         raise ValueError("must not hold a login: use username with password_file or password_env")
+    if parts is None or parts.scheme not in ("smtp", "smtp+starttls", "smtps") or not _is_server(parts):
+        raise ValueError('must be "smtp://HOST:PORT", "smtp+starttls://HOST:PORT" or "smtps://HOST:PORT"')
     if not _has_port(parts):
         raise ValueError("must have a port from 1 to 65535")
     return value
+
+
+def _split(value: str, *, ports: bool = True) -> SplitResult | None:
+    """Return a URL taken apart; None where it has a character that none has, or, unless told, a port that is none."""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return None
+    return parts if not _NOT_IN_URLS.search(value) and (not ports or _has_port(parts)) else None
+
+
+def _is_host(host: str | None) -> bool:
+    """Tell whether a URL's host is a domain name or an IP address."""
+    try:
+        ipaddress.ip_address(host or "")
+    except ValueError:
+        # Names within a network of containers may have underscores.
+        return _DOMAIN.fullmatch(canonical_domain(host or "").replace("_", "-0")) is not None
+    return True
+
+
+def _is_server(parts: SplitResult) -> bool:
+    """Tell whether a URL names a server and nothing else."""
+    return _is_host(parts.hostname) and parts.path in ("", "/") and not parts.query and not parts.fragment
 
 
 def _upstream_urls(value: list[str]) -> list[str]:
@@ -120,9 +145,8 @@ def _incoming_urls(value: list[str]) -> list[str]:
     if not value:
         raise ValueError("must not be empty")
     for url in value:
-        parts = urlsplit(url)
-        whole = parts.hostname and parts.path in ("", "/") and not parts.username and _has_port(parts)
-        if parts.scheme not in _INCOMING or not whole:
+        parts = _split(url)
+        if parts is None or parts.scheme not in _INCOMING or parts.username or not _is_server(parts):
             raise ValueError('must be "imaps://HOST", "imap+starttls://HOST", "pop3s://HOST" or "pop3+starttls://HOST"')
     return value
 
@@ -143,8 +167,15 @@ def _mail_address(value: str) -> str:
     return value
 
 
+def _alias_glob(value: str) -> str:
+    if re.search(r"[{}]", value.replace("{local}", "")):
+        raise ValueError('must have "{local}" in braces and nothing else')
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Domain = Annotated[str, AfterValidator(_domain)]
+AliasGlob = Annotated[str, AfterValidator(_alias_glob)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
 NetworkText = Annotated[str, AfterValidator(_trusted)]

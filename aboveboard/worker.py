@@ -1,4 +1,6 @@
-"""One worker: the relay or the web, on sockets that the parent bound. Ends when told to, or when the parent is gone.
+"""One worker: one part, on sockets that the parent bound. Ends when told to, or when the parent is gone.
+
+The parts are ``relayworker`` and ``webworker``: a process imports the one that it is.
 
 It goes by what the parent has put in force, and takes up what the parent puts in force later.
 """
@@ -8,16 +10,14 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-import uvicorn
 
-from aboveboard import compose, post
-from aboveboard.logins import Logins
+from aboveboard import compose
 from aboveboard.reload import Current, InForce, signature
 from aboveboard.upkeep import keep_up
 from ledger.errors import LedgerUnavailable
@@ -25,10 +25,6 @@ from ledger.keys import Keyring
 from ledger.ledger import Ledger
 from ledger.patience import PATIENCE
 from ledger.versions import PolicyVersion
-from proxy.limits import Census
-from proxy.relay import Relay
-from proxy.server import BACKLOG, ONE_AT_A_TIME, Listener, Server
-from web.app import build
 
 DRAIN_SECONDS = 30.0
 
@@ -62,7 +58,7 @@ Part = Callable[[Task, Ready, asyncio.Event], Awaitable[None]]
 
 
 @asynccontextmanager
-async def _opened(current: Current) -> AsyncIterator[Ledger]:
+async def opened(current: Current) -> AsyncIterator[Ledger]:
     """Open the ledger, and look after it while it is open."""
     async with compose.ledger(current.config, Keyring.load(current.config.ledger.key_file)) as ledger:
         upkeep = asyncio.create_task(keep_up(current, ledger))
@@ -72,7 +68,7 @@ async def _opened(current: Current) -> AsyncIterator[Ledger]:
             upkeep.cancel()
 
 
-class _Follower:
+class Follower:
     """Keeps a worker at what is in force, and has the ledger keep every version of the policy that rules."""
 
     def __init__(self, place: Path, ledger: Ledger, current: Current, adopt: Adopt) -> None:
@@ -139,110 +135,6 @@ class _Follower:
                 return
 
 
-async def _relay(task: Task, ready: Ready, stop: asyncio.Event) -> None:
-    in_force = InForce.read(task.place)
-    config = in_force.config
-    current = Current(config)
-    async with _opened(current) as ledger:
-        relay = Relay(compose.conduct(config, ledger.keyring), ledger)
-
-        renewals = in_force.certificates
-
-        async def adopt(fresh: InForce) -> None:
-            nonlocal renewals
-            relay.conduct = await asyncio.to_thread(compose.conduct, fresh.config, ledger.keyring)
-            logins.adopt(fresh.config)
-            if fresh.certificates != renewals:
-                await asyncio.to_thread(_renew, listeners)
-                renewals = fresh.certificates
-
-        upstreams = compose.upstreams(config, task.workers)
-        logins = Logins(config, ledger, upstreams)
-        server = Server(
-            relay,
-            upstreams,
-            config.relay.max_message_bytes,
-            compose.hostname(config),
-            verifiers=logins.verifiers,
-            limits=compose.shared_limits(config),
-            census=Census.shared(task.census, task.workers, task.number),
-        )
-        listeners = [compose.listener(at, section) for at, section in enumerate(config.relay.listener)]
-        async with _Follower(task.place, ledger, current, adopt).following(in_force), logins.running():
-            await server.listen(list(zip(task.sockets, listeners, strict=True)))
-            ready()
-            await stop.wait()
-            await server.drain(DRAIN_SECONDS)
-
-
-def _renew(listeners: Sequence[Listener]) -> None:
-    """Have listeners take up renewed certificates. Raises OSError where the files have changed once more."""
-    for one in listeners:
-        if one.certificate is not None:
-            one.certificate.renew()
-
-
-class _WebServer(uvicorn.Server):
-    """uvicorn without its signal handlers: the worker has its own, and closes the ledger afterwards."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture nothing."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to take connections; asyncio has cut down the backlog of the sockets meanwhile."""
-        await super().startup(sockets)
-        for sock in sockets or ():
-            sock.listen(BACKLOG)
-
-
-async def _post(ledger: Ledger, sender: post.Sender, current: Current) -> None:
-    """Send mail of our own, which says of the organisation what the file says now."""
-    await post.deliver(ledger, lambda: compose.same_sender(sender, current.config))
-
-
-async def _web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
-    in_force = InForce.read(task.place)
-    current = Current(in_force.config)
-    async with _opened(current) as ledger:
-        app = build(compose.site(in_force.config, ledger, stale=in_force.stale))
-
-        async def adopt(fresh: InForce) -> None:
-            app.state.site = await asyncio.to_thread(compose.site, fresh.config, ledger, stale=fresh.stale)
-
-        settings = uvicorn.Config(
-            app,
-            log_config=None,
-            http="httptools",
-            ws="none",
-            # Paths hold tokens, and addresses of recipients have no business in a log.
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            lifespan="off",
-            backlog=ONE_AT_A_TIME,
-            timeout_graceful_shutdown=10,
-        )
-        server = _WebServer(settings)
-        sender = compose.sender(in_force.config)
-        async with _Follower(task.place, ledger, current, adopt).following(in_force):
-            serving = asyncio.create_task(server.serve(sockets=list(task.sockets)))
-            posting = asyncio.create_task(_post(ledger, sender, current)) if sender is not None else None
-            ready()
-            waiting = asyncio.create_task(stop.wait())
-            await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            server.should_exit = True
-            waiting.cancel()
-            await serving
-            if posting is not None:
-                # A letter under way is tried again by whoever looks next; it was claimed for ten minutes.
-                posting.cancel()
-
-
-PARTS: dict[str, Part] = {"relay": _relay, "web": _web}
-
-
 @dataclass(frozen=True, slots=True)
 class Handover:
     """What the parent hands over, as numbers of the descriptors that a worker inherits."""
@@ -260,7 +152,7 @@ class Handover:
     """The end of a pipe that closes when the parent does."""
 
 
-def run(part: str, given: Handover) -> None:
+def run(part: Part, given: Handover) -> None:
     """Run one part until SIGTERM, SIGINT, or the end of the parent."""
     # What is imported by now stays: looking through it for garbage again and again would hold everybody up.
     gc.freeze()
@@ -268,7 +160,7 @@ def run(part: str, given: Handover) -> None:
     task = Task(given.place, sockets, given.workers, given.number, given.census)
     # The parent alone minds SIGHUP; one that a terminal sends to all of them must not end a worker.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    asyncio.run(_run(PARTS[part], task, given.ready, given.life))
+    asyncio.run(_run(part, task, given.ready, given.life))
 
 
 async def _run(part: Part, task: Task, ready: int, life: int) -> None:

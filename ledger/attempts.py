@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, delete, or_, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.batch import Batch, Statement
+from ledger.dialects import words_of
 from ledger.schema import login_attempt, moment, stamp
 
 KEPT = timedelta(hours=24)
@@ -49,9 +48,10 @@ def recent(batch: Batch, account: str, network: str, now: datetime) -> list[Atte
 
 async def record(connection: AsyncConnection, one: Attempt) -> None:
     """Keep an attempt; the same again counts once, with the later time."""
-    dialect_insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    statement = dialect_insert(login_attempt).values(
-        account_hash=one.account, network_hash=one.network, secret_hash=one.secret, at=stamp(one.at)
+    statement = (
+        words_of(connection)
+        .insert(login_attempt)
+        .values(account_hash=one.account, network_hash=one.network, secret_hash=one.secret, at=stamp(one.at))
     )
     keys = ["account_hash", "network_hash", "secret_hash"]
     await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_={"at": stamp(one.at)}))

@@ -11,54 +11,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Dialect,
-    Executable,
-    Select,
-    Table,
-    Text,
-    any_,
-    bindparam,
-    func,
-    select,
-)
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import ARRAY, psycopg
+from sqlalchemy import Connection, Executable, Select
 from sqlalchemy.sql import ClauseElement
 
+from ledger.dialects import Words, postgresql_words, sqlite_words
+
 Parameters = Mapping[str, Any]
+APART_SECONDS = 0.004
+"""From the beginning of one transaction to that of the next, at least: what comes in meanwhile shares the next one."""
+CROWDED_SECONDS = 0.012
+"""The same where several messages shared the last one: a transaction costs more than all that a message has in it."""
 TOUCH = "PRAGMA user_version = 0"
 """Writes SQLite's first page as it was. Nothing of ours reads that number."""
 _LOCK = "SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(%(numbers)s AS bigint[])) AS number"
-
-
-def _among_json(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    return column.in_(select(func.json_each(bindparam(name)).table_valued("value").c.value))
-
-
-def _among_array(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    return column == any_(bindparam(name, type_=ARRAY(Text)))
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What the two databases say differently."""
-
-    dialect: Dialect
-    among: Callable[[ColumnElement[Any], str], ColumnElement[bool]]
-    """Makes a condition that a column is among the values of a list, which is a parameter by that name."""
-    insert: Callable[[Table], Any]
-    """An INSERT that may say ON CONFLICT."""
-
-
-_SQLITE = Words(sqlite.dialect(paramstyle="named"), _among_json, sqlite.insert)
-_POSTGRESQL = Words(
-    psycopg.dialect(),  # type: ignore[no-untyped-call]
-    _among_array,
-    postgresql.insert,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +50,17 @@ class Statement:
     @cached_property
     def sqlite(self) -> _Written:
         """The statement as SQLite's driver takes it; lists are JSON there."""
-        return self._written(_SQLITE)
+        return self._written(sqlite_words())
 
     @cached_property
     def postgresql(self) -> _Written:
         """The statement as psycopg takes it."""
-        return self._written(_POSTGRESQL)
+        return self._written(postgresql_words())
 
     @cached_property
     def row(self) -> Callable[[Sequence[Any]], Any]:
         """Makes a row with the columns' names of what the driver returns."""
-        built = self._build(_SQLITE)
+        built = self._build(sqlite_words())
         assert isinstance(built, Select)
         # Its columns are known at run time only.
         named: Any = namedtuple("named", list(built.selected_columns.keys()))  # type: ignore[misc]

@@ -2,8 +2,8 @@
 
 import json
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -19,7 +19,7 @@ from ledger.notice import Notice
 from ledger.schema import consent_event, consent_personal, import_batch, meta, moment, stamp
 from ledger.schema import notice as notice_table
 from policies.address import domains_of
-from policies.consent import GRANTS, REFUSALS, Assurance, Consent, ConsentEvent, State, weigh
+from policies.consent import GRANTS, REFUSALS, Assurance, Consent, ConsentEvent, Standing, State, most, weigh
 from policies.words import Purpose
 
 VALIDITY = timedelta(days=365)
@@ -145,6 +145,40 @@ async def consent_of(connection: AsyncConnection, person: Person) -> Consent:
     """Return where a person stands on every purpose."""
     found = await connection.run_sync(lambda inside: consents_of(WithinTransaction(inside), [person]))
     return found[person]
+
+
+async def consent_in_any_spelling(connection: AsyncConnection, person: Person, now: datetime) -> Consent:
+    """Return where a person stands of whom only the folded hash is known: what they agreed to in any spelling."""
+    spelled = select(consent_event.c.exact_hash).where(
+        consent_event.c.folded_hash == person.folded_hash, consent_event.c.exact_hash.is_not(None)
+    )
+    hashes = (await connection.execute(spelled.distinct().order_by(consent_event.c.exact_hash))).scalars().all()
+    people = [replace(person, exact_hash=one) for one in hashes] or [person]
+    found = await standings_of(connection, people)
+    return most([found[one] for one in people], now)
+
+
+def where(standing: Standing, events: Sequence[Mapping[str, Any]], now: datetime) -> str:
+    """Return in a word where somebody stands on a purpose: a state, "expired", "suspended" or "unknown".
+
+    ``events`` are their own about it, as ``history`` has them: where none of them counts, the newest says why not.
+    """
+    if standing.state is not None:
+        over = standing.state in GRANTS and not standing.granted(now)
+        return "expired" if over else standing.state.value
+    if not events:
+        return "unknown"
+    last = State(events[-1]["state"])
+    return "suspended" if last in GRANTS else last.value
+
+
+def words(consent: Consent, events: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, str]:
+    """Return by purpose in a word where somebody stands whose exact address is known; ``events`` as ``history`` has."""
+    own = [event for event in events if event["exact"]]
+    return {
+        purpose.value: where(consent.on(purpose), [one for one in own if one["purpose"] == purpose], now)
+        for purpose in Purpose
+    }
 
 
 def consents_of(batch: Batch, people: Iterable[Person]) -> dict[Person, Consent]:
@@ -318,7 +352,7 @@ async def history(
 ) -> list[dict[str, Any]]:
     """Return everything recorded about a person's consent, oldest first, with what is sealed opened.
 
-    ``wider``: also what was said of the domains that they are in.
+    ``wider``: also what was said of the domains that they are in, marked as ``domain``.
     """
     joined = consent_event.outerjoin(consent_personal, consent_event.c.sequence == consent_personal.c.sequence)
     statement = select(consent_event, consent_personal.c.sealed).select_from(joined)
@@ -347,6 +381,7 @@ async def history(
                 "evidence": personal.get("evidence", ""),
                 "source": personal.get("source", ""),
                 "exact": person.exact_hash is not None and row.exact_hash == person.exact_hash,
+                "domain": row.folded_hash != person.folded_hash,
             }
         )
     return events

@@ -10,11 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy import Connection, Engine, column, create_engine, event, insert, inspect, select, table
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -23,14 +19,16 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from ledger.batch import Batch, WithinTransaction
 from ledger.errors import LedgerContended, LedgerError, LedgerMissing, LedgerUnavailable
 from ledger.keys import KeyFile, Keyring
-from ledger.schema import chain_head, meta
+from ledger.schema import REVISION, chain_head, meta
 from ledger.sqlite import BUSY_LOOK_SECONDS, BUSY_SECONDS, PRAGMAS, SqliteThread
+from ledger.turns import STUCK_SECONDS, Turn, line_up
 
 GENESIS = "0" * 64
 # PostgreSQL's serialization_failure and deadlock_detected.
 _CONTENDED = frozenset({"40001", "40P01"})
 Result = TypeVar("Result")
-_MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parent / "migrations"
+_ALEMBIC_VERSION = table("alembic_version", column("version_num"))
 
 
 class Place:
@@ -89,8 +87,10 @@ def _synchronous(place: Place, mode: str) -> Iterator[Connection]:
     if place.sqlite is not None:
         _set_up_sqlite(engine, "BEGIN IMMEDIATE")
     try:
-        with engine.begin() as connection:
-            yield connection
+        with line_up(place.sqlite) as turn:
+            turn.wait()
+            with engine.begin() as connection:
+                yield connection
     except SQLAlchemyError as error:
         where = f"The ledger's file {place.sqlite}" if place.sqlite is not None else "The ledger"
         raise LedgerError(f"{where} cannot be opened: {_cause(error)}.") from error
@@ -104,20 +104,35 @@ def _cause(error: SQLAlchemyError) -> str:
     return str(original or type(error).__name__).strip().splitlines()[0].rstrip(".")
 
 
-def _alembic(connection: Connection | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.attributes["connection"] = connection
-    return config
-
-
 def upgrade(place: Place) -> None:
-    """Bring the ledger's tables up to this version, creating an SQLite file where there is none."""
+    """Bring the ledger's tables up to this version, creating an SQLite file where there is none. Raises LedgerError."""
     _create(place)
     with _synchronous(place, "rw") as connection:
-        command.upgrade(_alembic(connection), "head")
+        current = _revision(connection)
+        if current is not None and current > REVISION:
+            raise LedgerError("The ledger's tables are of a later version of aboveboard: install that one.")
+        if current != REVISION:
+            _migrate(connection)
         if connection.execute(select(chain_head.c.id)).first() is None:
             connection.execute(insert(chain_head).values(id=1, sequence=0, row_hash=GENESIS))
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return which migration the tables were left by; None where there are none."""
+    if not inspect(connection).has_table(_ALEMBIC_VERSION.name):
+        return None
+    return connection.execute(select(_ALEMBIC_VERSION.c.version_num)).scalar()
+
+
+def _migrate(connection: Connection) -> None:
+    # Imported here: it is large, and hardly any start has something to migrate.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def _create(place: Place) -> None:
@@ -133,9 +148,8 @@ def _create(place: Place) -> None:
 def check_version(place: Place) -> None:
     """Raise LedgerError, saying what to do, unless the tables are those of this version."""
     with _synchronous(place, "rw") as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    wanted = ScriptDirectory.from_config(_alembic()).get_current_head()
-    if current != wanted:
+        current = _revision(connection)
+    if current != REVISION:
         raise LedgerError("The ledger's tables are not of this version: run `aboveboard db upgrade` first.")
 
 
@@ -181,13 +195,15 @@ def prepare(url: str, key_file: Path, *, begun: bool = False) -> None:
     match_keys(place, key_file)
 
 
-async def _begin(connection: AsyncConnection) -> None:
-    """Begin a transaction, waiting for the turn of this process where several write to one SQLite file.
+async def _begin(connection: AsyncConnection, turn: Turn) -> None:
+    """Begin a transaction when its turn has come, where several write to one SQLite file.
 
-    SQLite's own waiting looks only every 100 ms in the end: a process that writes without a pause would starve others.
+    Somebody who is not in the queue may be writing too, a backup or an administrator: SQLite tells.
     """
     until = time.monotonic() + BUSY_SECONDS
     while True:
+        if not turn.comes().done():
+            await asyncio.wait([asyncio.wrap_future(turn.comes())], timeout=STUCK_SECONDS)
         try:
             await connection.begin()
         except OperationalError as error:
@@ -203,7 +219,8 @@ def _checkpoint(path: Path) -> bool:
     try:
         # Never made anew: a file that is missing is to be missed.
         file = f"file:{quote(str(path.absolute()))}?mode=rw"
-        with closing(sqlite3.connect(file, uri=True, timeout=BUSY_SECONDS)) as connection:
+        with line_up(path) as turn, closing(sqlite3.connect(file, uri=True, timeout=BUSY_SECONDS)) as connection:
+            turn.wait()
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.OperationalError:
         return False
@@ -220,7 +237,8 @@ class Database:
         self._threads: dict[bool, SqliteThread] = {}
         if self._place.sqlite is not None:
             uri = f"{_file(self._place.sqlite)}?mode=rw"
-            self._threads = {True: SqliteThread(uri, "BEGIN IMMEDIATE"), False: SqliteThread(uri, "BEGIN")}
+            writing = SqliteThread(uri, "BEGIN IMMEDIATE", queue=self._place.sqlite)
+            self._threads = {True: writing, False: SqliteThread(uri, None)}
         self._inode: tuple[int, int] | None = None
 
     def _engine(self, *, writes: bool) -> AsyncEngine:
@@ -270,7 +288,10 @@ class Database:
             yield connection
 
     async def batch(self, work: Callable[[Batch], Result], *, writes: bool) -> Result:
-        """Return what ``work`` returned, once its transaction is committed. Raises LedgerUnavailable."""
+        """Return what ``work`` returned, once its transaction is committed. Raises LedgerUnavailable.
+
+        Where it does not write, each of its queries may see a later state of the ledger than the one before.
+        """
         if not self._threads:
             async with self._transaction(self._writing if writes else self._reading) as connection:
                 return await connection.run_sync(lambda inside: work(WithinTransaction(inside)))
@@ -285,10 +306,11 @@ class Database:
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         await self._notice_absence()
         try:
-            async with engine.connect() as connection:
-                await _begin(connection)
-                yield connection
-                await connection.commit()
+            with line_up(self._place.sqlite if engine is self._writing else None) as turn:
+                async with engine.connect() as connection:
+                    await _begin(connection, turn)
+                    yield connection
+                    await connection.commit()
         except (SQLAlchemyError, OSError) as error:
             cause = _cause(error) if isinstance(error, SQLAlchemyError) else type(error).__name__
             contended = getattr(getattr(error, "orig", None), "sqlstate", None) in _CONTENDED

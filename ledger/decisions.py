@@ -15,7 +15,8 @@ from sqlalchemy import Executable, bindparam, delete, insert, null, select, upda
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import merge
-from ledger.batch import Batch, Statement, Words
+from ledger.batch import Batch, Statement
+from ledger.dialects import Words
 from ledger.keys import Keyring
 from ledger.schema import decision_count, hit, message, stamp
 from policies.decide import Decision
@@ -41,7 +42,8 @@ class DecidedMessage:
 def to_row(keyring: Keyring, decided: DecidedMessage) -> dict[str, Any]:
     """Return the row for a message; who and what about only where it is tracked, and then encrypted."""
     decision, envelope = decided.decision, decided.envelope
-    alone = envelope.rcpt_to[0] if len(envelope.recipients) == 1 else None
+    recipients = len(envelope.recipients)
+    alone = envelope.rcpt_to[0] if recipients == 1 else None
     sealed = None
     if decision.tracked and alone is not None:
         who = {"sender": envelope.sender, "recipient": alone, "subject": decided.subject}
@@ -58,7 +60,7 @@ def to_row(keyring: Keyring, decided: DecidedMessage) -> dict[str, Any]:
         "rules": json.dumps(list(decision.rules)),
         "policy_version": decision.policy_version,
         "consent_events": json.dumps(list(decision.consent_events)),
-        "recipients": len(envelope.recipients),
+        "recipients": recipients,
         "sender_hash": keyring.folded(envelope.sender),
         "exact_hash": keyring.exact(alone) if alone else None,
         "folded_hash": keyring.folded(alone) if alone else None,

@@ -12,10 +12,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.cells import defused
-from ledger.consent import Person, history, standings_of
+from ledger.consent import Person, history, standings_of, where
 from ledger.keys import Keyring
 from ledger.schema import consent_event
-from policies.consent import GRANTS, Consent, State
+from policies.consent import Consent, State
 from policies.words import Purpose
 
 COLUMNS = (
@@ -52,6 +52,9 @@ async def _person(
     people = [replace(Person.of(keyring, address), folded_hash=folded_hash) for address in spellings.values()]
     people = people or [Person(folded_hash)]
     found = await standings_of(connection, people)
+    if any(event.domain for one in found.values() for purpose in Purpose if (event := one.on(purpose).event)):
+        # What the whole domain said counts: then it is that which stands in the line.
+        events = await history(connection, keyring, people[0], wider=True)
     return [
         line
         for person in people
@@ -71,29 +74,20 @@ def _line(
     """Return a line about one purpose; None where the person was never asked about it and never spoke of it."""
     ruling = consent.on(purpose).event
     about = [event for event in events if event["purpose"] == purpose]
-    theirs = [one for one in about if one["address"] is None or keyring.exact(one["address"]) == person.exact_hash]
-    if not about:
+    alone = [one for one in about if not one["domain"]]
+    theirs = [one for one in alone if one["address"] is None or keyring.exact(one["address"]) == person.exact_hash]
+    if not alone:
         return None
     event = next((one for one in about if ruling is not None and one["id"] == ruling.id), None)
     event = event or (theirs[-1] if theirs else None)
     if event is None:
         return None
-    state = _state(consent, purpose, event, now)
+    state = where(consent.on(purpose), [event], now)
+    state = "granted" if state == State.RENEWED else state
     line = {name: event.get(name) or "" for name in COLUMNS}
     until = event["valid_until"] or ""
     own = {"address": person.address or "", "purpose": purpose.value, "state": state}
     return {**line, **own, "since": event["time"], "until": until}
-
-
-def _state(consent: Consent, purpose: Purpose, event: dict[str, Any], now: datetime) -> str:
-    ruling = consent.on(purpose)
-    if ruling.state is None:
-        # Nothing that counts: a grant that is on record rests.
-        state = State(event["state"])
-        return "suspended" if state in GRANTS else state.value
-    if ruling.state in GRANTS:
-        return "granted" if ruling.granted(now) else "expired"
-    return ruling.state.value
 
 
 def as_json(line: dict[str, Any]) -> str:

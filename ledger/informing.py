@@ -84,7 +84,8 @@ async def uninformed(
 async def _person(connection: AsyncConnection, keyring: Keyring, sequence: int, since: datetime) -> Uninformed | None:
     """Return whom an event is about; None where there is no address to write to."""
     joined = consent_event.join(consent_personal, consent_event.c.sequence == consent_personal.c.sequence)
-    statement = select(consent_event.c.folded_hash, consent_event.c.language, consent_personal.c.sealed)
+    event = consent_event.c
+    statement = select(event.folded_hash, event.language, event.collection_point, consent_personal.c.sealed)
     row = (await connection.execute(statement.select_from(joined).where(consent_event.c.sequence == sequence))).first()
     if row is None:
         return None
@@ -93,7 +94,8 @@ async def _person(connection: AsyncConnection, keyring: Keyring, sequence: int, 
         return None
     purposes = select(consent_event.c.purpose).where(consent_event.c.folded_hash == row.folded_hash).distinct()
     names = sorted((await connection.execute(purposes.where(consent_event.c.purpose != CONTACT))).scalars())
-    return Uninformed(personal["address"], Language(row.language), tuple(names), personal["source"], since)
+    source = personal["source"] or row.collection_point or ""
+    return Uninformed(personal["address"], Language(row.language), tuple(names), source, since)
 
 
 async def inform(connection: AsyncConnection, keyring: Keyring, one: Uninformed, public_url: str, now: datetime) -> str:
@@ -101,7 +103,7 @@ async def inform(connection: AsyncConnection, keyring: Keyring, one: Uninformed,
     values = {
         "what": ", ".join(one.purposes),
         "source": one.source,
-        "url": stop_url(keyring, public_url, one.address),
+        "url": stop_url(keyring, public_url, one.address).replace("/stop/", "/you/"),
     }
     return await outbox.put(connection, keyring, Letter(INFORMED, one.address, one.language, values), now)
 

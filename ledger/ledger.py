@@ -170,8 +170,10 @@ class Ledger(Traffic, Chronicle, Logins):
         async def work(connection: AsyncConnection) -> Consent:
             # Known by a token from a mail, only: whose domain it is stands where their address does.
             address = person.address or await self._known_address(connection, person)
-            wider = consent.domains(self.keyring, address) if address is not None else ()
-            return await consent.consent_of(connection, replace(person, domains=wider))
+            known = replace(person, domains=consent.domains(self.keyring, address) if address is not None else ())
+            if known.exact_hash is None:
+                return await consent.consent_in_any_spelling(connection, known, utc_now())
+            return await consent.consent_of(connection, known)
 
         return await self.read(work)
 
@@ -197,7 +199,7 @@ class Ledger(Traffic, Chronicle, Logins):
 
     async def copy_of(self, person: Person) -> dict[str, Any]:
         """Return everything on record about a person. Raises LedgerUnavailable."""
-        return await self.read(lambda connection: subject.copy_of(connection, self.keyring, person))
+        return await self.read(lambda connection: subject.copy_of(connection, self.keyring, person, utc_now()))
 
     async def erase(self, person: Person, act: Act, language: Language = Language.ENGLISH) -> subject.Summary:
         """Remove everything about a person, and return what went and what stays. Raises LedgerUnavailable."""

@@ -5,12 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain
 from ledger.consent import NOTICE_IN_FORCE, Person, standings_of
+from ledger.dialects import words_of
 from ledger.notice import Notice, Teller
 from ledger.schema import consent_event, meta, notice, stamp
 from policies.footer import Language
@@ -53,7 +52,6 @@ async def in_force(connection: AsyncConnection, teller: Teller, language: Langua
 
 async def keep(connection: AsyncConnection, said: Notice, now: datetime, by: str = "system") -> None:
     """Put a notice on record; one that is there already stays as it is."""
-    dialect_insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
     values = {
         "id": said.id,
         "language": said.language,
@@ -62,7 +60,7 @@ async def keep(connection: AsyncConnection, said: Notice, now: datetime, by: str
         "version": said.version,
         "created_by": by,
     }
-    await connection.execute(dialect_insert(notice).values(values).on_conflict_do_nothing())
+    await connection.execute(words_of(connection).insert(notice).values(values).on_conflict_do_nothing())
 
 
 async def add(connection: AsyncConnection, teller: Teller, content: str, by: str, now: datetime) -> Added:

@@ -1,57 +1,24 @@
-"""Proof: the head of the chain for somebody else to keep, and one signed file with all there is about one person."""
+"""Proof: one signed file with all there is about one person."""
 
 import base64
 import binascii
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain, consent, decisions
+from ledger.anchor import anchor
 from ledger.consent import Person
 from ledger.keys import Keyring
 from ledger.notice import notice_id_of
-from ledger.schema import chain_checkpoint, chain_head, consent_event, consent_personal, message, meta, notice, stamp
+from ledger.schema import chain_checkpoint, consent_event, consent_personal, message, notice, stamp
 
 FORMAT = "aboveboard-proof/1"
-ANCHORED = "anchored_on"
-"""In ``meta``: the day on which the head was last given away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """The head of the chain at a moment: whoever keeps it sees later whether what came before was altered."""
-
-    sequence: int
-    link: str
-    at: datetime
-
-    def __str__(self) -> str:
-        return f"{stamp(self.at)} {self.sequence} {self.link}"
-
-
-async def anchor(connection: AsyncConnection, now: datetime) -> Anchor:
-    """Return the head of the chain."""
-    head = (await connection.execute(select(chain_head.c.sequence, chain_head.c.row_hash))).one()
-    return Anchor(head.sequence, head.row_hash, now)
-
-
-async def anchor_of_the_day(connection: AsyncConnection, now: datetime) -> Anchor | None:
-    """Return the head for the first that asks on a day, in UTC, and None for everybody else."""
-    # Two processes that ask at once are asked to wait for each other.
-    await chain.lock(connection)
-    today = stamp(now)[:10]
-    known = (await connection.execute(select(meta.c.value).where(meta.c.name == ANCHORED))).scalar()
-    if known == today:
-        return None
-    await connection.execute(delete(meta).where(meta.c.name == ANCHORED))
-    await connection.execute(insert(meta).values(name=ANCHORED, value=today))
-    return await anchor(connection, now)
 
 
 async def proof(connection: AsyncConnection, keyring: Keyring, person: Person, now: datetime) -> dict[str, Any]:
@@ -115,7 +82,7 @@ def check(keyring: Keyring, text: str) -> list[str]:
     """Return what is wrong with a file that ``proof`` made, as sentences; none where nothing is."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ["The file is no JSON."]
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         return ["The file is no proof that this version of aboveboard made."]

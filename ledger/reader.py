@@ -1,14 +1,16 @@
 """The reader: look-ups that arrive together are answered in one transaction.
 
-Under load a look-up costs its share of two queries instead of a transaction of its own; at rest it waits for nothing.
+Under load a look-up costs its share of two queries instead of two of its own; at rest it waits for nothing.
 """
 
 import asyncio
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
+from ledger.batch import APART_SECONDS, CROWDED_SECONDS
 from ledger.consent import Person, consents_of
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
@@ -83,7 +85,11 @@ class Reader:
             self._wake.clear()
             asked, self._waiting = [one for one in self._waiting if not one.answer.done()], []
             if asked:
+                began = time.monotonic()
                 await self._answer(asked)
+                if not self._closing:
+                    apart = CROWDED_SECONDS if len(asked) > 1 else APART_SECONDS
+                    await asyncio.sleep(began + apart - time.monotonic())
 
     async def _answer(self, asked: list[_Question]) -> None:
         try:

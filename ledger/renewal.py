@@ -70,5 +70,5 @@ async def renew(
     notice = await notices.in_force(connection, teller, one.language)
     await notices.keep(connection, notice, now)
     until = stamp(min(ends.values()))[:10]
-    question = Question("renew", "renewal", one.address, {"until": until}, list(ends))
+    question = Question("renew", "renewal", one.address, {"until": until, "purposes": ", ".join(ends)}, list(ends))
     return await send_question(connection, keyring, question, notice, public_url, now)

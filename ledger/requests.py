@@ -158,7 +158,8 @@ async def _row(connection: AsyncConnection, number: str) -> Any:
 
 async def _open_row(connection: AsyncConnection, number: str) -> Any:
     # Of two that answer at the same moment, one waits and finds it closed.
-    await connection.execute(select(request_case.c.number).where(request_case.c.number == number).with_for_update())
+    locking = select(request_case.c.number).where(request_case.c.number == number.strip().upper()).with_for_update()
+    await connection.execute(locking)
     row = await _row(connection, number)
     if row.state != CaseState.OPEN:
         raise LedgerError(f"The request {row.number} is closed already.")

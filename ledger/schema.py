@@ -8,6 +8,9 @@ from functools import lru_cache
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
+REVISION = "0007"
+"""The last of ``migrations/versions``, which leaves the tables as they stand here."""
+
 metadata = MetaData()
 
 meta = Table(

@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.batch import Batch, Statement
+from ledger.dialects import words_of
 from ledger.schema import moment, sender_setting, stamp
 from policies.words import Purpose
 
@@ -55,7 +54,6 @@ async def save(connection: AsyncConnection, sender_hash: str, purposes: Saved | 
     if purposes is None:
         await connection.execute(delete(sender_setting).where(sender_setting.c.sender_hash == sender_hash))
         return
-    dialect_insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
     chosen = {"open": Purpose.OPEN in purposes, "click": Purpose.CLICK in purposes, "changed_at": stamp(now)}
-    statement = dialect_insert(sender_setting).values(sender_hash=sender_hash, **chosen)
+    statement = words_of(connection).insert(sender_setting).values(sender_hash=sender_hash, **chosen)
     await connection.execute(statement.on_conflict_do_update(index_elements=["sender_hash"], set_=chosen))

@@ -5,11 +5,13 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
 from ledger.batch import TOUCH, Batch, Parameters, Statement, json_lists
+from ledger.turns import Turn, line_up
 
 BUSY_SECONDS = 5.0
 BUSY_LOOK_SECONDS = 0.0005
@@ -57,15 +59,18 @@ class _Cursor:
 class SqliteThread:
     """One connection and the thread that alone uses it; both begin with the first batch."""
 
-    def __init__(self, uri: str, begin: str) -> None:
+    def __init__(self, uri: str, begin: str | None, queue: Path | None = None) -> None:
         self._uri = uri
         self._begin = begin
+        """How a transaction begins; None where every SELECT is one of its own: a step less, with the GIL in between."""
+        self._queue = queue
+        """The ledger whose writers take turns; None for those who only read."""
         self._serving: _Serving | None = None
 
     async def run(self, work: Callable[[Batch], Result]) -> Result:
         """Return what ``work`` returned, once its transaction is committed. Raises sqlite3.Error."""
         if self._serving is None:
-            self._serving = _Serving(self._uri, self._begin)
+            self._serving = _Serving(self._uri, self._begin, self._queue)
             self._serving.start()
         return await self._serving.call(work)
 
@@ -79,10 +84,11 @@ class SqliteThread:
 class _Serving(Thread):
     """A thread that carries transactions out, one after the other, until it is told to end."""
 
-    def __init__(self, uri: str, begin: str) -> None:
+    def __init__(self, uri: str, begin: str | None, queue: Path | None) -> None:
         super().__init__(name="ledger", daemon=True)
         self._uri = uri
         self._begin = begin
+        self._queue = queue
         self._loop = asyncio.get_running_loop()
         self._calls: SimpleQueue[_Call] = SimpleQueue()
         self._connection: sqlite3.Connection | None = None
@@ -124,15 +130,17 @@ class _Serving(Thread):
     def _transact(self, work: Callable[[Batch], Any]) -> Any:
         if self._connection is None:
             self._connection = self._connect()
-        try:
-            cursor = self._connection.cursor()
-            self._wait_for_turn(cursor)
-            result = work(_Cursor(cursor))
-            self._connection.commit()
-        except BaseException:
-            # Whatever state it is in: the next transaction gets a connection that knows nothing of this one.
-            self._disconnect()
-            raise
+        with line_up(self._queue) as turn:
+            try:
+                cursor = self._connection.cursor()
+                if self._begin is not None:
+                    self._wait_for_turn(cursor, self._begin, turn)
+                result = work(_Cursor(cursor))
+                self._connection.commit()
+            except BaseException:
+                # Whatever state it is in: the next transaction gets a connection that knows nothing of this one.
+                self._disconnect()
+                raise
         return result
 
     def _connect(self) -> sqlite3.Connection:
@@ -144,12 +152,13 @@ class _Serving(Thread):
         connection.execute("PRAGMA busy_timeout=0")
         return connection
 
-    def _wait_for_turn(self, cursor: sqlite3.Cursor) -> None:
-        """Begin. SQLite's own waiting looks only every 100 ms in the end, and could starve a process."""
+    def _wait_for_turn(self, cursor: sqlite3.Cursor, begin: str, turn: Turn) -> None:
+        """Begin. Somebody who is not in the queue may be writing too, a backup or an administrator: SQLite tells."""
         until = time.monotonic() + BUSY_SECONDS
         while True:
+            turn.wait()
             try:
-                cursor.execute(self._begin)
+                cursor.execute(begin)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                     raise

@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import accounts, chain, decisions, hits
-from ledger.consent import Act, Person, consent_of, event_row, history
+from ledger.consent import Act, Person, consent_of, event_row, history, words
 from ledger.keys import Keyring
 from ledger.notice import Notice
 from ledger.requests import cases_of, close_erased
@@ -43,16 +43,18 @@ _FORMULA = "=+-@＝＋－＠"  # spreadsheets take the fullwidth forms for the o
 Summary = dict[str, dict[str, int]]
 
 
-async def copy_of(connection: AsyncConnection, keyring: Keyring, person: Person) -> dict[str, Any]:
+async def copy_of(connection: AsyncConnection, keyring: Keyring, person: Person, now: datetime) -> dict[str, Any]:
     """Return everything on record about a person, with what is sealed opened: their rows only (A12)."""
     standings = await consent_of(connection, person)
-    events = await history(connection, keyring, person)
+    said = await history(connection, keyring, person, wider=True)
+    events = [event for event in said if not event["domain"]]
     to_them = await decisions.messages_to(connection, keyring, person.folded_hash)
     return {
-        "consent": {purpose.value: str(standings.on(purpose).state or "unknown") for purpose in Purpose},
+        "consent": words(standings, events, now),
         "do_not_write": standings.do_not_write,
         "consent_events": events,
-        "notices": await _notices(connection, {event["notice"] for event in events if event["notice"]}),
+        "domain_events": _of_domains(said),
+        "notices": await _notices(connection, {event["notice"] for event in said if event["notice"]}),
         "messages": to_them,
         "hits": await hits.hits(connection, keyring, message_ids=[one["message"] for one in to_them]),
         "sent": await _sent(connection, keyring, person),
@@ -64,6 +66,12 @@ async def copy_of(connection: AsyncConnection, keyring: Keyring, person: Person)
         "letters": await _rows(connection, person, "kind", "created_at", "state", "sent_at", table=outbox),
         "requests": await cases_of(connection, keyring, person),
     }
+
+
+def _of_domains(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what was said of the person's whole domain: it counts for them; who asked for it and why is not theirs."""
+    shown = ("id", "purpose", "state", "time", "method", "actor", "notice")
+    return [{name: event[name] for name in shown} for event in said if event["domain"]]
 
 
 async def _notices(connection: AsyncConnection, ids: set[str]) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ class Traffic(Store):
                     self.void_decision(earlier, Reason.BULK)
 
         # Sorts before "decision": whoever holds the lock on a sender's window never waits for a row that counts.
-        waiting = self._writer.pile("arrival", self._window.arrive, sighting)
+        waiting = self._writer.pile("arrival", self._window.arrive, sighting, patient=True)
         waiting.add_done_callback(take_back)
         try:
             await asyncio.wait_for(asyncio.shield(waiting), patience.PATIENCE)
@@ -71,7 +71,8 @@ class Traffic(Store):
         """
         row = decisions.to_row(self.keyring, decided)
         # One item, so that both are in one commit or in none.
-        waiting = self._writer.pile("decision", _record, (row, trackers.to_rows(self.keyring, decided)))
+        item = (row, trackers.to_rows(self.keyring, decided))
+        waiting = self._writer.pile("decision", _record, item, patient=True)
         try:
             await self._patience.watch(waiting)
         except (LedgerUnavailable, TimeoutError) as error:

@@ -7,10 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import case, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.dialects import words_of
 from ledger.schema import policy_version, stamp
 
 
@@ -28,10 +27,11 @@ class PolicyVersion:
 
 async def record(connection: AsyncConnection, one: PolicyVersion) -> None:
     """Keep a version that begins to rule; one that ruled before begins anew, and keeps its first time and author."""
-    dialect_insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
     began = stamp(one.began_at)
-    statement = dialect_insert(policy_version).values(
-        version=one.version, first_at=began, last_began_at=began, author=one.author, content=one.content
+    statement = (
+        words_of(connection)
+        .insert(policy_version)
+        .values(version=one.version, first_at=began, last_began_at=began, author=one.author, content=one.content)
     )
     known, said = policy_version.c.last_began_at, statement.excluded.last_began_at
     later = case((known < said, said), else_=known)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.batch import Batch, WithinTransaction
+from ledger.batch import APART_SECONDS, CROWDED_SECONDS, Batch, WithinTransaction
 from ledger.database import Database
 from ledger.errors import LedgerContended, LedgerError, LedgerUnavailable
 
@@ -24,8 +24,6 @@ ManyWork = Callable[[Batch, list[Any]], None]
 
 _TRIES = 3
 
-COMMIT_SECONDS = 0.004
-"""From the beginning of one commit to that of the next, at least: what comes in meanwhile shares the next one."""
 PAUSE_SECONDS = 0.002
 """Between two commits of one process: SQLite has one writer at a time, and the other processes must get their turn."""
 UNAWAITED_SECONDS = 0.05
@@ -47,6 +45,7 @@ class _Pile:
     """Writes of one kind, which go to the driver together."""
 
     work: ManyWork
+    patient: bool
     items: list[tuple[Any, asyncio.Future[None]]] = field(default_factory=list)
 
 
@@ -58,6 +57,8 @@ class Writer:
         self._jobs: list[_Job] = []
         self._piles: dict[str, _Pile] = {}
         self._wake = asyncio.Event()
+        self._reminder: asyncio.TimerHandle | None = None
+        """Has what nobody waits for written in the end."""
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -86,24 +87,32 @@ class Writer:
         self._wake.set()
         return future
 
-    def pile(self, kind: str, work: ManyWork, item: Any, *, awaited: bool = True) -> asyncio.Future[None]:
+    def pile(
+        self, kind: str, work: ManyWork, item: Any, *, awaited: bool = True, patient: bool = False
+    ) -> asyncio.Future[None]:
         """Add an item to the pile that ``work`` writes at once; the future is done when it is on disk.
 
         ``work`` may run in another thread: it uses the batch, the items and what never changes, and nothing else.
 
-        One that nobody waits for joins the next commit that somebody waits for, or makes one a little later.
+        One that nobody waits for joins the next commit that somebody waits for, or makes one a little later. Where
+        several of a patient kind come together, the commit after theirs waits a little longer for company.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._closing:
             self._fail([future], LedgerUnavailable("The ledger is closed."))
             return future
-        self._piles.setdefault(kind, _Pile(work)).items.append((item, future))
+        if kind not in self._piles:
+            self._piles[kind] = _Pile(work, patient)
+        self._piles[kind].items.append((item, future))
         if awaited:
             self._wake.set()
-        else:
-            loop.call_later(UNAWAITED_SECONDS, self._wake.set)
+        elif self._reminder is None:
+            self._reminder = asyncio.get_running_loop().call_later(UNAWAITED_SECONDS, self._remember)
         return future
+
+    def _remember(self) -> None:
+        self._reminder = None
+        self._wake.set()
 
     async def _run(self) -> None:
         while not (self._closing and not self._jobs and not self._piles):
@@ -116,7 +125,9 @@ class Writer:
                 # In one order everywhere, so that two processes do not wait for each other's rows.
                 await self._commit(jobs, [piles[kind] for kind in sorted(piles)])
                 if not self._closing:
-                    await asyncio.sleep(max(PAUSE_SECONDS, began + COMMIT_SECONDS - time.monotonic()))
+                    is_crowded = any(pile.patient and len(pile.items) > 1 for pile in piles.values())
+                    apart = CROWDED_SECONDS if is_crowded else APART_SECONDS
+                    await asyncio.sleep(max(PAUSE_SECONDS, began + apart - time.monotonic()))
 
     async def _commit(self, jobs: list[_Job], piles: list[_Pile]) -> None:
         waiting = [job.done for job in jobs] + [done for pile in piles for _, done in pile.items]

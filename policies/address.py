@@ -6,6 +6,7 @@ people, compares the folded form, because whoever refuses means every spelling o
 
 import re
 import unicodedata
+from functools import lru_cache
 
 # What IDNA 2003, which Python's codec speaks, maps away or drops, and IDNA 2008 keeps (RFC 5894 §7.2).
 _DEVIATIONS = frozenset("ßς\u200c\u200d")
@@ -38,6 +39,8 @@ def _a_label(label: str) -> str:
     return "xn--" + unicodedata.normalize("NFC", label).encode("punycode").decode("ascii")
 
 
+# The same few addresses are compared many times for one message.
+@lru_cache(maxsize=256)
 def canonical(address: str) -> str:
     """Return the address for an exact comparison: the local part without quotes and in NFC, the domain canonical.
 
@@ -55,6 +58,7 @@ def _unquoted(local: str) -> str:
     return re.sub(r"\\(.)", r"\1", local[1:-1], flags=re.DOTALL)
 
 
+@lru_cache(maxsize=256)
 def folded(address: str) -> str:
     """Return the address for a comparison that errs towards "the same person": the local part case-folded too."""
     local, domain = split(canonical(address))

@@ -41,9 +41,9 @@ def problems(policy: Policy, surroundings: Surroundings) -> Iterator[Remark]:
     model = policy.model
     yield from _above_preset(model)
     for key, globs in (("role_addresses", model.role_addresses), ("list_addresses", model.list_addresses)):
-        yield from _address_globs(key, globs)
+        yield from address_globs(key, globs)
     for name, members in model.groups.items():
-        yield from _address_globs(f"groups.{name}", members)
+        yield from address_globs(f"groups.{name}", members)
     names: dict[str, int] = {}
     for at, rule in enumerate(model.rule):
         path = f"rule[{at}]"
@@ -91,7 +91,8 @@ def _promise(preset: Preset) -> str:
     return f'preset = "{preset.name}", which {preset.promise}'
 
 
-def _address_globs(path: str, globs: Iterable[str]) -> Iterator[Remark]:
+def address_globs(path: str, globs: Iterable[str]) -> Iterator[Remark]:
+    """Yield what is wrong with globs over addresses: those that no address matches."""
     for at, glob in enumerate(globs):
         right = _right_address(glob)
         if right is not None:
@@ -118,6 +119,7 @@ def _right_domain(glob: str) -> str | None:
 
 
 def _domain_globs(path: str, globs: Iterable[str]) -> Iterator[Remark]:
+    """Yield what is wrong with globs over addresses: those that no address matches."""
     for at, glob in enumerate(globs):
         right = glob.rpartition("@")[2] or "*" if "@" in glob else _right_domain(glob)
         if right is not None:
@@ -127,8 +129,8 @@ def _domain_globs(path: str, globs: Iterable[str]) -> Iterator[Remark]:
 
 
 def _condition_problems(path: str, when: RuleCondition, policy: Policy, surroundings: Surroundings) -> Iterator[Remark]:
-    yield from _address_globs(f"{path}.sender", when.sender)
-    yield from _address_globs(f"{path}.recipient", when.recipient)
+    yield from address_globs(f"{path}.sender", when.sender)
+    yield from address_globs(f"{path}.recipient", when.recipient)
     yield from _domain_globs(f"{path}.recipient_domain", when.recipient_domain)
     yield from _known(f"{path}.sender_group", when.sender_group, policy.model.groups, "a group in policy.groups")
     yield from _known(f"{path}.listener", when.listener, surroundings.listeners, "the address of a relay.listener")

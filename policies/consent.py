@@ -139,6 +139,25 @@ def least(consents: Sequence[Consent], now: datetime) -> Consent:
     )
 
 
+def most(consents: Sequence[Consent], now: datetime) -> Consent:
+    """Return what several consents allow between them: for each purpose one that does, else the first that says why.
+
+    For somebody of whom only the folded address is known, in whatever spelling they agreed: what to tell them, never
+    what to do.
+    """
+    standings: dict[Purpose, Standing] = {}
+    for purpose in Purpose:
+        found = [consent.on(purpose) for consent in consents]
+        said = next((one for one in found if one.event is not None), UNKNOWN)
+        standings[purpose] = next((one for one in found if one.granted(now)), said)
+    return Consent(
+        standings,
+        available=all(consent.available for consent in consents),
+        do_not_write=any(consent.do_not_write for consent in consents),
+        asked_at=max((one.asked_at for one in consents if one.asked_at), key=datetime.timestamp, default=None),
+    )
+
+
 def weigh(events: Iterable[ConsentEvent], *, do_not_write: bool = False) -> Consent:
     """Return what a person's events, in any order, amount to."""
     by_purpose: dict[Purpose, list[ConsentEvent]] = {}

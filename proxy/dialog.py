@@ -5,6 +5,7 @@ between. Here what nobody asked for is noticed: an upstream that speaks out of t
 """
 
 import asyncio
+import math
 import re
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +26,8 @@ class Dialog(asyncio.Protocol):
         self._waiting: deque[asyncio.Future[Reply]] = deque()
         self._partial = b""
         self._writable: asyncio.Future[None] | None = None
+        self._patient_until = math.inf
+        self._timer: asyncio.TimerHandle | None = None
         self.ended: Callable[[], None] = _nothing
         self.unasked: Reply | None = None
         """A reply that came without a command: from then on no reply could be told from another."""
@@ -82,6 +85,8 @@ class Dialog(asyncio.Protocol):
                 # Who waits no longer does not look at it; that must not be reported as lost.
                 waiter.exception()
         self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
         self.resume_writing()
         self.ended()
 
@@ -97,11 +102,26 @@ class Dialog(asyncio.Protocol):
 
     async def within(self, seconds: float, *answers: "asyncio.Future[Reply]") -> list[Reply]:
         """Return what is answered. Silence for so long ends the connection; raises ConnectionResetError."""
-        timer = self._loop.call_later(seconds, self._transport.abort)
+        self._patient_until = self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._patient_until:
+            self._set_timer()
         try:
             return [await answer for answer in answers]
         finally:
-            timer.cancel()
+            self._patient_until = math.inf
+
+    def _set_timer(self) -> None:
+        """Have it looked whether the time is over. One timer does for many commands: each ends long before."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._patient_until, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._patient_until <= self._loop.time():
+            self._transport.abort()
+        elif not math.isinf(self._patient_until):
+            self._set_timer()
 
     def write(self, content: bytes) -> None:
         """Send bytes, or have them sent as soon as the connection takes them. Raises ConnectionResetError."""

@@ -6,24 +6,42 @@ ever reported (cases/trackers.md §4.2, tiers D and E).
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from urllib.parse import unquote
 
 from proxy.slices import Walk
-from proxy.tags import TAGS_PER_STEP, VOID, all_tags
+from proxy.tags import TAGS_PER_STEP, VOID, Tag, all_tags, some_tags, tag_skipper
 
 _TINY = 2
 """Pixels."""
 _LENGTH = re.compile(r"\s*(\d{1,5})(?:\.\d*)?\s*(?:px)?\s*(?:!\s*important\s*)?", re.IGNORECASE)
 _DECLARATION = re.compile(r"(?:^|;)\s*([a-z-]+)\s*:\s*([^;]*)")
+_COVERING = (
+    r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|mso-hide\s*:\s*all"
+    r"|opacity\s*:\s*0?\.?0*\s*(?:;|!|$)|max-height\s*:\s*[01](?:px)?\s*(?:;|!|$)"
+)
+_COVERS = re.compile(rf"(?:^|;)\s*(?:{_COVERING})")
 _HIDING = re.compile(
-    r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|mso-hide\s*:\s*all"
-    r"|opacity\s*:\s*0?\.?0*\s*(?:;|!|$)|(?:font-size|line-height)\s*:\s*0(?:px|pt|em|%)?\s*(?:;|!|$)"
-    r"|max-(?:width|height)\s*:\s*[01](?:px)?\s*(?:;|!|$)|(?:left|top|text-indent)\s*:\s*-\d{3,}"
+    rf"(?:^|;)\s*(?:{_COVERING}|(?:font-size|line-height)\s*:\s*0(?:px|pt|em|%)?\s*(?:;|!|$)"
+    r"|max-width\s*:\s*[01](?:px)?\s*(?:;|!|$)|(?:left|top|text-indent)\s*:\s*-\d{3,}"
     r"|clip\s*:\s*rect\(\s*[01](?:px)?\b)"
 )
 _HIDING_HINTS = (b"display", b"visibility", b"mso-hide", b"opacity", b"font-size", b"line-height", b"max-width",
                  b"max-height", b"hidden", b"clip", b"text-indent", b"left", b"top")  # fmt: skip
+_COVERING_TAGS = frozenset(
+    {"template", "select", "datalist", "details", "dialog", "canvas", "audio", "video", "object"}
+)
+"""Elements whose content is shown nowhere, or only where something fails or somebody clicks."""
+_COVERING_HINTS = (
+    *(re.compile(b"<" + name.encode()) for name in sorted(_COVERING_TAGS)),
+    re.compile(rb"hidden(?<=[\t\n\f\r \"'/]hidden)(?=[\t\n\f\r =>/])"),
+    re.compile(rb"display\s*+:\s*+none"),
+    re.compile(rb"visibility\s*+:\s*+(?:hidden|collapse)"),
+    re.compile(rb"mso-hide\s*+:\s*+all"),
+    re.compile(rb"opacity\s*+:\s*+\.?0"),
+    re.compile(rb"max-height\s*+:\s*+[01](?![0-9])"),
+)
+"""What one of these elements, or a style that covers, begins with: one search for each is faster than one for all."""
 
 _RUN = re.compile(r"[A-Za-z0-9_\-]{16,}")
 _LONG_NUMBER = re.compile(r"(?<!\d)\d{10,}(?!\d)")
@@ -35,6 +53,13 @@ _RECIPIENT_KEYS = frozenset({
     "lead", "member", "mc_eid", "_hsenc", "mkt_tok", "oly_enc_id", "vero_id", "token", "tid", "trk", "trackid",
     "tracking", "messageid", "message_id", "msgid", "mid",
 })  # fmt: skip
+
+
+_NAME = re.compile(rb"[a-z][^\t\n\f\r />]*+")
+_FEW_NAMES = 8
+_NEVER_OPEN = VOID | {"html", "body"}
+"""Elements that nothing stands in; and two whose end tag leaves everything open that is (WHATWG HTML §13.2.6.4.7)."""
+_NEVER_OPEN_NAMES = frozenset(name.encode() for name in _NEVER_OPEN)
 
 
 def is_tiny(attributes: Mapping[str, str]) -> bool:
@@ -59,17 +84,27 @@ def finding_hidden(data: bytes) -> Walk[list[tuple[int, int]]]:
     lowered = data.lower()
     if not any(hint in lowered for hint in _HIDING_HINTS):
         return []
+    return (yield from _finding_content(data, all_tags(data), _hides))
+
+
+def _hides(data: bytes, tag: Tag) -> bool:
+    return hides({name: one.text(data) for name, one in tag.attributes(data).items()})
+
+
+def _finding_content(
+    data: bytes, tags: Iterable[Tag], is_meant: Callable[[bytes, Tag], bool]
+) -> Walk[list[tuple[int, int]]]:
+    """Walk to the content of every element that is meant, in order; one inside another is left out."""
     spans: list[tuple[int, int]] = []
     stack: list[tuple[str, int]] = []
     open_names: Counter[str] = Counter()
-    for number, tag in enumerate(all_tags(data), 1):
+    for number, tag in enumerate(tags, 1):
         if not number % TAGS_PER_STEP:
             yield
-        if tag.conditional or tag.name in VOID:
+        if tag.conditional or tag.name in _NEVER_OPEN:
             continue
         if not tag.closing:
-            attributes = {name: one.text(data) for name, one in tag.attributes(data).items()}
-            stack.append((tag.name, tag.end if hides(attributes) else -1))
+            stack.append((tag.name, tag.end if is_meant(data, tag) else -1))
             open_names[tag.name] += 1
         elif open_names[tag.name]:
             name = ""
@@ -84,6 +119,51 @@ def finding_hidden(data: bytes) -> Walk[list[tuple[int, int]]]:
         if not outermost or span[0] >= outermost[-1][1]:
             outermost.append(span)
     return outermost
+
+
+def finding_covers(markup: bytes) -> Walk[frozenset[bytes]]:
+    """Walk to the names of the elements of a document that may cover what stands in them, by its markup.
+
+    An empty name says that there is one whose name could not be told.
+    """
+    names: set[bytes] = set()
+    for hint in _COVERING_HINTS:
+        last = 0
+        for number, match in enumerate(hint.finditer(markup), 1):
+            tag, last = markup.rfind(b"<", last, match.start() + 1), match.start() + 1
+            if tag != -1:
+                name = _NAME.match(markup, tag + 1)
+                names.add(name[0] if name is not None else b"")
+            if not number % TAGS_PER_STEP:
+                yield
+        yield
+    return frozenset(names - _NEVER_OPEN_NAMES)
+
+
+def finding_covered(data: bytes, at: int, names: Set[bytes]) -> Walk[bool]:
+    """Walk to whether nobody would see what is put at an offset: an element that covers its content is open there.
+
+    ``names`` are those that ``finding_covers`` tells. Nothing that hides by the size of its text is meant, for what is
+    put there has one of its own.
+    """
+    if b"" not in names and len(names) <= _FEW_NAMES:
+        # Most are ended by an end tag of their own: then no other tag needs a look.
+        few = some_tags(data, tag_skipper(b"|".join(map(re.escape, sorted(names)))))
+        if not _is_open(at, (yield from _finding_content(data, few, _covers))):
+            return False
+    return _is_open(at, (yield from _finding_content(data, all_tags(data), _covers)))
+
+
+def _is_open(at: int, spans: Iterable[tuple[int, int]]) -> bool:
+    return any(begun <= at <= end for begun, end in spans)
+
+
+def _covers(data: bytes, tag: Tag) -> bool:
+    if tag.name in _COVERING_TAGS:
+        return True
+    attributes = tag.attributes(data)
+    style = attributes.get("style")
+    return "hidden" in attributes or (style is not None and _COVERS.search(style.text(data).lower()) is not None)
 
 
 def has_token(url: str) -> bool:

@@ -8,9 +8,9 @@ from proxy.page import Page
 from proxy.slices import STEP_BYTES, Walk, at_once
 from proxy.tags import Tag
 
-# Where a mail program says that history begins: Gmail, Outlook on the web and desktop, Thunderbird, Yahoo, Proton,
-# Apple Mail (blockquote). Looked for in lower-case bytes first, so that most mail never stops at a div. One search for
-# each, 2 to 3 GB/s for a long word or one rare letter: a pattern of them all would be tried at every byte.
+# Where a mail program says that history begins: Gmail, Outlook on the web, desktop and Mac, Thunderbird, Yahoo, Proton,
+# Zimbra, Spark, Apple Mail (blockquote). Looked for in lower-case bytes first, so that most mail never stops at a div.
+# One search for each, 2 to 3 GB/s for a long word or one rare letter: one for all would be tried at every byte.
 _HINTS = tuple(
     map(
         re.compile,
@@ -18,9 +18,10 @@ _HINTS = tuple(
             rb"divrplyfwdmsg",
             rb"appendonsend",
             rb"reference-message",
+            rb"messagereplysection",
             rb'name="quote"',
-            rb"_(?=quote|extra)",
-            rb"z(?=-cite|-forward)",
+            rb"_(?=quote|extra|src_body)",
+            rb"z(?=-cite|-forward|wchr)",
             rb"border-top(?=:\s{0,99}solid|-color:\s{0,99}rgb)",
         ),
     )
@@ -28,7 +29,8 @@ _HINTS = tuple(
 _LONGEST_HINT = 130
 _QUOTE_VALUE = re.compile(
     r"(?:^|\s)(?:gmail_quote\S*|gmail_extra|\S*divRplyFwdMsg|\S*appendonsend|moz-cite-prefix|moz-forward-container"
-    r"|\S*yahoo_quoted|protonmail_quote|tutanota_quote|zmail_extra|\S*reference-message(?:-container)?)(?:\s|$)",
+    r"|\S*yahoo_quoted|protonmail_quote|tutanota_quote|zmail_extra|zwchr|olk_src_body_section"
+    r"|\S*reference-message(?:-container)?)(?:\s|$)",
     re.IGNORECASE,
 )
 # Outlook's Word engine: a rule above "From: … Sent: …".
@@ -39,7 +41,8 @@ _OUTLOOK_RULE = re.compile(
 # What programs write above history as text, in the languages that the product speaks.
 DASHES = b"----"
 _QUOTE_LINE = re.compile(
-    rb"-{4,}+(?:\s*+(?:original message|forwarded message|urspr(?:\xc3\xbc|\xfc|&uuml;)ngliche nachricht"
+    rb"-{4,}+(?:\s*+(?:original message|forwarded message|urspr(?:\xc3\xbc|\xfc|&uuml;)ngliche (?:nachricht|mail)"
+    rb"|weitergeleitete nachricht|original-nachricht"
     rb"|message d'origine|message transf\S{1,8}|mensaje original|messaggio originale)\s*-{4,}()|)"
 )
 """A run of dashes; if it begins such a line, all of that, and a group."""
@@ -126,6 +129,6 @@ def begins_quote(data: bytes, tag: Tag) -> bool:
     marks = (attributes[name].text(data) for name in ("class", "id") if name in attributes)
     if any(_QUOTE_VALUE.search(mark) for mark in marks):
         return True
-    if "name" in attributes and attributes["name"].text(data) == "quote":
+    if "name" in attributes and attributes["name"].text(data) in ("quote", "messageReplySection"):
         return True
     return "style" in attributes and _OUTLOOK_RULE.search(attributes["style"].text(data)) is not None

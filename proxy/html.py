@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from heapq import merge
 from typing import NamedTuple
 
+from proxy.hidden import finding_covers
 from proxy.history import DASHES, begins_quote, finding_quote_line, finding_stops
 from proxy.links import OPT_OUTS
 from proxy.page import Page, page
@@ -52,6 +53,8 @@ class Scan:
     """Four dashes stand side by side somewhere; without them there is no inline PGP either."""
     language: str = ""
     """The ``lang`` of the html element, or of the body as Outlook writes it, in lower case."""
+    covers: frozenset[bytes] = frozenset()
+    """The names of elements that may cover what stands in them, in lower case; empty for one that cannot be told."""
 
 
 def scan(data: bytes) -> Scan:
@@ -81,6 +84,7 @@ def scanning(page: Page) -> Walk[Scan]:
     line = yield from finding_quote_line(page.lowered, dashes=dashes)
     found = reader.result(line)
     found.complete, found.dashes = scanner.complete, dashes
+    found.covers = yield from finding_covers(page.markup)
     return found
 
 

@@ -9,12 +9,17 @@ import mmap
 import os
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 _SLOTS = 16_384
 """Counters of clients, by a keyed hash of the address: two clients share one about once in so many."""
-_COUNTERS = 2
-"""Of a row, before the clients' slots: connections, and bytes."""
+_ROUTES = 16
+"""Counters of routes, by their number: a seventeenth shares one with the first."""
+_STARVING = 2 + _ROUTES
+_COUNTERS = _STARVING + _ROUTES
+"""Of a row, before the clients' slots: connections, bytes, and for each route connections to its upstream, and whether
+the worker has mail for it and no connection."""
 _ROW = 8 * _COUNTERS + 2 * _SLOTS
 _KEY = 16
 _MOST_IN_A_SLOT = 65_535
@@ -43,6 +48,8 @@ class Census:
         starts = [_KEY + at * _ROW for at in range(rows)]
         self._counters = [view[start : start + 8 * _COUNTERS].cast("Q") for start in starts]
         self._clients = [view[start + 8 * _COUNTERS : start + _ROW].cast("H") for start in starts]
+        # A client is looked for three times for one connection.
+        self._slot = lru_cache(maxsize=1_024)(self._slot_of)
         self._own, self._own_clients = self._counters[row], self._clients[row]
         view[starts[row] : starts[row] + _ROW] = bytes(_ROW)
 
@@ -56,7 +63,7 @@ class Census:
         """Return the census of one worker, in the memory behind a file descriptor of ``prepare``."""
         return cls(mmap.mmap(descriptor, _KEY + rows * _ROW), rows, row)
 
-    def _slot(self, client: str) -> int:
+    def _slot_of(self, client: str) -> int:
         digest = hashlib.blake2b(client.encode(), digest_size=4, key=self._key)
         (number,) = struct.unpack("I", digest.digest())
         return int(number) % _SLOTS
@@ -87,6 +94,23 @@ class Census:
         self._own[0] -= 1
         slot = self._slot(client)
         self._own_clients[slot] = max(self._own_clients[slot] - 1, 0)
+
+    def connect(self, route: int, connections: int) -> None:
+        """Count connections to the upstream of a route, or with a negative number count them no more."""
+        self._own[2 + route % _ROUTES] += connections
+
+    def connected(self, route: int) -> int:
+        """Return how many connections all workers have to the upstream of a route, or are opening."""
+        return sum(counters[2 + route % _ROUTES] for counters in self._counters)
+
+    def starve(self, route: int, *, starving: bool) -> None:
+        """Say whether this worker has mail for a route and cannot get a first connection to its upstream."""
+        self._own[_STARVING + route % _ROUTES] = starving
+
+    def others_starve(self, route: int) -> bool:
+        """Tell whether another worker has mail for a route and cannot get a first connection to its upstream."""
+        at = _STARVING + route % _ROUTES
+        return any(counters[at] for counters in self._counters if counters is not self._own)
 
     def hold(self, octets: int) -> None:
         """Count octets of a message, or with a negative number count them no more."""

@@ -52,8 +52,9 @@ def _host(written: str) -> _Host | None:
     elif len(written) > 253 or not _HOST_NAME.fullmatch(written):
         return None
     name = canonical_domain(written.strip("[]"))
+    label = name.partition(".")[0]
     meetings = tuple(paths for host, paths in _MEETING_PATHS.items() if within(name, frozenset({host})))
-    return _Host(name, name.partition(".")[0] in _SIGNING_IN_HOSTS, meetings)
+    return _Host(name, label in _SIGNING_IN_HOSTS, (_ANY_PATH,) if label in _MEETING_HOSTS else meetings)
 
 
 def _read(href: str) -> tuple[re.Match[str], _Host] | None:
@@ -73,34 +74,57 @@ def valid_target(href: str) -> str | None:
 
 # The patterns below look at lower-case text: without IGNORECASE the engine skips to their first characters.
 _LEAVING = re.compile(
-    r"unsubscri|list[-_]?unsub|opt[-_ ]?out|preference|manage[-_ ]?subscription|remove[-_ ]?me\b"
-    r"|abmeld|abbestell|austrag|newsletter[-_]?stop|einstellungen[-_ ]?verwalten|d.{1,2}sabonn|d.{1,2}sinscri"
+    r"unsubscri|list[-_]?unsub|[?&/]unsub\b|opt[-_ ]?out|preference|remove[-_ ]?me\b|list-manage\.com/profile"
+    r"|(?:manage|edit|update|change)[-_ /]?(?:your[-_ ]|my[-_ ])?(?:e-?mail[-_ ])?(?:subscription|notification)"
+    r"|subscriptions?/(?:manage|edit|cancel)|notification[-_ /]?settings|settings/notification"
+    r"|no longer (?:want|wish)|stop (?:these|receiving|getting|e-?mails|all)|keine (?:weiteren )?(?:e-?)?mails"
+    r"|abmeld|abbestell|austrag|newsletter[-_]?stop|(?:einstellungen|benachrichtigungen)[-_ ]?(?:verwalten|.{1,2}ndern)"
+    r"|d.{1,2}sabonn|d.{1,2}sinscri"
     r"|disiscri|annulla[-_ ]?(?:la[-_ ]?)?iscrizione|cancella(?:mi|zione|[-_ ]iscri)"
     r"|dar(?:se)?[-_ ]?(?:de[-_ ]?)?baja|cancelar[-_ ]?(?:la[-_ ]?)?suscripci"
 )
 _SIGNING_IN = re.compile(
-    r"[/._\-?&=#](?:log-?in|log-?on|sign-?in|anmelden|sso|oauth2?|saml|authorize|password|passwort|passwd|pwd"
-    r"|reset|recover|recovery|verify|verification|verif|validate|confirm-email|confirm-account|activate|activation"
+    r"[/._\-?&=#](?:log[-_]?in|log[-_]?on|sign[-_]?in|sign[-_]?on|anmelden|sso|auth|oauth2?|saml|authorize|password"
+    r"|passwort|kennwort|passwd|pwd|reset|zuruecksetzen|recover|recovery|verify|verification|verif|validate|confirm"
+    r"|confirm-email|confirm-account|bestaetigen|(?:double-?)?opt-?in|activate|activation|freischalten"
     r"|magic-?link|one-?time|otp|2fa|mfa|set-?password|forgot)(?:$|[/._\-?&=#])"
 )
-_SECRET_KEY = re.compile(r"[?&;](?:[a-z_\-]*token|otp|one_?time_?code|reset_?key|auth_?key|nonce|ticket|hmac)=")
-_SIGNING_IN_WORDS = re.compile(
-    r"reset-?pass|password-?reset|confirm-?e?mail|verify-?e?mail|oobcode=|auth/action|change-?password|forgot-?pass"
+_SECRET_KEY = re.compile(
+    r"[?&;](?:[a-z_\-]*token|otp|one_?time_?code|reset_?key|auth_?key|auth|jwt|pin|nonce|ticket|hmac"
+    r"|(?:verification|confirmation|activation|invite|access)_?code)="
+    r"|[?&](?:action|mode|do|task|page|view|route|op|operation)=(?:log-?in|sign-?in|reset|verif|confirm|activat|lost-?pass|forgot)"
 )
-_SIGNING_IN_HOSTS = frozenset({"login", "signin", "sso", "auth", "logon", "anmelden"})
+_SIGNING_IN_WORDS = re.compile(
+    r"reset-?pass|password-?reset|confirm-?e?mail|verify-?e?mail|oobcode=|auth/action"
+    r"|(?:change|set|new|lost)[-_]?password|forgot-?pass|login-?with|accept-?invit"
+)
+_SIGNING_IN_HOSTS = frozenset({"login", "signin", "sso", "auth", "oauth", "logon", "anmelden", "accounts", "idp"})
 _SIGNING_IN_TEXT = re.compile(
-    r"\b(?:log|sign)[ -]?(?:in|on)\b|reset (?:your |my |the )?password|\banmelden\b|\beinloggen\b"
-    r"|passwort (?:zur|vergessen)|se connecter|mot de passe|iniciar sesi|contrase|\baccedi\b|reimposta"
+    r"\b(?:log|sign)[ -]?(?:in|on)\b|\banmelden\b|\beinloggen\b|se connecter|connexion|iniciar sesi|\baccedi\b"
+    r"|(?:reset|set|change|choose|create|new|forgot) (?:your |my |the |a )?(?:new )?password|magic link|one-time"
+    r"|kennwort|neues passwort|passwort (?:zur|vergessen|.{1,2}ndern|setzen|festlegen)|einmal-?(?:code|link)"
+    r"|mot de passe|contrase|reimposta|accept (?:the |your |this )?invitation|einladung annehmen"
+    r"|(?:activate|verify|confirm|validate) (?:your |my |the )?(?:account|e-?mail|address|registration|subscription)"
+    r"|(?:adresse|e-?mail|konto|account|anmeldung|registrierung) (?:jetzt )?(?:best.{1,2}tigen|aktivieren|verifizieren)"
+    r"|(?:activer|v.{1,2}rifier|confirmer) (?:mon |votre |le |l.|son )?(?:compte|adresse|e-?mail)"
+    r"|(?:activar|verificar|confirmar) (?:tu |su |mi |la |el )?(?:cuenta|correo|direcci)"
+    r"|(?:attiva|verifica|conferma) (?:il |la |l.)?(?:tuo |tua |suo |sua )?(?:account|e-?mail|indirizzo|registrazione)"
+    r"|join (?:the |this |your |our )?(?:\w{1,20} )?(?:meeting|call)\b|(?:besprechung|meeting|videokonferenz) beitreten"
+    r"|(?:an|am) (?:der )?(?:besprechung|meeting|videokonferenz) teil|rejoindre la r.{1,2}union"
+    r"|unirse a la reuni|partecipa alla riunione"
 )
 HINTS = (
-    "unsub", "optout", "opt-out", "opt_out", "opt out", "preference", "subscription", "removeme", "remove-me",
-    "remove_me", "remove me", "abmeld", "abbestell", "austrag", "stop", "verwalten", "sabonn", "sinscri", "iscri",
+    "unsub", "optout", "opt-out", "opt_out", "opt out", "preference", "subscription", "notification", "removeme",
+    "remove-me", "remove_me", "remove me", "list-manage", "no longer", "keine ", "abmeld", "abbestell", "austrag",
+    "stop", "einstellungen", "benachrichtigungen", "sabonn", "sinscri", "iscri",
     "cancella", "baja", "suscripci",
-    "login", "log-in", "log in", "logon", "log-on", "log on", "loggen", "signin", "sign-in", "sign in", "signon",
-    "sign-on", "sign on", "anmelden", "sso", "oauth", "saml", "authori", "auth/", "auth_", "authkey", "pass", "pwd",
-    "reset", "recover", "verif", "validate", "confirm", "activat", "magic", "onetime", "one-time", "one_time", "otp",
-    "2fa", "mfa", "forgot", "token", "ticket", "oobcode", "nonce", "hmac", "connecter", "sesi", "contrase", "accedi",
-    "reimposta", "$", "__", "((",
+    "login", "log-in", "log_in", "log in", "logon", "log-on", "log_on", "log on", "loggen", "signin", "sign-in",
+    "sign_in", "sign in", "signon", "sign-on", "sign_on", "sign on", "anmeld", "sso", "saml", "auth", "jwt", "pin=",
+    "pass", "pwd", "kennwort", "setzen", "reset", "recover", "verif", "validate", "confirm", "activat", "tigen",
+    "optin", "opt-in", "schalten", "aktivieren", "magic", "onetime", "one-time", "one_time", "einmal", "einladung",
+    "invit", "code=", "otp", "2fa", "mfa", "forgot", "token", "ticket", "oobcode", "nonce", "hmac", "connecter",
+    "connexion", "sesi", "contrase", "accedi", "reimposta", "activer", "rifier", "activar", "attiva", "conferma",
+    "join", "beitreten", "besprechung", "meeting", "konferenz", "unirse", "partecipa", "$", "__", "((",
 )  # fmt: skip
 """One of these stands in all that the patterns above, and the next one, find; most links have none."""
 _TELLING = "vkfwaso$(2jqxzybg_pdmhculnirte-/ "
@@ -123,26 +147,35 @@ _HINT = _hint_pattern(HINTS)
 # Placeholders of mail merges that are made of valid characters; the others are no valid URL anyway.
 _PLACEHOLDER = re.compile(r"\$\w+\$|\$\$|__[A-Za-z0-9_]+__|\(\([\w.]+\)\)")
 _MEETINGS: dict[str, str] = {
-    "zoom.us": "/j/|/w/|/s/|/my/|/meeting|/wc/",
+    "zoom.us": "/j/|/w/|/s/|/my/|/meeting|/wc/|/webinar|/ej/",
+    "zoom.com": "/j/|/w/|/s/|/my/|/meeting|/wc/|/webinar",
     "zoomgov.com": "/j/|/my/",
     "teams.microsoft.com": ".*/l/meetup-join|/meet",
     "teams.live.com": "/meet|/l/meetup-join",
-    "meet.google.com": "/",
+    "teams.cloud.microsoft": "/meet|.*/l/meetup-join",
+    "dialin.teams.microsoft.com": "/",
+    "aka.ms": "/jointeams",
+    "g.co": "/meet",
     "webex.com": "/meet|/join|.*/j\\.php|/wbxmjs|/m/|/webappng",
     "teams.microsoft.us": "/",
     "ringcentral.com": "/j/|/join",
     "gotomeeting.com": "/",
+    "gotowebinar.com": "/",
     "gotomeet.me": "/",
-    "meet.goto.com": "/",
+    "goto.com": "/(?:meeting|webinar|join)",
     "join.skype.com": "/",
-    "meet.lync.com": "/",
     "whereby.com": "/",
-    "meet.jit.si": "/",
+    "bbcollab.com": "/",
+    "meetings.vonage.com": "/",
+    "meeting.tencent.com": "/",
     "bluejeans.com": "/",
     "chime.aws": "/",
     "app.bigmarker.com": "/",
     "facetime.apple.com": "/",
 }
+_MEETING_HOSTS = frozenset({"meet", "bbb", "bigbluebutton", "jitsi"})
+"""What the hosts are called where people meet with a program of their own."""
+_ANY_PATH = re.compile("")
 _MEETING_PATHS = {host: re.compile(rf"(?:{paths})", re.IGNORECASE) for host, paths in _MEETINGS.items()}
 
 _TEXT_ADDRESS = re.compile(r"https?:|\bftp://|www\.", re.IGNORECASE)
@@ -152,6 +185,8 @@ _TEXT_HOST = re.compile(
     r"(?:(?:[^\W_](?:[\w-]*[^\W_])?\.)+(?:[^\W\d_]{2,}|xn--[a-z0-9-]+)|\d{1,3}(?:\.\d{1,3}){3}|localhost)(?::\d+)?(?:[/?#]\S*)?",
     re.IGNORECASE,
 )
+_UNSEEN = re.compile("[\u200b-\u200d\u2060\ufeff]|\xe2\x80[\x8b-\x8d]|\xe2\x81\xa0|\xef\xbb\xbf")
+"""Characters of no width, as such or as their bytes in UTF-8: some put them into an address so that it is none."""
 _NOT_WORDS = re.compile(r"\W*+")
 _NOT_WORDS_OR_SLASHES = re.compile(r"[^\w/]*+")
 
@@ -273,6 +308,7 @@ def _shows_address(text: str) -> bool:
         # The scanner reads bytes as latin-1; most mail means UTF-8.
         with suppress(UnicodeError):
             text = text.encode("latin-1").decode("utf-8")
+        text = _UNSEEN.sub("", text)
     if (":" in text or "." in text) and _TEXT_ADDRESS.search(text) is not None:
         return True
     if "@" in text and _TEXT_MAILBOX.search(text) is not None:

@@ -21,7 +21,7 @@ from proxy.body import (
 from proxy.encodedword import decode_words
 from proxy.header import AddressList, Field, TooLarge, Unparsable, parse_address_list, scan_fields
 from proxy.links import unsubscribe_targets
-from proxy.protection import own_signatures, protected_label, protected_structure
+from proxy.protection import own_signatures, protected_header, protected_structure
 from proxy.slices import Walk, at_once, each
 from proxy.structure import Entity, reading_structure
 from proxy.transfer import apart, splice
@@ -76,7 +76,7 @@ def reading_message(raw: bytes, reading: Reading) -> Walk[Message]:
         return Message(raw, facts, fields, signatures=signatures)
     fields = entities[0].fields
     signatures, protection = own_signatures(raw, fields, reading.removable_signatures)
-    protection = protected_structure(entities) or protection or protected_label(raw, fields)
+    protection = protected_structure(entities) or protection or protected_header(raw, fields)
     if protection is not None:
         facts = _header_facts(raw, fields, entities, protection)
         seen = yield from tracked_in(raw, entities, reading)

@@ -17,6 +17,7 @@ from proxy.route import Route
 from proxy.sasl import LOGIN, MECHANISMS, PLAIN, Ask, Credential, encoded
 from proxy.upstream import Connection, Lost
 
+LEARN_AGAIN_SECONDS = 60.0
 MAX_CHALLENGES = 3
 """Challenges of an upstream beyond those that its mechanism has."""
 _MAX_INITIAL = 500
@@ -40,6 +41,14 @@ class PassThrough:
             return (PLAIN, LOGIN)
         taken = [frozenset(one.auth) for one in known if one is not None and one.auth]
         return tuple(name for name in MECHANISMS if taken and all(name in one for one in taken))
+
+    async def keep_learning(self) -> None:
+        """Ask the upstreams again and again as long as there is no way to log in. Ends when it is cancelled."""
+        while True:
+            await asyncio.sleep(LEARN_AGAIN_SECONDS)
+            if not self.mechanisms:
+                # Who cannot log in has nobody connect, and so we would never hear that they can by now.
+                await self._upstreams.learn()
 
     async def verify(self, credential: Credential, client: str, ask: Ask) -> tuple[Reply, Login | None]:
         """Return the upstream's own answer, and the login with its connection where that is positive.
@@ -92,7 +101,7 @@ class UpstreamLogin:
         await self._pool.reserve()
         connection = None
         try:
-            connection = await Connection.open(self.route)
+            connection = await self._pool.open(self.route)
             answer = await _log_in(connection, self._credential, ask)
         except BaseException:
             if connection is not None:

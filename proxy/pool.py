@@ -10,27 +10,37 @@ from typing import Any
 
 import structlog
 
+from proxy.limits import Census
 from proxy.reply import ReplyError, reply
 from proxy.route import Capabilities, Route, shared
 from proxy.upstream import QUIT_SECONDS, Connection, TurnedAway
 
 LEARN_SECONDS = 3.0
+AGAIN_SECONDS = 0.25
+"""How often an upstream that is full is asked once more: another worker's connection may have gone."""
+SWEEP_SECONDS = 1.0
+"""How often connections at rest are looked at, at least."""
 _FULL = reply(451, "4.3.2 The mail server behind this relay takes no more connections now")
 
 log = structlog.get_logger()
+
+Rested = Callable[[], Connection | None]
+"""Returns a connection that somebody has given back, if there is one."""
 
 
 class Pool:
     """The connections of one process to one route. A connection is of one route, and so of one login, for ever."""
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, census: Census, number: int) -> None:
+        """Begin without connections. They are counted in the census, as those to the route of this number."""
         self.route = route
+        self._census = census
+        self._number = number
         self._slots = asyncio.Semaphore(route.limits.connections)
+        self._open = 0
         self._idle: dict[Connection, float] = {}
         """The connections at rest, and since when; the one that was used last comes last."""
-        self._in_use = 0
-        """Connections that carry a message, and those that are being opened for one."""
-        self._hoping: deque[asyncio.Future[None]] = deque()
+        self._hoping: deque[asyncio.Event] = deque()
         """Who has a slot and no connection, because the upstream takes fewer than it was believed to take."""
         self._guests: dict[object, Callable[[], None]] = {}
         """Reserved connections at rest, and how each is ended; the one that has rested longest comes first."""
@@ -44,63 +54,96 @@ class Pool:
         Raises ReplyError where no host answers, or where all connections stay in use for too long.
         """
         await self._acquire()
-        self._in_use += 1
         try:
             if fresh:
                 self._make_room()
-            return self._rested() or await self._opened()
+            return self._rested() or await self.open(self.route, self._rested)
         except BaseException:
-            self._in_use -= 1
             self._release()
             raise
 
-    async def _opened(self) -> Connection:
-        """Return a new connection; where the upstream lets in no more, one that was given back meanwhile."""
-        deadline = asyncio.get_running_loop().time() + self.route.limits.patience
+    async def open(self, route: Route, rested: Rested = lambda: None) -> Connection:
+        """Return a new connection, by this pool's route or the same one with another login.
+
+        Where the upstream lets in no more it may come later, or be one that ``rested`` returns, which was given back
+        meanwhile. Raises ReplyError where no host answers, and where the upstream stays full for too long.
+        """
         refusal = TurnedAway(_FULL)
         # While others wait because it is full, asking once more would only be one more to turn away.
-        is_full = bool(self._hoping)
-        while True:
-            if not is_full:
-                try:
-                    return await Connection.open(self.route)
-                except TurnedAway as error:
-                    refusal = error
-            rested = self._rested()
-            if rested is None:
-                if not await self._given_back(deadline):
-                    raise refusal
-                rested = self._rested()
-            if rested is not None:
-                return rested
-            is_full = False
-
-    async def _given_back(self, deadline: float) -> bool:
-        """Wait until somebody gives a connection back, and tell whether somebody did."""
-        self._in_use -= 1
-        hope: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not self._hoping and not self._census.others_starve(self._number):
+            try:
+                return await self._opened(route)
+            except TurnedAway as error:
+                refusal = error
+        self._end_a_guest()
+        until, hope = asyncio.get_running_loop().time() + self.route.limits.patience, asyncio.Event()
         self._hoping.append(hope)
+        self._say_whether_starving()
         try:
-            if not self._in_use:
-                return False
-            async with asyncio.timeout_at(deadline):
-                await hope
-        except TimeoutError:
-            return False
+            return await self._hoped_for(hope, until, route, rested, refusal)
         finally:
-            self._in_use += 1
-            with suppress(ValueError):
-                self._hoping.remove(hope)
-        return True
+            self._hoping.remove(hope)
+            self._say_whether_starving()
+            if hope.is_set():
+                self._wake()
+
+    async def _hoped_for(
+        self, hope: asyncio.Event, until: float, route: Route, rested: Rested, refusal: TurnedAway
+    ) -> Connection:
+        """Wait for a connection, until a time by the loop's clock. Raises the refusal where there is none."""
+        loop = asyncio.get_running_loop()
+        found = rested()
+        while found is None:
+            # Where no worker has a connection there, none will go: the upstream is full with others.
+            if not self._census.connected(self._number) or loop.time() >= until:
+                raise refusal
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min(until, loop.time() + AGAIN_SECONDS)):
+                    await hope.wait()
+            told = hope.is_set()
+            hope.clear()
+            found = rested()
+            if found is None and (told or hope is self._hoping[0]):
+                with suppress(TurnedAway):
+                    found = await self._opened(route)
+                    # There may be room for more than one.
+                    hope.set()
+        return found
+
+    async def _opened(self, route: Route) -> Connection:
+        """Return a new connection, counted from its beginning to its end. Raises ReplyError."""
+        self._census.connect(self._number, 1)
+        try:
+            connection = await Connection.open(route)
+        except BaseException:
+            self._census.connect(self._number, -1)
+            raise
+        connection.on_end(partial(self._ended, connection))
+        self._open += 1
+        self._say_whether_starving()
+        return connection
+
+    def _ended(self, connection: Connection) -> None:
+        self._idle.pop(connection, None)
+        self._open -= 1
+        self._census.connect(self._number, -1)
+        self._say_whether_starving()
+
+    def _say_whether_starving(self) -> None:
+        """Let the other workers know, who may have all connections that the upstream takes."""
+        self._census.starve(self._number, starving=bool(self._hoping) and not self._open)
 
     def _release(self) -> None:
         """Let somebody else have the slot, and with it the connection if there is one."""
         self._slots.release()
-        while self._hoping:
-            hope = self._hoping.popleft()
-            if not hope.done():
-                hope.set_result(None)
-                break
+        if not self._census.others_starve(self._number):
+            self._wake()
+
+    def _wake(self) -> None:
+        """Have the next one who hopes look what there is."""
+        hope = next((one for one in self._hoping if not one.is_set()), None)
+        if hope is not None:
+            hope.set()
 
     async def reserve(self) -> None:
         """Have a connection that is not the pool's count among its own, until it is released or dismissed.
@@ -115,6 +158,7 @@ class Pool:
     def rests(self, guest: object, end: Callable[[], None]) -> None:
         """Have a reserved connection that is at rest ended, by ``end``, when somebody waits for one."""
         self._guests[guest] = end
+        self._begin_to_sweep()
 
     def works(self, guest: object) -> None:
         """Have a reserved connection not ended any more."""
@@ -134,12 +178,15 @@ class Pool:
         finally:
             self._slots.release()
 
+    def _end_a_guest(self) -> None:
+        for guest in list(self._guests)[:1]:
+            self._guests.pop(guest)()
+
     async def _acquire(self) -> None:
         if not self._slots.locked():
             await self._slots.acquire()
             return
-        for guest in list(self._guests)[:1]:
-            self._guests.pop(guest)()
+        self._end_a_guest()
         try:
             async with asyncio.timeout(self.route.limits.patience):
                 await self._slots.acquire()
@@ -173,32 +220,39 @@ class Pool:
     def give_back(self, connection: Connection) -> None:
         """Keep a connection for the next transaction, after RSET where one was left open; or end it."""
         connection.rest()
-        if connection.is_clean and connection.is_up and not self.is_worn(connection) and not self._closed:
+        if connection.is_clean and connection.is_up and not self._is_to_go(connection):
             self._keep(connection)
-            self._in_use -= 1
             self._release()
         else:
             self._begin(self._tidy(connection))
 
     def _keep(self, connection: Connection) -> None:
         connection.settle(at_rest=True)
-        connection.on_end(partial(self._forget, connection))
         self._idle[connection] = asyncio.get_running_loop().time()
+        self._begin_to_sweep()
+
+    def _is_to_go(self, connection: Connection) -> bool:
+        """Tell whether a connection has had its time, here or altogether: a worker that has none shall have one."""
+        return self.is_worn(connection) or self._closed or self._census.others_starve(self._number)
+
+    def _begin_to_sweep(self) -> None:
         if self._sweeping is None:
             self._sweep()
 
-    def _forget(self, connection: Connection) -> None:
-        self._idle.pop(connection, None)
-
     def _sweep(self) -> None:
-        """End the connections that have rested for too long, and look again when the next one may have."""
-        loop, self._sweeping = asyncio.get_running_loop(), None
+        """End what has rested for too long, or one where another worker has none, as long as something rests."""
+        loop, self._sweeping, left = asyncio.get_running_loop(), None, SWEEP_SECONDS
+        others_starve = self._census.others_starve(self._number)
         for connection, since in list(self._idle.items()):
             left = since + self.route.limits.idle - loop.time()
-            if left > 0:
-                self._sweeping = loop.call_later(left, self._sweep)
+            if left > 0 and not others_starve:
                 break
             self._retire(connection)
+            others_starve = False
+        if others_starve:
+            self._end_a_guest()
+        if self._idle or self._guests:
+            self._sweeping = loop.call_later(min(max(left, 0.0), SWEEP_SECONDS), self._sweep)
 
     def _retire(self, connection: Connection) -> None:
         if self._idle.pop(connection, None) is not None:
@@ -208,12 +262,11 @@ class Pool:
     async def _tidy(self, connection: Connection) -> None:
         """Have a connection keep its slot until it is as new or closed: the upstream counts it until then."""
         try:
-            if self.is_worn(connection) or self._closed or not await connection.reset():
+            if self._is_to_go(connection) or not await connection.reset():
                 await connection.quit()
             else:
                 self._keep(connection)
         finally:
-            self._in_use -= 1
             self._release()
 
     def _begin(self, chore: Coroutine[Any, Any, None]) -> None:
@@ -245,12 +298,14 @@ class Upstreams:
     """All routes, in order, each with its pool."""
 
     routes: list[Route]
+    census: Census = field(default_factory=Census.alone)
+    """Of the connections to them, with those of other workers."""
     pools: list[Pool] = field(init=False)
     _known: list[Capabilities | None] = field(init=False, default_factory=list)
     _common: Capabilities = field(init=False, default=Capabilities())
 
     def __post_init__(self) -> None:
-        self.pools = [Pool(route) for route in self.routes]
+        self.pools = [Pool(route, self.census, number) for number, route in enumerate(self.routes)]
 
     def pool(self, sender: str) -> Pool | None:
         """Return the pool of the first route that serves a sender; the null sender's mail goes to the first of all."""

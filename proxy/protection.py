@@ -21,6 +21,16 @@ _CALENDAR_TYPES = frozenset({"text/calendar", "application/ics"})
 _REPORT_TYPES = frozenset({"multipart/report", "message/disposition-notification", "message/delivery-status",
                            "message/global-delivery-status", "message/global-disposition-notification"})  # fmt: skip
 _TNEF_TYPES = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
+_UNTYPED = frozenset({"application/octet-stream", ""})
+_FILE_NAMES = {
+    ".p7m": Protection.ENCRYPTED,
+    ".p7s": Protection.SIGNED,
+    ".ics": Protection.CALENDAR,
+    "winmail.dat": Protection.TNEF,
+}
+"""What a part that has no type to speak of is by the end of its name (RFC 8551 §3.10 for S/MIME)."""
+_CALENDAR_CLASS = "urn:content-classes:calendarmessage"
+"""Exchange's ``Content-Class`` of invitations and of the answers to them."""
 
 
 def own_signatures(
@@ -39,10 +49,13 @@ def own_signatures(
     return tuple(ours), None
 
 
-def protected_label(raw: bytes, fields: Iterable[Field]) -> Protection | None:
-    """Tell whether a sensitivity label says that the message is, or on its way will be, encrypted."""
+def protected_header(raw: bytes, fields: Sequence[Field]) -> Protection | None:
+    """Return what a header says that its message is: encrypted, now or on its way, by its label; or an invitation."""
     labels = parse_labels(decode_words(one.text(raw)) for one in fields if one.name == FIELD)
-    return Protection.ENCRYPTED if any(one.encrypts for one in labels) else None
+    if any(one.encrypts for one in labels):
+        return Protection.ENCRYPTED
+    classes = (one.text(raw).lower() for one in fields if one.name == "content-class")
+    return Protection.CALENDAR if _CALENDAR_CLASS in classes else None
 
 
 def protected_structure(entities: Sequence[Entity]) -> Protection | None:
@@ -53,8 +66,11 @@ def protected_structure(entities: Sequence[Entity]) -> Protection | None:
 
 def _protected_part(entity: Entity) -> Protection | None:
     name = entity.part.content_type
-    if entity.file_name.strip().lower() == _RPMSG:
+    file_name = entity.file_name.strip().lower()
+    if file_name == _RPMSG:
         return Protection.ENCRYPTED
+    if name in _UNTYPED:
+        return next((protection for ending, protection in _FILE_NAMES.items() if file_name.endswith(ending)), None)
     if name in _SIGNED_TYPES:
         return Protection.SIGNED
     if name in _ENCRYPTED_TYPES:

@@ -48,12 +48,15 @@ from proxy.reply import Reply, ReplyError, reply
 from proxy.report import refused, vendor_names
 from proxy.rewrite import Outgoing, tracking, untracked, untracking
 from proxy.slices import Walk, at_once, in_slices
+from proxy.tally import Tally
 from proxy.trace import Marker, loops, received
 from proxy.upstream import Connection, OutcomeUnknown
 from proxy.wish import CONTROL_HEADER, message_wish, removals_unread, tag_stays, without_tag
 
-MESSAGES = Counter("aboveboard_messages", "Messages passed on, by class and reason.", ["message_class", "reason"])
-REPLIES = Counter("aboveboard_upstream_replies", "The upstream's final replies, by class of code.", ["kind"])
+MESSAGES = Tally(
+    Counter("aboveboard_messages", "Messages passed on, by class and reason.", ["message_class", "reason"])
+)
+REPLIES = Tally(Counter("aboveboard_upstream_replies", "The upstream's final replies, by class of code.", ["kind"]))
 FOREIGN = Counter(
     "aboveboard_foreign_trackers",
     "Trackers found in messages, by vendor, tier and action.",
@@ -202,7 +205,7 @@ def _told(outgoing: Outgoing, decision: Decision) -> Outgoing:
     return replace(outgoing, found=tuple(one for one in outgoing.found if one.vendor == OWN_VENDOR))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Prepared:
     id: str
     envelope: Envelope
@@ -239,7 +242,7 @@ class Relay:
             # Nothing of it may reach the upstream, which must be ready for another one.
             await upstream.reset()
             return await self._concluded(prepared, _refusal(prepared), Outcome.REFUSED)
-        MESSAGES.labels(prepared.decision.message_class, prepared.decision.reason).inc()
+        MESSAGES.count(prepared.decision.message_class, prepared.decision.reason)
         try:
             answer = await upstream.data(prepared.content)
         except OutcomeUnknown as unknown:
@@ -315,7 +318,7 @@ class Relay:
     async def _concluded(self, prepared: _Prepared, answer: Reply, outcome: Outcome) -> Reply:
         """Record how it ended: with the next commit for a tracked message, before the answer for an untracked one."""
         if not prepared.decision.refused:
-            REPLIES.labels(f"{answer.code // 100}xx").inc()
+            REPLIES.count(f"{answer.code // 100}xx")
         log.info(
             "relay.message",
             message=prepared.id,

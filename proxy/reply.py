@@ -1,10 +1,9 @@
 """SMTP replies as values (RFC 5321 §4.2), and the errors that carry one across a boundary."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A reply: its code and its lines, each with an enhanced code (RFC 3463) where it is ours."""
 
     code: int
@@ -17,9 +16,9 @@ class Reply:
 
     def wire(self) -> bytes:
         """Return the reply as it is sent, with its last line break."""
-        last = len(self.lines) - 1
-        lines = (f"{self.code}{'-' if at < last else ' '}{line}\r\n" for at, line in enumerate(self.lines))
-        return "".join(lines).encode("utf-8", "surrogateescape")
+        *before, last = self.lines
+        text = "".join(f"{self.code}-{line}\r\n" for line in before) if before else ""
+        return f"{text}{self.code} {last}\r\n".encode("utf-8", "surrogateescape")
 
 
 def reply(code: int, *lines: str) -> Reply:

@@ -12,6 +12,7 @@ from policies.words import Purpose, Surface, TrackerAction
 from proxy.body import Body, HtmlBody
 from proxy.footer import LONG_HTML, Footer
 from proxy.header import Unparsable
+from proxy.hidden import finding_covered
 from proxy.message import Message
 from proxy.report import found_in, found_untouched, summary
 from proxy.slices import Walk, at_once
@@ -140,7 +141,7 @@ def _inviting(message: Message, body: Body, invitation: Invitation, eol: bytes, 
         block = footer.invitation_html(
             decision, language, invitation.url, document_language=body.scan.language, eol=own_eol.decode("ascii")
         )
-        edits.append(_placed(body, footer, block, own_eol))
+        edits.append((yield from _shown(body, _placed(body, footer, block, own_eol))))
     else:
         text_eol = line_break(body.encoded.decoded)
         language = _language(body, message, footer)
@@ -224,7 +225,7 @@ def tracking(
             wrapped += len(links)
             html_edits = apart([*links, *html_edits])
         if body is message.bodies[-1]:
-            html_edits.append(_footer_edit(body, decision, marks, footer, message, eol))
+            html_edits.append((yield from _shown(body, _footer_edit(body, decision, marks, footer, message, eol))))
         if html_edits:
             edits += yield from _part_edits(message, body, sorted(html_edits), eol, eight_bit=eight_bit, grows=True)
     shown = bool(message.bodies) or wrapped > 0
@@ -277,7 +278,8 @@ def _text_footer_edit(body: Body, decision: Decision, marks: Marks, footer: Foot
 def _below_text(body: Body, said: bytes) -> Edit:
     """Return the insertion of a paragraph at the end of a text part."""
     data = body.encoded.decoded
-    at, eol = len(data.rstrip(b" \t\r\n")), line_break(data)
+    # Behind white space at the end of its last line: that is the line's own, and the signature's mark has some.
+    at, eol = len(data.rstrip(b"\r\n")), line_break(data)
     return at, at, eol + eol + said
 
 
@@ -315,6 +317,14 @@ def _placed(body: HtmlBody, footer: Footer, block: bytes, eol: bytes) -> Edit:
         raise Unparsable("the HTML ends inside a tag, a comment or raw text")
     at = _kept(body, len(data.rstrip(b"\r\n")))
     return at, at, eol + block
+
+
+def _shown(body: HtmlBody, edit: Edit) -> Walk[Edit]:
+    """Walk to the insertion of a block. Raises Unparsable where nobody would see it: who is tracked must be told."""
+    covers = body.scan.covers
+    if covers and (yield from finding_covered(body.encoded.decoded, edit[0], covers)):
+        raise Unparsable("an element that covers its content is left open")
+    return edit
 
 
 def _kept(body: Body, at: int) -> int:

@@ -10,7 +10,9 @@ from functools import lru_cache
 
 from prometheus_client import Counter, Gauge
 
+from proxy import tally
 from proxy.auth import Admission, Authentication, Trust, Verifier
+from proxy.backlog import BACKLOG, ONE_AT_A_TIME
 from proxy.balanced import Balanced
 from proxy.certificates import ServerCertificate
 from proxy.limits import SHARED_LIMITS, Census, Held, SharedLimits
@@ -18,19 +20,13 @@ from proxy.pool import Upstreams
 from proxy.proxyprotocol import Client
 from proxy.relay import Relay
 from proxy.reply import Reply, ReplyError, reply
-from proxy.session import COMMANDS, Session
+from proxy.session import Session
 
 IDLE_SECONDS = 300.0
 """How long a client may be silent (RFC 5321 §4.5.3.2.7)."""
 
 SESSIONS = Gauge("aboveboard_smtp_sessions", "SMTP sessions that are open.", multiprocess_mode="livesum")
 TURNED_AWAY = Counter("aboveboard_smtp_turned_away", "Connections that were turned away, by reason.", ["why"])
-
-BACKLOG = 511
-"""Connections that wait to be taken."""
-ONE_AT_A_TIME = 1
-"""As asyncio's backlog, which is also how many connections a worker takes without looking up: with more, the first one
-to see a burst takes all of it, and the others have nothing to do. The sockets get their own backlog afterwards."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -142,7 +138,7 @@ class Server:
         for session in list(self.sessions):
             session.dismiss()
         await self.upstreams.close()
-        COMMANDS.hand_over()
+        tally.hand_over()
 
     def enter(self, session: Session) -> Reply | None:
         """Count a session that begins; return what it hears instead where there are too many."""

@@ -6,9 +6,8 @@ in docs/known-issues.md.
 """
 
 import asyncio
-import math
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiosmtpd.smtp import TLSSetupException
@@ -18,13 +17,13 @@ from policies import Envelope
 from proxy.auth import is_local
 from proxy.bare import BareSMTP
 from proxy.extensions import offered, protocol
-from proxy.path import Offer, mail_parameters, parse_path, recipient
+from proxy.path import Offer, Recipient, mail_parameters, parse_path, recipient
 from proxy.proxyprotocol import Client
 from proxy.reply import Reply, ReplyError, reply
 from proxy.sasl import MAX_LINE, response
 from proxy.tally import Tally
 from proxy.transaction import Transaction
-from proxy.wire import ClientGone, Wire
+from proxy.wire import ClientGone
 
 if TYPE_CHECKING:
     from proxy.server import Listener, Server
@@ -47,10 +46,9 @@ class Session(BareSMTP):
 
     def __init__(self, server: "Server", listener: "Listener", client: Client | None = None) -> None:
         """Begin a session. ``client`` is whom a balancer speaks for, where one has connected."""
-        super().__init__(listener.tls_context if listener.tls == "starttls" else None)
+        super().__init__(listener.tls_context if listener.tls == "starttls" else None, server.idle_seconds)
         self._server = server
         self._listener = listener
-        self._wire: Wire | None = None
         self._transaction: Transaction | None = None
         self._admission = server.admission(listener)
         self._extended = False
@@ -58,44 +56,42 @@ class Session(BareSMTP):
         self._client = client
         self._peer = ""
         self._errors = self._unproductive = 0
-        self._idle = False
-        self._silent_until = math.inf
+        self._work: asyncio.Task[None] | None = None
+        """The command that is being carried out, of those that take their time."""
 
     # The connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the session, or go on with it behind TLS."""
+        super().connection_made(transport)
         if self._original_transport is not None:
-            super().connection_made(transport)
             return
-        asyncio.StreamReaderProtocol.connection_made(self, transport)
-        self.transport = transport
         peer: object = transport.get_extra_info("peername")
         self._peer = self._client.address if self._client else str(peer[0]) if isinstance(peer, tuple) else ""
         refusal = self._server.enter(self)
+        self._answer(refusal or reply(220, f"{self._server.hostname} ESMTP"))
         if refusal is not None:
-            COMMANDS.count(refusal.code)
-            self._writer.write(refusal.wire())
             self.hang_up()
-            return
-        self._handler_coroutine = self.loop.create_task(self._handle_client())
+        self._reset_timeout()
 
     def connection_lost(self, error: Exception | None) -> None:
         """End the session, unless a delivery is under way: that goes on, and its end is the session's."""
-        if self._timeout_handle is not None:
-            self._timeout_handle.cancel()
-        if self._original_transport is not None:
-            self._original_transport.close()
-        asyncio.StreamReaderProtocol.connection_lost(self, error)
-        if self._handler_coroutine is not None and self not in self._server.deliveries:
-            self._handler_coroutine.cancel()
-        self.transport = None
+        super().connection_lost(error)
+        if self._work is None:
+            self._end()
+        elif self not in self._server.deliveries:
+            self._work.cancel()
         self._server.leave(self)
 
-    def eof_received(self) -> bool | None:
-        """Let a client that has said all it had to say still hear our answers."""
-        self._reader.feed_eof()
-        return not self._secure
+    def hang_up(self) -> None:
+        """Close the connection, after what was written to it, and end the session with it or with its delivery."""
+        super().hang_up()
+        if self._work is None:
+            self._end()
+
+    def _end(self) -> None:
+        self._end_transaction()
+        self._admission.end()
 
     @property
     def peer(self) -> str:
@@ -108,120 +104,106 @@ class Session(BareSMTP):
 
     def dismiss_if_idle(self) -> None:
         """Say 421 and end, unless the client is in the middle of something (RFC 5321 §3.8)."""
-        if self._idle and self._transaction is None and self.transport is not None:
-            self._writer.write(_SHUTTING_DOWN.wire())
-            self.hang_up()
+        if self._work is None and self._transaction is None:
+            self.dismiss()
 
     def dismiss(self) -> None:
         """End whatever the client is in the middle of, with 421 unless its message is on its way already."""
-        if self not in self._server.deliveries and self.transport is not None:
-            self._writer.write(_SHUTTING_DOWN.wire())
+        if self not in self._server.deliveries:
+            self.say(_SHUTTING_DOWN)
         self.hang_up()
 
-    def hang_up(self) -> None:
-        """Close the connection, after what was written to it."""
-        if self.transport is not None:
-            self.transport.close()
-
-    def _reset_timeout(self, duration: float | None = None) -> None:
-        """Begin anew to count the client's silence. The timer itself looks only when the time may be over."""
-        seconds = self._server.idle_seconds
-        self._silent_until = self.loop.time() + seconds
-        if self._timeout_handle is None:
-            self._timeout_handle = self.loop.call_later(seconds, self._timeout_cb)
-
-    def _rest_timeout(self) -> None:
-        """Stop counting the client's silence: while we work, it is waiting for us."""
-        self._silent_until = math.inf
-
-    def _timeout_cb(self) -> None:
-        left = self._silent_until - self.loop.time()
-        if left > 0:
-            self._timeout_handle = self.loop.call_later(min(left, self._server.idle_seconds), self._timeout_cb)
-            return
-        if self.transport is not None:
-            self._writer.write(reply(421, "4.4.2 Nothing was heard for too long").wire())
-        self.hang_up()
-
-    async def _answer(self, answer: Reply) -> None:
+    def _answer(self, answer: Reply) -> None:
         COMMANDS.count(answer.code)
-        self._writer.write(answer.wire())
-        await self._writer.drain()
+        self.say(answer)
 
     # The dialog
 
-    async def _handle_client(self) -> None:
-        """Answer commands until the client or we have had enough. Replaces aiosmtpd's loop."""
-        self._wire = Wire(self._reader, self._reset_timeout)
-        try:
-            await self._answer(reply(220, f"{self._server.hostname} ESMTP"))
-            while self.transport is not None and not self.transport.is_closing():
-                if not await self._next_command(self._wire):
-                    break
-        except (ClientGone, ConnectionError, TLSSetupException):
-            log.debug("smtp.client_gone")
-        finally:
-            self._end_transaction()
-            self._admission.end()
+    def go_on(self) -> None:
+        """Carry out the commands that have come in, up to one that takes its time."""
+        while self._work is None and self.is_open and not self._is_unheard:
+            if self._server.draining and self._transaction is None:
+                self._close_with(_SHUTTING_DOWN)
+                return
+            try:
+                line = self._wire.next_line(
+                    MAX_LINE if self._admission.takes_logins else MAX_COMMAND_LINE, normalise=self._listener.normalises
+                )
+                if line is None:
+                    self._wait()
+                    return
+                work = self._command(line)
+            except Exception as error:  # noqa: BLE001  # the client gets an answer, whatever it is
+                self._failed(error)
+            else:
+                if work is not None:
+                    self._work = self.loop.create_task(self._finish(work))
+
+    def _wait(self) -> None:
+        """Wait for the next command, if there will be one."""
+        if self._wire.at_end:
             self.hang_up()
-
-    async def _next_command(self, wire: Wire) -> bool:
-        """Read and answer one command; return whether the session goes on."""
-        if self._server.draining and self._transaction is None:
-            await self._answer(_SHUTTING_DOWN)
-            return False
-        try:
-            self._idle = True
+        else:
             self._reset_timeout()
-            limit = MAX_LINE if self._admission.takes_logins else MAX_COMMAND_LINE
-            line = await wire.line(limit, normalise=self._listener.normalises)
-            self._idle = False
-            return await self._command(line)
-        except ReplyError as error:
-            self._errors += error.reply.code >= 500
-            await self._answer(error.reply)
-            if error.reply.code == 421 or error.close:
-                return False
-        except (ClientGone, ConnectionError, TLSSetupException):
-            raise
-        except Exception:
-            # Only the log hears what it was (libraries.md §3.1, edge 11: a text could hold anything).
-            log.exception("smtp.command_failed")
-            self._end_transaction()
-            await self._answer(reply(451, "4.3.0 Something went wrong here; please try again later"))
-        if self._errors >= MAX_ERRORS:
-            await self._answer(reply(421, "4.7.0 Too many errors"))
-            return False
-        return True
 
-    async def _command(self, line: bytes) -> bool:
+    async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
+        """Carry out a command that takes its time, and go on."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001  # as above
+            self._failed(error)
+        finally:
+            self._work = None
+            if not self.is_open:
+                self._end()
+        self.go_on()
+
+    def _failed(self, error: Exception) -> None:
+        """Answer a command that could not be carried out, and end the session where that is too much."""
+        if isinstance(error, ClientGone | ConnectionError | TLSSetupException):
+            log.debug("smtp.client_gone")
+            self.hang_up()
+        elif isinstance(error, ReplyError):
+            self._errors += error.reply.code >= 500
+            self._answer(error.reply)
+            if error.reply.code == 421 or error.close:
+                self.hang_up()
+        else:
+            # Only the log hears what it was (libraries.md §3.1, edge 11: a text could hold anything).
+            log.error("smtp.command_failed", exc_info=error)
+            self._end_transaction()
+            self._answer(reply(451, "4.3.0 Something went wrong here; please try again later"))
+        if self._errors >= MAX_ERRORS and self.is_open:
+            self._close_with(reply(421, "4.7.0 Too many errors"))
+
+    def _close_with(self, answer: Reply) -> None:
+        self._answer(answer)
+        self.hang_up()
+
+    def _command(self, line: bytes) -> Coroutine[Any, Any, None] | None:
+        """Carry out a command; return what is left to be done of one that takes its time. Raises ReplyError."""
         verb, _, argument = line.decode("utf-8", "surrogateescape").partition(" ")
         verb = verb.upper()
+        command = _COMMANDS.get(verb)
         if len(line) > MAX_COMMAND_LINE and verb != "AUTH":
             raise ReplyError(reply(500, "5.5.2 The line is too long"))
-        if verb == "PROXY":
-            raise ReplyError(reply(502, "5.7.0 The PROXY protocol is not taken from this address"), close=True)
-        if verb in ("GET", "POST", "CONNECT", "PUT", "HEAD", "OPTIONS", "DELETE"):
-            raise ReplyError(reply(502, "5.7.0 This is not a web server"), close=True)
-        command = _COMMANDS.get(verb)
         if command is None:
-            raise ReplyError(reply(500, "5.5.1 That is not a command we know"))
+            raise _unknown(verb)
         if verb in _UNPRODUCTIVE:
             self._unproductive += 1
             if self._unproductive > MAX_UNPRODUCTIVE:
                 raise ReplyError(reply(421, "4.7.0 Too many commands that hand in nothing"))
-        if not self._greeted and verb in ("MAIL", "RCPT", "DATA", "STARTTLS", "AUTH"):
+        if not self._greeted and verb in _GREETED_ONLY:
             raise ReplyError(reply(503, "5.5.1 Say EHLO first"))
-        await command(self, argument.strip(" "))
-        return verb != "QUIT"
+        return command(self, argument.strip(" "))
 
-    async def _helo(self, argument: str) -> None:
+    def _helo(self, argument: str) -> None:
         self._greet(argument, extended=False)
-        await self._answer(reply(250, self._server.hostname))
+        self._answer(reply(250, self._server.hostname))
 
-    async def _ehlo(self, argument: str) -> None:
+    def _ehlo(self, argument: str) -> None:
         self._greet(argument, extended=True)
-        await self._answer(reply(250, self._server.hostname, *self._extensions()))
+        self._answer(reply(250, self._server.hostname, *self._extensions()))
 
     def _greet(self, argument: str, *, extended: bool) -> None:
         if not argument:
@@ -247,21 +229,22 @@ class Session(BareSMTP):
         local = self._client.is_private if self._client is not None else is_local(self.transport)
         return self._secure or (self._listener.tls == "none" and local)
 
-    async def _auth(self, argument: str) -> None:
+    def _auth(self, argument: str) -> Coroutine[Any, Any, None]:
         if self._transaction is not None:
             raise ReplyError(reply(503, "5.5.1 Not in the middle of a transaction"))
         if self._admission.takes_logins and not self._is_private:
             raise ReplyError(reply(538, "5.7.11 Say STARTTLS first: a login does not travel in clear"))
-        await self._answer(await self._admission.command(argument, self._peer, self._ask))
+        return self._log_in(argument)
+
+    async def _log_in(self, argument: str) -> None:
+        self._answer(await self._admission.command(argument, self._peer, self._ask))
 
     async def _ask(self, challenge: str) -> bytes:
         """Send a challenge of AUTH and return the client's response, decoded."""
-        await self._answer(reply(334, challenge))
-        if self._wire is None:
-            raise ClientGone
+        self._answer(reply(334, challenge))
         return await response(self._wire, normalise=self._listener.normalises)
 
-    async def _starttls(self, argument: str) -> None:
+    def _starttls(self, argument: str) -> Coroutine[Any, Any, None]:
         if argument:
             raise ReplyError(reply(501, "5.5.4 STARTTLS takes no parameters"))
         if self.tls_context is None or self._secure:
@@ -269,43 +252,52 @@ class Session(BareSMTP):
         # RFC 3207 §4.2: what was said, and what was sent ahead, before TLS is forgotten.
         self._end_transaction()
         self._greeted = False
-        if self._wire is not None:
-            self._wire.discard()
-        self.session = self._create_session()
-        await self.smtp_STARTTLS("")
+        self._wire.discard()
+        begun: Coroutine[Any, Any, None] = self.smtp_STARTTLS("")
+        return begun
 
-    async def _mail(self, argument: str) -> None:
+    def _mail(self, argument: str) -> None:
         if self._transaction is not None:
             raise ReplyError(reply(503, "5.5.1 A transaction is under way already"))
+        if self._admission.takes_logins and not self._is_private:
+            # RFC 3207 §4: people whose program is set to no encryption read this.
+            raise ReplyError(reply(530, "5.7.0 Say STARTTLS and log in first: set your mail program to STARTTLS"))
         path = parse_path("FROM", argument)
         parameters = mail_parameters(path, self._offer)
         self._server.check_size(parameters.size or 0)
         source = self._admission.source(path.address, self._peer)
         self._transaction = Transaction(source, path.address, parameters)
-        await self._answer(reply(250, "2.1.0 OK"))
+        self._answer(_OK_SENDER)
 
-    async def _rcpt(self, argument: str) -> None:
+    def _rcpt(self, argument: str) -> Coroutine[Any, Any, None]:
         transaction = self._transaction
         if transaction is None:
             raise ReplyError(reply(503, "5.5.1 Say MAIL first"))
         said = recipient(parse_path("TO", argument), self._offer, smtputf8=transaction.parameters.smtputf8)
         if len(transaction.recipients) >= MAX_RECIPIENTS:
             raise ReplyError(reply(452, "4.5.3 Too many recipients"))
-        await self._pass_on(await transaction.rcpt(said))
+        return self._say_rcpt(transaction, said)
 
-    async def _pass_on(self, answer: Reply) -> None:
+    async def _say_rcpt(self, transaction: Transaction, said: Recipient) -> None:
+        self._pass_on(await transaction.rcpt(said))
+
+    def _pass_on(self, answer: Reply) -> None:
         """Give the client the upstream's own reply; a 421 ends both connections (RFC 5321 §3.8)."""
         if answer.code == 421:
             raise ReplyError(answer, close=True)
-        await self._answer(answer)
+        self._answer(answer)
 
-    async def _data(self, argument: str) -> None:
+    def _data(self, argument: str) -> Coroutine[Any, Any, None]:
         transaction = self._transaction
         if argument:
             raise ReplyError(reply(501, "5.5.4 DATA takes no parameters"))
-        if transaction is None or not transaction.recipients or self._wire is None:
+        if transaction is None or not transaction.recipients:
             raise ReplyError(reply(503, "5.5.1 No recipient was accepted"))
-        await self._answer(reply(354, "End with a dot on a line of its own"))
+        self._answer(_GO_AHEAD)
+        return self._take_message(transaction)
+
+    async def _take_message(self, transaction: Transaction) -> None:
+        """Read the message, have it passed on, and give the client the upstream's answer."""
         with self._server.held() as held:
             try:
                 content = await self._wire.content(
@@ -322,7 +314,7 @@ class Session(BareSMTP):
             answer = await self._deliver(transaction, content)
         if answer.positive:
             self._errors = self._unproductive = 0
-        await self._pass_on(answer)
+        self._pass_on(answer)
 
     async def _deliver(self, transaction: Transaction, content: bytes) -> Reply:
         """Have the message passed on. A client that hangs up now does not stop it."""
@@ -344,26 +336,26 @@ class Session(BareSMTP):
             transaction.end()
             self._server.deliveries.discard(self)
 
-    async def _rset(self, argument: str) -> None:
+    def _rset(self, argument: str) -> None:
         self._end_transaction()
-        await self._answer(reply(250, "2.0.0 OK"))
+        self._answer(_OK)
 
-    async def _noop(self, argument: str) -> None:
-        await self._answer(reply(250, "2.0.0 OK"))
+    def _noop(self, argument: str) -> None:
+        self._answer(_OK)
 
-    async def _vrfy(self, argument: str) -> None:
+    def _vrfy(self, argument: str) -> None:
         # RFC 5321 §3.5.3: whether the mailbox exists is not told.
-        await self._answer(reply(252, "2.1.5 Send a message and see"))
+        self._answer(reply(252, "2.1.5 Send a message and see"))
 
-    async def _help(self, argument: str) -> None:
-        await self._answer(reply(214, "2.0.0 RFC 5321 is spoken here"))
+    def _help(self, argument: str) -> None:
+        self._answer(reply(214, "2.0.0 RFC 5321 is spoken here"))
 
-    async def _not_here(self, argument: str) -> None:
+    def _not_here(self, argument: str) -> None:
         # EXPN would tell who is on a list; BDAT and TURN were not offered.
         raise ReplyError(reply(502, "5.5.1 That command is not offered here"))
 
-    async def _quit(self, argument: str) -> None:
-        await self._answer(reply(221, "2.0.0 Goodbye"))
+    def _quit(self, argument: str) -> None:
+        self._close_with(reply(221, "2.0.0 Goodbye"))
 
     def _end_transaction(self) -> None:
         """Forget the transaction, and let the upstream forget it."""
@@ -374,9 +366,24 @@ class Session(BareSMTP):
 
 _UNPRODUCTIVE = frozenset({"NOOP", "RSET", "VRFY", "HELP", "EHLO", "HELO", "EXPN"})
 
+_GREETED_ONLY = frozenset({"MAIL", "RCPT", "DATA", "STARTTLS", "AUTH"})
+_WEB = frozenset({"GET", "POST", "CONNECT", "PUT", "HEAD", "OPTIONS", "DELETE"})
+
+_OK = reply(250, "2.0.0 OK")
+_OK_SENDER = reply(250, "2.1.0 OK")
+_GO_AHEAD = reply(354, "End with a dot on a line of its own")
 _SHUTTING_DOWN = reply(421, "4.3.2 The service is shutting down; please try again")
 
-_COMMANDS: dict[str, Callable[[Session, str], Awaitable[None]]] = {
+
+def _unknown(verb: str) -> ReplyError:
+    if verb == "PROXY":
+        return ReplyError(reply(502, "5.7.0 The PROXY protocol is not taken from this address"), close=True)
+    if verb in _WEB:
+        return ReplyError(reply(502, "5.7.0 This is not a web server"), close=True)
+    return ReplyError(reply(500, "5.5.1 That is not a command we know"))
+
+
+_COMMANDS: dict[str, Callable[[Session, str], Coroutine[Any, Any, None] | None]] = {
     "HELO": Session._helo,
     "EHLO": Session._ehlo,
     "STARTTLS": Session._starttls,

@@ -12,20 +12,30 @@ _SECONDS = 0.5
 
 
 class Tally:
-    """Counts by one label."""
+    """Counts by labels."""
 
     def __init__(self, counter: prometheus_client.Counter) -> None:
         self._counter = counter
-        self._counts: Counter[int] = Counter()
+        self._counts: Counter[tuple[object, ...]] = Counter()
+        _ALL.append(self)
 
-    def count(self, label: int) -> None:
+    def count(self, *labels: object) -> None:
         """Count one. Needs a running event loop."""
         if not self._counts:
             asyncio.get_running_loop().call_later(_SECONDS, self.hand_over)
-        self._counts[label] += 1
+        self._counts[labels] += 1
 
     def hand_over(self) -> None:
         """Hand over what was counted."""
-        for label, count in self._counts.items():
-            self._counter.labels(label).inc(count)
+        for labels, count in self._counts.items():
+            self._counter.labels(*labels).inc(count)
         self._counts.clear()
+
+
+_ALL: list[Tally] = []
+
+
+def hand_over() -> None:
+    """Hand over what every tally has counted, before the process ends."""
+    for tally in _ALL:
+        tally.hand_over()

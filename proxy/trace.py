@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import time
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Protocol
 
 from proxy.header import MAX_HEADER_BYTES, TooLarge, Unparsable, scan_fields
@@ -77,8 +79,13 @@ def _identity(raw: bytes) -> bytes | None:
 
 def received(hostname: str, message_id: str, protocol: str) -> bytes:
     """Return our trace field (RFC 5321 §4.4), on one line. It never names the client."""
-    now = format_datetime(datetime.now(UTC))
-    return f"Received: by {hostname} with {protocol} id {message_id}; {now}\r\n".encode("ascii")
+    return f"Received: by {hostname} with {protocol} id {message_id}; {_date(int(time.time()))}\r\n".encode("ascii")
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    """Return a moment as RFC 5322 §3.3 writes it; many messages come within one second."""
+    return format_datetime(datetime.fromtimestamp(second, UTC))
 
 
 def loops(raw: bytes) -> bool:

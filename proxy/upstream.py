@@ -127,7 +127,9 @@ class Connection:
         if client.is_ehlo_or_helo_needed:
             try:
                 await client.ehlo()
-            except aiosmtplib.SMTPHeloError:
+            except aiosmtplib.SMTPHeloError as error:
+                if error.code == 421:
+                    raise
                 await client.helo()
 
     @staticmethod

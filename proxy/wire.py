@@ -14,7 +14,8 @@ SLOW_SECONDS = 600.0
 """How long a message may take that comes at any rate."""
 LEAST_RATE = 512
 """Octets a second that one must come at which takes longer: less is nobody's connection, only somebody's patience."""
-_CHUNK = 262_144
+_READ_AHEAD = 524_288
+"""Octets that wait to be read before the client is made to wait."""
 _MAX_DRAINED = 33_554_432
 """How much of a message that is too large is read to its end, so that the client hears why (RFC 5321 §4.5.3.1.10)."""
 _MAX_ENDLESS_LINE = 65_536
@@ -26,44 +27,88 @@ class ClientGone(Exception):
 
 
 class Wire:
-    """Reads lines and message content from a stream. ``alive`` is called whenever something arrives."""
+    """Gives out lines and message content as they come in. ``alive`` is called when something came that was awaited."""
 
-    def __init__(self, reader: asyncio.StreamReader, alive: Callable[[], None]) -> None:
-        self._reader = reader
+    def __init__(self, alive: Callable[[], None]) -> None:
         self._alive = alive
         self._buffer = bytearray()
+        self._transport: asyncio.ReadTransport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_paused = False
+        self.at_end = False
+        """The client will send nothing more than what is here."""
+
+    def begin(self, transport: asyncio.ReadTransport) -> None:
+        """Begin to take in what comes by a transport, and nothing that came by another one before."""
+        self.discard()
+        self._transport = transport
 
     def discard(self) -> None:
         """Throw away what was read ahead: after STARTTLS nothing sent in clear counts (RFC 3207 §4.2)."""
         self._buffer.clear()
+        self._relieve()
+
+    def feed(self, data: bytes) -> None:
+        """Take in what came."""
+        self._buffer += data
+        if len(self._buffer) > _READ_AHEAD and self._transport is not None and not self._is_paused:
+            self._transport.pause_reading()
+            self._is_paused = True
+        self._wake()
+
+    def feed_eof(self) -> None:
+        """Take in that nothing more will come."""
+        self.at_end = True
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _relieve(self) -> None:
+        """Let the client go on, once there is room again for what it sends."""
+        if self._is_paused and self._transport is not None and len(self._buffer) <= _READ_AHEAD:
+            self._is_paused = False
+            self._transport.resume_reading()
 
     async def _fill(self) -> None:
-        chunk = await self._reader.read(_CHUNK)
-        if not chunk:
-            raise ClientGone
+        """Wait until there is more than there was. Raises ClientGone."""
+        self._relieve()
+        before = len(self._buffer)
+        while len(self._buffer) == before:
+            if self.at_end:
+                raise ClientGone
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
         self._alive()
-        self._buffer += chunk
 
     async def line(self, limit: int, *, normalise: bool = False) -> bytes:
-        """Return the next command line without its CRLF. Raises ReplyError for one that is too long or not strict.
-
-        ``normalise`` takes a line that ends with LF alone, too.
-        """
-        searched = 0
-        while (at := self._buffer.find(b"\n", searched)) == -1:
-            searched = len(self._buffer)
-            if searched > limit:
-                raise ReplyError(reply(500, "5.5.2 The line is too long"), close=True)
+        """Return the next line, as ``next_line`` does, as soon as it is there."""
+        while (line := self.next_line(limit, normalise=normalise)) is None:
             await self._fill()
+        return line
+
+    def next_line(self, limit: int, *, normalise: bool = False) -> bytes | None:
+        """Return the next line without its CRLF; None while it is not all there.
+
+        Raises ReplyError for one that is too long or not strict. ``normalise`` takes one that ends with LF alone, too.
+        """
+        at = self._buffer.find(b"\n")
+        if at == -1:
+            if len(self._buffer) > limit:
+                raise ReplyError(_too_long(self._buffer), close=True)
+            return None
         line = bytes(self._buffer[:at])
         del self._buffer[: at + 1]
+        self._relieve()
         if normalise and not line.endswith(b"\r"):
             line += b"\r"
-        if not line.endswith(b"\r") or b"\r" in line[:-1] or b"\0" in line:
+        if line.find(b"\r") != len(line) - 1 or not line or b"\0" in line:
             # RFC 5321 §2.3.8: only CRLF ends a line. A lone LF or CR is how one server's line becomes another's two.
             raise ReplyError(reply(500, "5.5.2 Lines end with CRLF, and have no other CR, LF or NUL"), close=True)
         if len(line) - 1 > limit:
-            raise ReplyError(reply(500, "5.5.2 The line is too long"))
+            raise ReplyError(_too_long(line))
         return line[:-1]
 
     async def content(self, limit: int, grow: Callable[[int], bool], *, normalise: bool = False) -> bytes:
@@ -109,6 +154,11 @@ class Wire:
 
 
 _FULL = reply(452, "4.3.1 Too much mail is under way here; please try again later")
+
+
+def _too_long(line: bytes | bytearray) -> Reply:
+    # RFC 4954 §6 has a code of its own for AUTH.
+    return reply(500, f"{'5.5.6' if line[:5].upper() == b'AUTH ' else '5.5.2'} The line is too long")
 
 
 def _too_large(limit: int) -> Reply:

@@ -21,8 +21,8 @@ _CONTROL_LINES = re.compile(
 )
 _BLANK_LINE = re.compile(rb"\A\r?\n|\n\r?\n")
 _MAX_UNREAD = 1_048_576
-_PRIVATE = frozenset({"private", "personal", "company-confidential"})
-"""RFC 4021 §2.1.55."""
+_PRIVATE = re.compile(r"(?<![\w-])(?:private|personal|company[ -]confidential)(?![\w-])", re.IGNORECASE)
+"""RFC 4021 §2.1.55, wherever the word stands: beside others, or by a comment."""
 
 
 def wished_by_header(values: Sequence[str]) -> frozenset[Purpose] | None:
@@ -64,7 +64,7 @@ def _with_detail(purposes: Iterable[Purpose]) -> frozenset[Purpose]:
 def message_wish(control: Sequence[str], subject: str, sensitivity: Sequence[str]) -> frozenset[Purpose] | None:
     """Return what the message asks for in all its ways together, the least of them; None where it says nothing."""
     wishes = [wish for wish in (wished_by_header(control), wished_by_subject(subject)) if wish is not None]
-    if any(value.strip().lower() in _PRIVATE for value in sensitivity):
+    if any(_PRIVATE.search(value) for value in sensitivity):
         wishes.append(NOTHING)
     return frozenset.intersection(*wishes) if wishes else None
 

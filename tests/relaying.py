@@ -18,7 +18,7 @@ from policies.consent import Assurance
 from proxy.accounts import Accounts
 from proxy.auth import Verifier
 from proxy.footer import Footer
-from proxy.limits import SHARED_LIMITS, SharedLimits
+from proxy.limits import SHARED_LIMITS, Census, SharedLimits
 from proxy.links import link_rules
 from proxy.message import Reading
 from proxy.ownership import Alias, Ownership
@@ -86,10 +86,12 @@ async def running_relay(
     shared: SharedLimits = SHARED_LIMITS,
     listener: Listener | None = None,
     host: str = "127.0.0.1",
+    census: Census | None = None,
 ) -> AsyncIterator[Running]:
     """Run a relay in front of the upstream on a port; other hosts, as URLs, are tried before it.
 
-    ``listener`` takes the place of what ``tls`` and ``networks`` would make; both sides are on ``host``.
+    ``listener`` takes the place of what ``tls`` and ``networks`` would make; both sides are on ``host``. With a
+    ``census`` it is one of several workers, as far as connections to the upstream go.
     """
     async with open_ledger(folder) as ledger:
         relay = Relay(settings or conduct(), ledger)
@@ -101,7 +103,8 @@ async def running_relay(
                     "relay.test",
                     limits=limits,
                 )
-            ]
+            ],
+            census or Census.alone(),
         )
         ownership = Ownership(("example.org",), aliases)
         verifiers: dict[str, Verifier] = {

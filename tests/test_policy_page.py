@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from aboveboard import compose
+from aboveboard import relaying
 from aboveboard.config import notes, parse
 from aboveboard.explain import envelope_of
 from ledger.keys import Keyring
@@ -87,7 +87,7 @@ def decided(line: Line) -> Decision:
     said = described(line)
     assert set(said) <= {"a", "at", "attachment", "by", "client", "header", "label", "size"}
     config = parse(tomllib.loads(BASE + line.policy), ROOT)
-    conduct = compose.conduct(config, Keyring.throwaway())
+    conduct = relaying.conduct(config, Keyring.throwaway())
     sent = envelope_of(config, line.sender, line.recipients, said.get("by", ""), said.get("client", ""))
     facts = read_message(letter(line), conduct.reading).facts
     if "size" in said:

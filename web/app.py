@@ -6,7 +6,7 @@ import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -74,6 +74,11 @@ async def _too_large(request: Request, error: Exception) -> Response:
     return page(request, "too_large.html", 413)
 
 
+async def _hung_up(request: Request, error: Exception) -> Response:
+    # Whoever hangs up in the middle of a form hears nothing of it, and nothing was done.
+    return Response(status_code=400)
+
+
 async def _too_often(request: Request, error: Exception) -> Response:
     response = page(request, "too_often.html", 429)
     response.headers["retry-after"] = "3600"
@@ -123,6 +128,7 @@ def build(site: Site) -> Starlette:
             LedgerUnavailable: _try_again,
             FormTooLarge: _too_large,
             TooOften: _too_often,
+            ClientDisconnect: _hung_up,
             Exception: _went_wrong,
         },
     )

@@ -1,6 +1,7 @@
 """Forms: what a POST says, within limits, and whether a page of ours sent it."""
 
 import re
+from email.parser import BytesParser
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import Request
@@ -24,19 +25,34 @@ class FormTooLarge(Exception):
 
 
 async def read_form(request: Request) -> Form:
-    """Return a form's fields; a body of another type counts as an empty form. Raises FormTooLarge."""
+    """Return a form's fields; a body that is none counts as an empty one. Raises FormTooLarge, ClientDisconnect."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_FORM:
             raise FormTooLarge
-    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+    said = request.headers.get("content-type", "")
+    kind = said.partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return _parts(said, body)
+    if kind != "application/x-www-form-urlencoded":
         return {}
     try:
         return parse_qs(body.decode("utf-8", "replace"), max_num_fields=50)
     except ValueError:
         # More fields than any form of ours has. On the stop page what it says does not matter: the POST is the refusal.
         return {}
+
+
+def _parts(content_type: str, body: bytes) -> Form:
+    """Return the fields of a form of several parts (RFC 7578): mail programs may refuse with one (RFC 8058 §3.1)."""
+    whole = BytesParser().parsebytes(b"Content-Type: " + content_type.encode("latin-1") + b"\r\n\r\n" + body)
+    form: Form = {}
+    for part in whole.walk():
+        name, value = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(value, bytes):
+            form.setdefault(name, []).append(value.decode("utf-8", "replace"))
+    return form
 
 
 def first(form: Form, name: str) -> str:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ledger import contact, links
-from ledger.consent import Act, Person
+from ledger.consent import Act, Person, where
 from ledger.requests import CaseKind
 from ledger.subject import as_csv
 from policies.consent import GRANTS, REFUSALS, Consent, State
@@ -69,7 +69,7 @@ async def welcome(visit: Visit, did: str = "", number: str = "") -> Response:
     notice = await site.notice(visit.language)
     consent, history = await site.ledger.standing(person), await site.ledger.history(person)
     choices = [_choice(purpose, consent, history) for purpose in Purpose]
-    agreed = [choice["purpose"] for choice in choices if choice["agreed"]]
+    agreed = [choice["purpose"] for choice in choices if choice["state"] == "agreed"]
     return page(
         visit.request,
         "visit.html",
@@ -81,6 +81,7 @@ async def welcome(visit: Visit, did: str = "", number: str = "") -> Response:
         choices=choices,
         offered=[purpose for purpose in offered(notice) if purpose not in agreed],
         do_not_write=consent.do_not_write,
+        refuses=site.policy.model.do_not_write == "refuse",
         history=history,
         sources=_sources(history),
         holdings=await site.ledger.holdings(person),
@@ -88,19 +89,26 @@ async def welcome(visit: Visit, did: str = "", number: str = "") -> Response:
     )
 
 
+def shown(word: str) -> str:
+    """Return what pages make of where somebody stands (``ledger.consent.where``): agreed, refused, over or unknown."""
+    if word in GRANTS:
+        return "agreed"
+    return "refused" if word in REFUSALS else "over" if word in ("expired", "suspended") else "unknown"
+
+
 def _choice(purpose: Purpose, consent: Consent, history: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return how things stand on one purpose: since when, until when, and on which notice."""
-    event = consent.on(purpose).event
-    agreed = consent.granted(purpose, datetime.now(UTC))
-    recorded = next((one for one in history if event is not None and one["id"] == event.id), None)
+    """Return how things stand on one purpose: since when, until when, on which notice, and for whom it was said."""
+    standing = consent.on(purpose)
+    theirs = [one for one in history if one["purpose"] == purpose and (one["exact"] or one["address"] is None)]
+    event = standing.event
+    recorded = next((one for one in theirs if event is not None and one["id"] == event.id), None)
     return {
         "purpose": purpose.value,
-        "agreed": agreed,
-        "refused": event is not None and event.state in REFUSALS,
-        "over": event is not None and event.state in GRANTS and not agreed,
-        "since": recorded["time"][:10] if recorded else None,
-        "until": recorded["valid_until"][:10] if recorded and recorded["valid_until"] else None,
+        "state": shown(where(standing, theirs, datetime.now(UTC))),
+        "since": event.at.date().isoformat() if event is not None else None,
+        "until": event.valid_until.date().isoformat() if event is not None and event.valid_until is not None else None,
         "notice": recorded["notice"] if recorded else None,
+        "domain": event is not None and event.domain,
     }
 
 

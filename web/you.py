@@ -13,17 +13,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ledger import links
-from ledger.consent import Person
+from ledger.consent import Person, where
 from ledger.links import LinkKind, MailedLink
 from ledger.tokens import stop_url
-from policies.consent import GRANTS, REFUSALS, Consent
+from policies.consent import Consent
 from policies.words import Purpose
 from web.agreement import by_owner
 from web.forms import Form, first, read_form
 from web.language import listed, said
 from web.refusal import mail_link, other_page, person_of, refuse, shown_address
 from web.site import Site, language_of, page, site_of, slow_down
-from web.visit import Visit, step, welcome
+from web.visit import Visit, shown, step, welcome
 
 UNDO_LABEL = listed("I take it back")
 CHOOSE_LABEL = listed("Stop the ones I ticked")
@@ -44,7 +44,7 @@ async def you(request: Request) -> Response:
     chosen = [purpose for purpose in Purpose if purpose.value in form.get("stop", [])]
     if chosen:
         return await refuse(request, person, chosen, form, CHOOSE_LABEL)
-    choices = _choices(await site.ledger.standing(person), await site.ledger.history(person))
+    choices = _choices(await site.ledger.standing(person), await site.ledger.history(person), datetime.now(UTC))
     return page(
         request,
         "you.html",
@@ -114,14 +114,12 @@ async def _undo(request: Request, site: Site, token: str, link: MailedLink) -> R
     return page(request, "stopped.html", address=link.address, purposes=purposes, kept=False, you=you)
 
 
-def _choices(consent: Consent, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return per purpose how things stand for every spelling of an address."""
+def _choices(consent: Consent, history: list[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
+    """Return per purpose how things stand, in whatever spelling of their address somebody agreed."""
     choices = []
     for purpose in Purpose:
-        standing = consent.on(purpose).state
-        theirs = [event for event in history if event["purpose"] == purpose]
-        granted = any(event["state"] in GRANTS for event in theirs)
-        state = "refused" if standing in REFUSALS else "agreed" if granted else "unknown"
-        since = theirs[-1]["time"][:10] if theirs else None
-        choices.append({"purpose": purpose.value, "state": state, "since": since})
+        standing = consent.on(purpose)
+        word = where(standing, [event for event in history if event["purpose"] == purpose], now)
+        since = standing.event.at.date().isoformat() if standing.event is not None else None
+        choices.append({"purpose": purpose.value, "state": shown(word), "since": since})
     return choices

@@ -1,1 +1,1 @@
-"""The command's larger groups, one module each."""
+"""The commands, a module for each or for a few that belong together."""

@@ -70,7 +70,7 @@ def add(login: str, senders: tuple[str, ...], app: str | None, change: bool, con
         await put(Account(login, before.senders if before is not None else senders, now, (made,)))
         return change
 
-    existed = with_ledger(config, work)
+    existed = with_ledger(config, work, act="account change" if change else "account add")
     if app is None:
         click.echo(f"The account {login} {'has another password' if existed else 'is there'}.")
         return
@@ -128,8 +128,8 @@ def remove(login: str, app: str | None, config_path: Path) -> None:
     """Remove LOGIN. Whoever is logged in stays so until they disconnect."""
     config = load_config(config_path)
     if app is not None:
-        with_ledger(config, lambda ledger: ledger.remove_app_password(login, app))
+        with_ledger(config, lambda ledger: ledger.remove_app_password(login, app), act="account remove")
         click.echo(f"The app password {app} of {login} is gone.")
         return
-    with_ledger(config, lambda ledger: ledger.remove_account(login))
+    with_ledger(config, lambda ledger: ledger.remove_account(login), act="account remove")
     click.echo(f"The account {login} is gone.")

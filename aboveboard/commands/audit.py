@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from aboveboard.commands.shared import fail, load_config, with_ledger
+from aboveboard.commands.shared import fail, load_config, shown, with_ledger
 from aboveboard.parameters import DAY, TEXT, config_option, json_option
 from aboveboard.settings import Config
 from ledger.audit import Period
@@ -24,7 +24,7 @@ SECTIONS = {
     "senders": "Other people's trackers, by sender",
     "policy_versions": "Versions of the policy that ruled",
     "consent": "Consent events, by day",
-    "accesses": "What administrators looked at",
+    "accesses": "What administrators looked at and did",
 }
 _RUNS = tuple("=+-@\t\r\n＝＋－＠")
 """What a spreadsheet may take for the beginning of a formula (OWASP, CSV injection), in wide characters too."""
@@ -103,8 +103,7 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
 
 def _shown(value: Any) -> str:
     """Return a value without anything that a terminal would act on."""
-    text = "-" if value is None else str(value)
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+    return "-" if value is None else shown(str(value))
 
 
 def as_csv(report: dict[str, Any]) -> str:

@@ -8,12 +8,10 @@ from typing import Any
 import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aboveboard.commands.shared import fail, load_config, with_ledger
-from aboveboard.parameters import ADDRESS, PURPOSE, TEXT, config_option, json_option
-from ledger import asking, proof
-from ledger.consent import VALIDITY, Act, Person
-from ledger.errors import LedgerError
-from ledger.keys import Keyring
+from aboveboard.commands.shared import fail, load_config, shown, with_ledger
+from aboveboard.parameters import PERSON, PURPOSE, TEXT, config_option, json_option
+from ledger import asking
+from ledger.consent import Act, Person, words
 from ledger.ledger import Ledger
 from policies.consent import Assurance
 from policies.words import Purpose
@@ -25,7 +23,7 @@ def consent() -> None:
 
 
 @consent.command()
-@click.argument("address", type=ADDRESS)
+@click.argument("address", type=PERSON)
 @click.option("--purpose", "purposes", type=PURPOSE, multiple=True, required=True, help="What was agreed to.")
 @click.option("--method", type=TEXT, required=True, help="How it was given: paper, phone, form …")
 @click.option("--evidence", default="", help="Where the proof is and what it says; a grant needs it.")
@@ -35,12 +33,12 @@ def grant(address: str, purposes: tuple[str, ...], method: str, evidence: str, c
     config = load_config(config_path)
     chosen = [purpose for purpose in Purpose if purpose.value in purposes]
     act = Act("admin", method, Assurance.ASSERTED, "recorded by an administrator", evidence)
-    with_ledger(config, lambda ledger: ledger.grant(address, chosen, act))
-    click.echo(f"Recorded: {address} agreed to {', '.join(chosen)} (for {VALIDITY.days} days).")
+    with_ledger(config, lambda ledger: ledger.grant(address, chosen, act), act="consent grant")
+    click.echo(f"Recorded: {address} agreed to {', '.join(chosen)} (for {config.retention.consent_days} days).")
 
 
 @consent.command()
-@click.argument("address", type=ADDRESS)
+@click.argument("address", type=PERSON)
 @click.option("--purpose", "purposes", type=PURPOSE, multiple=True, help="What is withdrawn; by default everything.")
 @click.option("--method", default="admin_on_behalf", show_default=True, help="How it was said.")
 @click.option("--keep-hits", is_flag=True, help="Keep the hits recorded so far.")
@@ -54,7 +52,7 @@ def withdraw(address: str, purposes: tuple[str, ...], method: str, keep_hits: bo
     async def work(ledger: Ledger) -> bool:
         return await ledger.refuse(Person.of(ledger.keyring, address), chosen, act, keep_hits=keep_hits)
 
-    if not with_ledger(config, work):
+    if not with_ledger(config, work, act="consent withdraw"):
         click.echo(f"Nothing new to record: {address} has refused {', '.join(chosen)} already.")
         return
     kept = "are kept" if keep_hits else "are deleted"
@@ -62,7 +60,7 @@ def withdraw(address: str, purposes: tuple[str, ...], method: str, keep_hits: bo
 
 
 @consent.command()
-@click.argument("address", type=ADDRESS)
+@click.argument("address", type=PERSON)
 @json_option
 @config_option
 def show(address: str, as_json: bool, config_path: Path) -> None:
@@ -71,10 +69,9 @@ def show(address: str, as_json: bool, config_path: Path) -> None:
 
     async def work(ledger: Ledger) -> dict[str, Any]:
         person = Person.of(ledger.keyring, address)
-        standings = await ledger.standing(person)
+        standings, events = await ledger.standing(person), await ledger.history(person, wider=True)
         await ledger.record_access("consent show")
-        states = {purpose.value: str(standings.on(purpose).state or "unknown") for purpose in Purpose}
-        return {"address": address, "consent": states, "events": await ledger.history(person, wider=True)}
+        return {"address": address, "consent": words(standings, events, datetime.now(UTC)), "events": events}
 
     found = with_ledger(config, work)
     if as_json:
@@ -86,11 +83,11 @@ def show(address: str, as_json: bool, config_path: Path) -> None:
         proof = f", evidence: {event['evidence']}" if event["evidence"] else ""
         until = f", until {event['valid_until'][:10]}" if event["valid_until"] else ""
         how = f"by {event['actor']} ({event['method']}){until}{proof}"
-        click.echo(f"  {event['time']} {event['purpose']} {event['state']} {how}")
+        click.echo(shown(f"  {event['time']} {event['purpose']} {event['state']} {how}"))
 
 
 @consent.command()
-@click.argument("address", type=ADDRESS)
+@click.argument("address", type=PERSON)
 @config_option
 def ask(address: str, config_path: Path) -> None:
     """Ask a person for their agreement by one mail, no more often than every six months."""
@@ -106,32 +103,5 @@ def ask(address: str, config_path: Path) -> None:
 
         await ledger.append(ask_in)
 
-    with_ledger(config, work)
+    with_ledger(config, work, act="consent ask")
     click.echo(f"The question to {address} is in the outbox; `serve` sends it. The answer comes by their own mailbox.")
-
-
-@consent.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
-@config_option
-def verify(file: Path | None, config_path: Path) -> None:
-    """Walk the chain of consent events and say whether anything was altered; or check FILE, a proof."""
-    config = load_config(config_path)
-    if file is not None:
-        _verify_proof(file, config.ledger.key_file)
-        return
-    found = with_ledger(config, lambda ledger: ledger.verify())
-    if not found.whole:
-        fail(*(flaw.text for flaw in found.flaws))
-    click.echo(f"The chain is whole: {found.events} events.")
-
-
-def _verify_proof(file: Path, key_file: Path) -> None:
-    try:
-        flaws = proof.check(Keyring.load(key_file), file.read_text("utf-8"))
-    except LedgerError as error:
-        fail(str(error))
-    except (OSError, UnicodeDecodeError):
-        fail(f"{file}: cannot be read as UTF-8 text.")
-    if flaws:
-        fail(*flaws)
-    click.echo("The proof is as it was made, with this key file.")

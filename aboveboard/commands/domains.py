@@ -26,7 +26,10 @@ def _entry(label: str, reason: str) -> Act:
 def refuse(domain: str, reason: str, keep_hits: bool, config_path: Path) -> None:
     """Record that a whole domain refuses; holds at once, for sent messages too."""
     act = _entry("every address of the domain, by an administrator", reason)
-    new = with_ledger(load_config(config_path), lambda ledger: ledger.refuse_domain(domain, act, keep_hits=keep_hits))
+    config = load_config(config_path)
+    new = with_ledger(
+        config, lambda ledger: ledger.refuse_domain(domain, act, keep_hits=keep_hits), act="consent refuse"
+    )
     kept = "are kept" if keep_hits else "are deleted"
     done = f"Recorded: nobody at {domain} is tracked" if new else f"Nothing new to record: {domain} refuses already"
     click.echo(f"{done}. Hits so far {kept}; only who agrees later, by their own mailbox, is an exception.")
@@ -39,7 +42,8 @@ def refuse(domain: str, reason: str, keep_hits: bool, config_path: Path) -> None
 def lift(domain: str, reason: str, config_path: Path) -> None:
     """Take a domain's refusal back. What people there said themselves is as it was."""
     act = _entry("the domain's refusal is taken back, by an administrator", reason)
-    if not with_ledger(load_config(config_path), lambda ledger: ledger.lift_domain(domain, act)):
+    config = load_config(config_path)
+    if not with_ledger(config, lambda ledger: ledger.lift_domain(domain, act), act="consent lift"):
         fail(f"{domain} does not refuse; `aboveboard consent domains` lists those that do.")
     click.echo(f"Recorded: {domain} does not refuse any more; what people there said themselves counts.")
 

@@ -50,7 +50,10 @@ def import_(file: Path, point_id: str | None, dry_run: bool, config_path: Path) 
         fail(*error.problems[:_SHOWN], *more, "Nothing was imported.")
     # Where it goes must not be where the report goes.
     with click.progressbar(length=len(rows), label="Agreements", file=sys.stderr) as bar:
-        done = with_ledger(config, lambda ledger: _run(config, ledger, rows, point, bar.update, dry_run=dry_run))
+        act = None if dry_run else "consent import"
+        done = with_ledger(
+            config, lambda ledger: _run(config, ledger, rows, point, bar.update, dry_run=dry_run), act=act
+        )
     for line in _report(done, len(rows), dry_run=dry_run):
         click.echo(line)
 
@@ -89,9 +92,14 @@ async def _run(
     return done
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _report(done: Imported, rows: int, *, dry_run: bool) -> list[str]:
     trial = " (nothing was written)" if dry_run else ""
-    lines = [f"{rows} rows, {sum(done.landed.values())} agreements{trial}:"]
+    agreed = sum(done.landed.values())
+    lines = [f"{_counted(rows, 'row')}, {_counted(agreed, 'agreement')}{trial}:"]
     lines += [
         f"  {done.landed[landing]} {landing}: {_MEANING[landing]}." for landing in Landing if done.landed[landing]
     ]

@@ -1,8 +1,10 @@
-"""`aboveboard consent export`, `anchor` and `proof`: what is on record, for somebody else to read or to keep."""
+"""`aboveboard consent export`, `anchor`, `proof` and `verify`: what is on record, for others to keep and to check."""
 
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -13,10 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aboveboard import upkeep
 from aboveboard.commands.consent import consent
 from aboveboard.commands.shared import fail, load_config, with_ledger
-from aboveboard.parameters import ADDRESS, config_option
+from aboveboard.parameters import PERSON, config_option
 from ledger import exports
 from ledger import proof as proofs
+from ledger.anchor import Anchor, Comparison, Head, compare
+from ledger.anchor import anchor as head_of
+from ledger.anchor import read as anchor_in
+from ledger.chain import Verification
 from ledger.consent import Person
+from ledger.errors import LedgerError
+from ledger.keys import Keyring
 from ledger.ledger import Ledger
 
 output_option = click.option(
@@ -24,15 +32,22 @@ output_option = click.option(
 )
 
 
-def _open(output: Path | None) -> TextIO:
-    """Return where to write; a file is for its owner's eyes only. Ends the command where it cannot be written."""
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    """Open where to write; a file is for its owner's eyes only. Ends the command where it cannot be written."""
     if output is None:
-        return sys.stdout
+        yield sys.stdout
+        sys.stdout.flush()
+        return
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
         fail(f"{output}: cannot be written: {error.strerror}.")
-    return os.fdopen(descriptor, "w", encoding="utf-8", newline="")
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+        if output.is_file():
+            # One that was there may have been open to others.
+            os.fchmod(descriptor, 0o600)
+        yield file
 
 
 @consent.command()
@@ -42,16 +57,14 @@ def _open(output: Path | None) -> TextIO:
 def export(kind: str, output: Path | None, config_path: Path) -> None:
     """Write who agreed, who refused and who was asked: one line per person and purpose. That you did is recorded."""
     config = load_config(config_path)
-    file = _open(output)
 
     async def work(ledger: Ledger) -> int:
         await ledger.record_access("consent export")
-        return await ledger.read(lambda connection: _write(connection, ledger, kind, file))
+        with _opened(output) as file:
+            return await ledger.read(lambda connection: _write(connection, ledger, kind, file))
 
     lines = with_ledger(config, work)
-    file.flush()
     if output is not None:
-        file.close()
         click.echo(f"{lines} lines are in {output}.")
 
 
@@ -74,8 +87,8 @@ def anchor(file: Path | None, config_path: Path) -> None:
     if file is None and config.system_mail is None:
         fail("There is no [system_mail] in the configuration; name a file with --file.")
 
-    async def work(ledger: Ledger) -> proofs.Anchor:
-        head = await ledger.read(lambda connection: proofs.anchor(connection, datetime.now(UTC)))
+    async def work(ledger: Ledger) -> Anchor:
+        head = await ledger.read(lambda connection: head_of(connection, datetime.now(UTC)))
         await upkeep.give_away(config, ledger, head, file)
         return head
 
@@ -88,7 +101,7 @@ def anchor(file: Path | None, config_path: Path) -> None:
 
 
 @consent.command()
-@click.argument("address", type=ADDRESS)
+@click.argument("address", type=PERSON)
 @output_option
 @config_option
 def proof(address: str, output: Path | None, config_path: Path) -> None:
@@ -102,9 +115,67 @@ def proof(address: str, output: Path | None, config_path: Path) -> None:
         return json.dumps(found, indent=2, ensure_ascii=False)
 
     text = with_ledger(config, work)
-    file = _open(output)
-    file.write(text + "\n")
-    file.flush()
+    with _opened(output) as file:
+        file.write(text + "\n")
     if output is not None:
-        file.close()
         click.echo(f"The proof is in {output}; `aboveboard consent verify {output}` checks it.")
+
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@consent.command()
+@click.argument("file", type=_FILE, required=False)
+@click.option("--anchors", type=_FILE, help="Heads that were kept, as `anchor` writes them: a line for each.")
+@config_option
+def verify(file: Path | None, anchors: Path | None, config_path: Path) -> None:
+    """Walk the chain of consent events and say whether anything was altered; or check FILE, a proof."""
+    if file is not None and anchors is not None:
+        raise click.UsageError("A proof and anchors are checked one after the other.")
+    config = load_config(config_path)
+    if file is not None:
+        _verify_proof(file, config.ledger.key_file)
+        return
+    kept = _read_anchors(anchors) if anchors is not None else []
+
+    async def work(ledger: Ledger) -> tuple[Verification, Comparison]:
+        return await ledger.verify(), await ledger.read(lambda connection: compare(connection, kept))
+
+    chain, said = with_ledger(config, work)
+    if not chain.whole or said.flaws:
+        fail(*(flaw.text for flaw in chain.flaws), *said.flaws)
+    click.echo(f"The chain is whole: {chain.events} events.")
+    if anchors is not None:
+        gone = f"; {said.purged} are of events that a purge removed since" if said.purged else ""
+        click.echo(f"{said.agreeing} of {len(kept)} anchors agree with it{gone}.")
+
+
+def _read_anchors(file: Path) -> list[Head]:
+    """Return the anchors in a file. Ends the command where a line is none, or where there is none at all."""
+    found = []
+    for number, line in enumerate(_text(file).splitlines(), 1):
+        if line.strip():
+            head = anchor_in(line)
+            if head is None:
+                fail(f"{file}, line {number}: no anchor as `aboveboard consent anchor` writes it.")
+            found.append(head)
+    if not found:
+        fail(f"{file}: holds no anchor.")
+    return found
+
+
+def _verify_proof(file: Path, key_file: Path) -> None:
+    try:
+        flaws = proofs.check(Keyring.load(key_file), _text(file))
+    except LedgerError as error:
+        fail(str(error))
+    if flaws:
+        fail(*flaws)
+    click.echo("The proof is as it was made, with this key file.")
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        fail(f"{file}: cannot be read as UTF-8 text.")

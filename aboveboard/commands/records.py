@@ -9,7 +9,7 @@ import click
 
 from aboveboard import compose
 from aboveboard.commands.shared import fail, load_config, print_rows, with_ledger
-from aboveboard.parameters import ADDRESS, TEXT, config_option, json_option, limit_option
+from aboveboard.parameters import PERSON, TEXT, config_option, json_option, limit_option
 from ledger.database import Place, match_keys, upgrade
 from ledger.errors import LedgerError
 from ledger.keys import KeyFile, Keyring
@@ -47,7 +47,7 @@ def hits(as_json: bool, limit: int | None, config_path: Path) -> None:
 
 
 @click.command("sender-link")
-@click.argument("address", type=ADDRESS)
+@click.argument("address", type=PERSON)
 @click.option("--days", type=click.IntRange(1, 366), default=30, show_default=True, help="How long the link is good.")
 @config_option
 def sender_link(address: str, days: int, config_path: Path) -> None:

@@ -1,7 +1,7 @@
 """`aboveboard requests`: what people asked for, until when it must be answered, and the answers."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aboveboard import compose, reminding
-from aboveboard.commands.shared import load_config, print_rows, with_ledger
-from aboveboard.parameters import ADDRESS, TEXT, config_option, json_option
+from aboveboard.commands.shared import load_config, print_rows, shown, with_ledger
+from aboveboard.parameters import PERSON, TEXT, config_option, json_option
 from aboveboard.settings import Config
 from ledger import informing
 from ledger import requests as cases
@@ -53,11 +53,19 @@ def show(number: str, as_json: bool, config_path: Path) -> None:
         return await ledger.read(lambda connection: cases.case(connection, ledger.keyring, number))
 
     found = with_ledger(load_config(config_path), work)
-    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(f"{key}: {value}" for key, value in found.items()))
+    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_lines(found)))
 
 
-def _do(config: Config, ledger_work: Callable[[AsyncConnection, Ledger], Awaitable[None]]) -> None:
-    with_ledger(config, lambda ledger: ledger.job(lambda connection: ledger_work(connection, ledger)))
+def _lines(case: dict[str, Any]) -> Iterator[str]:
+    """Yield a case for a person to read; what somebody wrote on several lines cannot be taken for another field."""
+    for key, value in case.items():
+        first, *rest = str(value).splitlines() or [""]
+        yield shown(f"{key}: {first}")
+        yield from (shown(f"  {line}") for line in rest)
+
+
+def _do(config: Config, act: str, ledger_work: Callable[[AsyncConnection, Ledger], Awaitable[None]]) -> None:
+    with_ledger(config, lambda ledger: ledger.job(lambda connection: ledger_work(connection, ledger)), act=act)
 
 
 @requests.command()
@@ -65,7 +73,8 @@ def _do(config: Config, ledger_work: Callable[[AsyncConnection, Ledger], Awaitab
 @config_option
 def acknowledge(number: str, config_path: Path) -> None:
     """Note that the person knows that their request has arrived; with mail of our own they hear by letter."""
-    _do(load_config(config_path), lambda connection, _: cases.acknowledge(connection, number, datetime.now(UTC)))
+    config = load_config(config_path)
+    _do(config, "requests acknowledge", lambda connection, _: cases.acknowledge(connection, number, datetime.now(UTC)))
     click.echo(f"Acknowledged: {number}.")
 
 
@@ -81,7 +90,7 @@ def answer(number: str, text: str, config_path: Path) -> None:
         now = datetime.now(UTC)
         await cases.answer(connection, ledger.keyring, number, text, now, compose.calendar(config))
 
-    _do(config, work)
+    _do(config, "requests answer", work)
     click.echo(f"Answered: {number}. {_by_letter(config)}")
 
 
@@ -98,18 +107,19 @@ def extend(number: str, reason: str, until: datetime, config_path: Path) -> None
         calendar, now = compose.calendar(config), datetime.now(UTC)
         await cases.extend(connection, ledger.keyring, number, reason, until.date(), now, calendar)
 
-    _do(config, work)
+    _do(config, "requests extend", work)
     click.echo(f"Put off until {until.date()}: {number}. {_by_letter(config)}")
 
 
 @requests.command()
-@click.argument("address", type=ADDRESS)
+@click.argument("address", type=PERSON)
 @config_option
 def informed(address: str, config_path: Path) -> None:
     """Note that a person was told, in some way of your own, what is on record about them."""
     now = datetime.now(UTC)
     _do(
         load_config(config_path),
+        "requests informed",
         lambda connection, ledger: informing.was_informed(connection, ledger.keyring, address, now),
     )
     click.echo(f"Noted: {address} was informed.")

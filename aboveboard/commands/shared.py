@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import unicodedata
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -17,6 +18,8 @@ from ledger.keys import Keyring
 from ledger.ledger import Ledger
 
 Result = TypeVar("Result")
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode's categories of what steers a screen, turns text around or breaks lines, and has no shape of its own."""
 
 
 def fail(*sentences: str) -> NoReturn:
@@ -32,18 +35,28 @@ def load_config(path: Path) -> Config:
         fail(*error.problems)
 
 
-def with_ledger(config: Config, work: Callable[[Ledger], Awaitable[Result]]) -> Result:
-    """Open the ledger, have the work done, and close it. Ends the command with one sentence where it fails."""
+def with_ledger(config: Config, work: Callable[[Ledger], Awaitable[Result]], *, act: str | None = None) -> Result:
+    """Open the ledger, have the work done, and close it. Ends the command with one sentence where it fails.
+
+    ``act`` names what an administrator does: that they did is recorded first.
+    """
 
     async def run() -> Result:
         await compose.make_ready(config)
         async with compose.ledger(config, Keyring.load(config.ledger.key_file)) as ledger:
+            if act is not None:
+                await ledger.record_access(act)
             return await work(ledger)
 
     try:
         return asyncio.run(run())
     except LedgerError as error:
         fail(str(error))
+
+
+def shown(text: str) -> str:
+    """Return text, which others may have written, without anything that a terminal would act on or hide."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(one) in _UNSEEN else one for one in text)
 
 
 Rows = list[dict[str, Any]]
@@ -63,4 +76,4 @@ def print_rows(
         click.echo(json.dumps(found, indent=2))
     else:
         for one in found:
-            click.echo(line(one))
+            click.echo(shown(line(one)))

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from aboveboard.commands.shared import load_config, with_ledger
-from aboveboard.parameters import ADDRESS, config_option
+from aboveboard.parameters import PERSON, config_option
 from ledger.consent import Act, Person
 from ledger.ledger import Ledger
 from ledger.subject import Summary, as_csv
@@ -34,7 +34,7 @@ def subject() -> None:
 
 
 @subject.command()
-@click.argument("address", type=ADDRESS)
+@click.argument("address", type=PERSON)
 @click.option("--csv", "form", flag_value="csv", help="As CSV, safe to open in a spreadsheet.")
 @click.option("--json", "form", flag_value="json", default=True, help="As JSON, the exact form (the default).")
 @config_option
@@ -50,7 +50,7 @@ def export(address: str, form: str, config_path: Path) -> None:
 
 
 @subject.command()
-@click.argument("address", type=ADDRESS)
+@click.argument("address", type=PERSON)
 @click.option("--yes", is_flag=True, help="Do it; it cannot be undone.")
 @config_option
 def erase(address: str, yes: bool, config_path: Path) -> None:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import httpx2
 import pytest
 
-from aboveboard import autoconfig, compose
+from aboveboard import autoconfig, showing
 from aboveboard.config import ConfigError, parse
 from aboveboard.settings import Config
 from tests.relaying import open_ledger
@@ -159,7 +159,7 @@ def test_mistakes_are_named(listeners: str, more: str, expected: str) -> None:
 async def test_mail_programs_get_it(path: str, tmp_path: Path) -> None:
     """At both addresses it comes as XML, without the ledger, and names neither the upstream nor a network."""
     async with open_ledger(tmp_path) as ledger:
-        app = build(compose.site(config(), ledger))
+        app = build(showing.site(config(), ledger))
         for file in tmp_path.glob("*.db*"):
             file.unlink()
         async with httpx2.AsyncClient(
@@ -176,7 +176,7 @@ async def test_mail_programs_get_it(path: str, tmp_path: Path) -> None:
 async def test_without_the_section_there_is_nothing(path: str, tmp_path: Path) -> None:
     """Without [autoconfig] both addresses answer 404."""
     async with open_ledger(tmp_path) as ledger:
-        app = build(compose.site(config(more=""), ledger))
+        app = build(showing.site(config(more=""), ledger))
         async with httpx2.AsyncClient(
             transport=httpx2.ASGITransport(app=app), base_url="https://autoconfig.example.org"
         ) as client:

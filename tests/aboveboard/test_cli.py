@@ -37,6 +37,24 @@ def test_check(command: Command, tmp_path: Path) -> None:
     )
 
 
+def test_check_says_that_nobody_can_log_in(command: Command, tmp_path: Path) -> None:
+    """check says how to add an account as long as a listener wants one and there is none, and begins no ledger."""
+    text = CONFIG.replace('"127.0.0.1:1587"', '"127.0.0.1:1587"\nauth = "accounts"')
+    (tmp_path / "aboveboard.toml").write_text(text)
+    note = (
+        'note: relay.listener[0].auth: there is no account yet, so nobody can log in; add one with "aboveboard account '
+    )
+    for _ in range(2):
+        noted = command("check")
+        assert (0, True) == (noted.exit_code, noted.stdout.startswith(note))
+    assert not (tmp_path / "aboveboard.key").exists()
+    assert not (tmp_path / "aboveboard.db").exists()
+    assert 0 == command("account", "add", "alice@example.org", "--app-password", "Thunderbird").exit_code
+    assert "note:" not in command("check").stdout
+    assert 0 == command("account", "remove", "alice@example.org").exit_code
+    assert command("check").stdout.startswith(note)
+
+
 def test_wrong_call(command: Command) -> None:
     """A wrong call is exit 2."""
     assert [2, 2, 2, 2] == [

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aboveboard import compose
+from aboveboard import compose, premises, relaying
 from aboveboard.config import ConfigError, load, notes, parse
 
 DESIGN = """
@@ -221,6 +221,25 @@ WRONG = [
     ("consent.point", [{**POINT, "worded": "x"}], "consent.point[0].worded: is not a known key (did you mean"),
     ("consent.anchor", "", "consent.anchor: string should have at least 1 character"),
     ("retention.consent_events_days", 2_191, "retention.consent_events_days: input should be less than or equal"),
+    ("organisation.name", "two\nlines", "organisation.name: must be one line of text"),
+    ("organisation.name", 5, "organisation.name: must be text in quotes, not 5."),
+    ("organisation.domains", ["exä mple.org"], "organisation.domains[0]: must be a domain name"),
+    ("organisation.domains", "example.org", 'organisation.domains: must be a list, like ["example.org"].'),
+    ("relay.listener", {"address": "127.0.0.1:25"}, "relay.listener: must be written [[relay.listener]], with two"),
+    ("relay.hostname", "relay example", "relay.hostname: must be a domain name"),
+    ("relay.upstream.0.url", "smtp://127.0.0.1:25?x=1", 'relay.upstream[0].url: must be "smtp://HOST:PORT"'),
+    ("relay.upstream.0.url", "smtps://mail server", 'relay.upstream[0].url: must be "smtp://HOST:PORT"'),
+    ("relay.upstream.0.url", "smtps://[::1", 'relay.upstream[0].url: must be "smtp://HOST:PORT"'),
+    ("relay.upstream.0.senders", ["example.org"],
+     'relay.upstream[0].senders[0]: "example.org" matches no address; write "*@example.org".'),
+    ("relay.alias", [{"login": ["*"], "addresses": ["{user}@example.org"]}],
+     'relay.alias[0].addresses[0]: must have "{local}" in braces and nothing else'),
+    ("web.public_url", "https://track example.org", "web.public_url: must be a web address"),
+    ("web.public_url", "https://track.example.org:99999", "web.public_url: must be a web address"),
+    ("web.public_url", 'https://track.example.org/"', "web.public_url: must be a web address"),
+    ("web.address", "0.0.0.0:1587", "web.address: 0.0.0.0:1587 is in use already, by relay.listener[0].address."),
+    ("web.address", "localhost:1587", "web.address: localhost:1587 is in use already, by relay.listener[0].address."),
+    ("ledger", 5, "ledger: must be a section with keys of its own, not 5."),
     ("relais", {}, 'relais: is not a known key (did you mean "relay"?).'),
 ]  # fmt: skip
 
@@ -255,7 +274,7 @@ def test_every_error_is_named_at_once() -> None:
 def test_several_hosts_of_one_upstream() -> None:
     """An upstream's URL may be a list: its hosts in order, each with its port and TLS."""
     config = parse(changed("relay.upstream.0.url", ["smtps://a.example", "smtp+starttls://b.example:25"]), Path("/etc"))
-    (route,) = compose.upstreams(config).routes
+    (route,) = relaying.upstreams(config).routes
     assert [("a.example", 465, "implicit"), ("b.example", 25, "starttls")] == [
         (host.name, host.port, host.tls) for host in route.hosts
     ]
@@ -265,7 +284,7 @@ def test_several_hosts_of_one_upstream() -> None:
 def test_workers_share_the_connections(workers: int, each: int) -> None:
     """The connections that an upstream allows are those of all workers together, and each has at least one."""
     config = parse(changed("relay.upstream.0.connections", 9), Path("/etc"))
-    (route,) = compose.upstreams(config, workers).routes
+    (route,) = relaying.upstreams(config, workers).routes
     assert each == route.limits.connections
 
 
@@ -286,6 +305,41 @@ def test_a_file_that_is_none(tmp_path: Path, content: bytes | None, sentence: st
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=sentence):
         load(path)
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    """A file that an editor on Windows began with a byte order mark is read like any other."""
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + DESIGN.encode())
+    assert "Example GmbH" == load(path).organisation.name
+
+
+def test_a_host_name_is_said_in_ascii() -> None:
+    """Trace fields and EHLO have the ASCII form of a host name that is not ASCII, as RFC 5321 wants it."""
+    config = parse(changed("relay.hostname", "mäil.example.org"), Path("/etc"))
+    assert "xn--mil-qla.example.org" == compose.hostname(config)
+
+
+@pytest.mark.parametrize(
+    "url", ["smtps://mäil.example.org", "smtps://mail_server", "smtps://[::1]:465", "smtps://mail.example.org."]
+)
+def test_names_of_upstreams(url: str) -> None:
+    """Names of every kind that a mail server can have are taken."""
+    assert [url] == parse(changed("relay.upstream.0.url", url), Path("/etc")).relay.upstream[0].url
+
+
+def test_addresses_of_both_families_on_one_port() -> None:
+    """One listener for all addresses of IPv4 and one for all of IPv6 get on."""
+    content = changed("relay.listener.0.address", "0.0.0.0:1587")
+    content["relay"]["listener"].append({"address": "[::]:1587"})
+    assert 2 == len(parse(content, Path("/etc")).relay.listener)
+
+
+def test_an_upstream_that_no_mail_goes_to_is_said() -> None:
+    """An upstream behind one for everybody is named: it is no spare, which a list in url would be."""
+    content = changed("relay.upstream", [{"url": "smtp://127.0.0.1:25"}, {"url": "smtp://127.0.0.1:26"}])
+    (note,) = [one for one in notes(parse(content, Path("/etc"))) if one.startswith("relay")]
+    assert note.startswith("relay.upstream[1].senders: nobody's mail goes there, for relay.upstream[0] takes")
 
 
 def test_what_has_no_effect_is_said() -> None:
@@ -337,7 +391,7 @@ def test_listener_with_logins(listener: dict[str, Any], problem: str) -> None:
 def test_listener_with_logins_on_loopback() -> None:
     """On loopback a listener may take logins without TLS."""
     config = parse(_listening(address="127.0.0.1:1587", auth="pass-through"), Path("/etc"))
-    assert "pass-through" == compose.listener(0, config.relay.listener[0]).auth
+    assert "pass-through" == relaying.listener(0, config.relay.listener[0]).auth
 
 
 @pytest.mark.parametrize(
@@ -361,15 +415,46 @@ def test_service_login(keys: dict[str, str], problem: str) -> None:
     assert [problem] == raised.value.problems
 
 
+@pytest.mark.parametrize("content", ["", "\n", "one\ntwo\n"], ids=["empty", "blank", "two lines"])
+def test_service_password_from_a_file(tmp_path: Path, content: str) -> None:
+    """A password file that holds no password, or more than that, is named before anybody logs in with it."""
+    (tmp_path / "password").write_text(content)
+    config = parse(changed("relay.upstream", [
+        {"url": "smtp://127.0.0.1:25", "username": "relay", "password_file": "password"}
+    ]), tmp_path)  # fmt: skip
+    assert ["relay.upstream[0].password_file: must hold the password alone, on one line."] == premises.problems(config)
+    with pytest.raises(ConfigError, match="must hold the password alone"):
+        relaying.upstreams(config)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("relay.listener.0.address", "192.0.2.77:1587", "relay.listener[0].address: 192.0.2.77:1587 is not an address"),
+        ("web.metrics_address", "nobody.invalid:80", "web.metrics_address: nobody.invalid:80 is not an address of"),
+        ("ledger.url", "sqlite:///none/a.db", "ledger.url: there is no folder"),
+        ("ledger.key_file", "none/a.key", "ledger.key_file: there is no folder"),
+        ("ledger.head_file", "none/head", "ledger.head_file: there is no folder"),
+        ("ledger.journal_file", "folder", "ledger.journal_file: "),
+    ],
+)
+def test_what_this_machine_does_not_have(tmp_path: Path, path: str, value: str, sentence: str) -> None:
+    """What the file names on this machine and is not there is one sentence with its key path."""
+    (tmp_path / "folder").mkdir()
+    (found,) = premises.problems(parse(changed(path, value), tmp_path))
+    assert found.startswith(sentence)
+    assert found.endswith(".")
+
+
 def test_service_password_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The service's password comes from the environment variable that the file names; without it, that is said."""
     content = copy.deepcopy(tomllib.loads(DESIGN))
     content["relay"]["upstream"][0] |= {"username": "relay", "password_env": "RELAY_PASSWORD"}
     config = parse(content, Path("/etc"))
     monkeypatch.setenv("RELAY_PASSWORD", "secret")
-    (route,) = compose.upstreams(config).routes
+    (route,) = relaying.upstreams(config).routes
     assert ("relay", "secret") == (route.username, route.password)
     monkeypatch.delenv("RELAY_PASSWORD")
     with pytest.raises(ConfigError) as raised:
-        compose.upstreams(config)
+        relaying.upstreams(config)
     assert ["relay.upstream[0].password_env: the environment has no RELAY_PASSWORD."] == raised.value.problems

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from aboveboard import compose
+from aboveboard import relaying, showing
 from aboveboard.config import parse
 from aboveboard.explain import as_text, envelope_of, explain_message
 from aboveboard.settings import Config
@@ -135,7 +135,7 @@ async def test_explain_says_what_the_relay_does(tmp_path: Path, monkeypatch: pyt
     # What happens when the ledger is slow is another test's.
     monkeypatch.setattr("ledger.patience.PATIENCE", 30.0)
     seen: set[tuple[str, bool]] = set()
-    conduct = compose.conduct(config, Keyring.throwaway())
+    conduct = relaying.conduct(config, Keyring.throwaway())
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, settings=conduct) as running:
         for number, (name, raw, sent) in enumerate(everything):
             if number % 5:
@@ -252,7 +252,7 @@ async def test_promise_7_the_sentence_is_that_of_the_senders_page(tmp_path: Path
         await running.ledger.refuse(Person.of(running.ledger.keyring, "bob@customer.test"), list(Purpose), PAPER)
         answer = await explain_message(config, LETTER, ENVELOPE)
         await relayed(running, upstream, LETTER, ENVELOPE)
-        transport = httpx2.ASGITransport(build(compose.site(config, running.ledger)))
+        transport = httpx2.ASGITransport(build(showing.site(config, running.ledger)))
         async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
             page = await client.get(sender_url(running.ledger.keyring, "", "alice@example.org", 60))
     assert ("refused", unknown) == (answer["reason"], answer["sentence"])

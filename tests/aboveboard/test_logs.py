@@ -14,7 +14,12 @@ from aboveboard import logs
 logs.set_up(serving=True)
 for at in range(2_000):
     structlog.get_logger().info("event", number=at, filler="x" * 100)
-logging.getLogger("somebody").warning("else")
+logging.getLogger("somebody").warning("else: %s", "this")
+logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+try:
+    raise ValueError("bad")
+except ValueError:
+    logging.getLogger("somebody").exception("twice\\nbad")
 print("still here")
 """
 
@@ -28,12 +33,16 @@ def said(stderr: object) -> tuple[str, str]:
 
 
 def test_a_line_per_event() -> None:
-    """Every event is a line of JSON on standard error, and so readable for other programs."""
+    """Every event, of libraries too, is a line of JSON on standard error, and so readable for other programs."""
     stdout, stderr = said(subprocess.PIPE)
     lines = stderr.splitlines()
     assert "still here\n" == stdout
     assert list(range(2_000)) == [json.loads(line)["number"] for line in lines[:2_000]]
-    assert ["WARNING somebody else"] == lines[2_000:]
+    others = [json.loads(line) for line in lines[2_000:]]
+    assert [("somebody", "else: this", "warning"), ("somebody", "twice\nbad", "error")] == [
+        (one["logger"], one["event"], one["level"]) for one in others
+    ]
+    assert others[1]["exception"].endswith("ValueError: bad")
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")

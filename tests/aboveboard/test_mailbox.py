@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from aboveboard.mailbox import CONTEXT, MAX_COMPARED, Demo, Letter, Mailbox, build, compare, marks, readable, shown, why
-from aboveboard.serve import bind
+from aboveboard.sockets import bind
 from policies.words import Reason
 from proxy.message import Reading, read_message
 

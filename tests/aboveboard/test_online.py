@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from aboveboard import autoconfig, published
+from aboveboard import autoconfig, premises, published
 from aboveboard.config import loads
-from aboveboard.online import Findings, local_problems, try_everything
+from aboveboard.online import Findings, try_everything
 from aboveboard.settings import Config
 from tests.aboveboard.calling import CONFIG, Command
 from tests.upstream import FakeUpstream
@@ -298,7 +298,7 @@ def test_certificates_are_compared_with_the_names_people_use(tmp_path: Path, aut
 
     def about_certificates(more: str) -> list[str]:
         settings = loads(text + more, tmp_path / "aboveboard.toml")
-        assert [] == local_problems(settings)
+        assert [] == premises.problems(settings)
         problems = asyncio.run(try_everything(settings)).problems
         return [one for one in problems if one.startswith("relay.listener")]
 

@@ -29,11 +29,11 @@ VALUES = {
     "receipt": {"purposes": "open, click", "notice": "abc123", "until": "2027-01-01", "undo_url": "URL", "json": "{}"},
     "ask": {"url": "URL"},
     "said_yes": {"url": "URL"},
-    "renew": {"url": "URL", "until": "2027-01-01"},
+    "renew": {"url": "URL", "until": "2027-01-01", "purposes": "open"},
     "case": {"number": "ABCDE-12345", "kind": "complaint", "due": "2027-01-01"},
     "case_answer": {"number": "ABCDE-12345", "answer": "We looked.\n\nIt is gone."},
     "case_extended": {"number": "ABCDE-12345", "due": "2027-01-01", "reason": "Holidays."},
-    "informed": {"what": "agreement", "source": "a fair", "url": "URL"},
+    "informed": {"what": "click, open", "source": "a fair", "url": "URL"},
     "overdue": {"list": "ABCDE-12345\nFGHIJ-67890"},
     "anchor": {"sequence": "17", "link": "deadbeef"},
 }
@@ -92,11 +92,27 @@ def test_letters(kind: str, language: Language) -> None:
         assert "https://track.test/stop/S" in text
         assert "privacy@example.org" in text
     for name, value in values.items():
-        if name not in ("purposes", "json", "kind"):
+        if name not in ("purposes", "what", "json", "kind"):
             assert all(line in text or line in message["Subject"] for line in value.split("\n"))
     assert not re.search(r"<(?!form>)|\{|%\(|\n{4}", text)
     assert all(len(line) <= 76 or "https://" in line for line in text.split("\n"))
     assert all(len(line) <= 998 for line in message.as_bytes().split(b"\n"))
+
+
+@pytest.mark.parametrize(("source", "shown"), [("a fair", "a fair"), ("", "nothing is recorded about that")])
+def test_who_is_informed_understands_it(source: str, shown: str) -> None:
+    """Row 68: what somebody else put on record is named in people's words, and also that nobody noted its source."""
+    values = {"what": "click, open", "source": source, "url": URL}
+    text = text_of(written(Letter("informed", BOB, Language.ENGLISH, values)))
+    assert "- Which links are followed\n- When images are loaded\n" in text
+    assert f"Where it came from: {shown}\n" in text
+
+
+def test_a_renewal_names_what_ends() -> None:
+    """Whoever agreed to one purpose is asked about that one, and not told that they agreed to another."""
+    text = text_of(written(Letter("renew", BOB, Language.ENGLISH, VALUES["renew"])))
+    assert "- When images are loaded\n" in text
+    assert "links" not in text.partition("-- ")[0]
 
 
 def test_a_receipt_has_its_json() -> None:

@@ -79,7 +79,8 @@ def test_from_list_to_answer(command: Command, number: str, tmp_path: Path) -> N
     assert (1, "There is no request with the number nonsense.\n") == (none.exit_code, none.stderr)
     with sqlite3.connect(tmp_path / "aboveboard.db") as connection:
         actions = {row[0] for row in connection.execute("SELECT action FROM access")}
-    assert {"requests list", "requests show"} == actions
+    did = {"requests acknowledge", "requests extend", "requests answer"}
+    assert {"requests list", "requests show"} | did == actions
 
 
 def test_the_overdue_list(command: Command, number: str, tmp_path: Path) -> None:
@@ -112,3 +113,18 @@ async def test_letters(config: Path, tmp_path: Path) -> None:
 
     assert [{"informed": 1, "overdue": 1}, {"informed": 0, "overdue": 0}] == done
     assert ["case", "informed", "overdue"] == kinds
+
+
+def test_what_a_person_wrote_cannot_be_taken_for_a_field(command: Command, config: Path) -> None:
+    """Lines of what somebody wrote are set in, and what steers a screen is not in them."""
+
+    async def write() -> str:
+        loaded = load(config)
+        await compose.make_ready(loaded)
+        async with compose.ledger(loaded, Keyring.load(loaded.ledger.key_file)) as ledger:
+            return await ledger.open_case(CaseKind.COMPLAINT, BOB, "Stop\nstate: answered\x1b[8m")
+
+    shown = command("requests", "show", asyncio.run(write()).lower()).stdout.splitlines()
+    at = shown.index("text: Stop")
+    assert "  state: answered\ufffd[8m" == shown[at + 1]
+    assert "state: open" in shown

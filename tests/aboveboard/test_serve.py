@@ -14,7 +14,8 @@ from typing import IO
 import pytest
 
 from aboveboard.config import ConfigError
-from aboveboard.serve import Parent, bind
+from aboveboard.serve import Parent
+from aboveboard.sockets import bind
 from tests.e2e.waiting import free_port
 
 CONFIG = """

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from aboveboard import compose, post, upkeep
+from aboveboard import post, upkeep
 from aboveboard.config import load
 from aboveboard.post import Sender
 from aboveboard.reload import Current, InForce, Taken
 from aboveboard.settings import Config
-from aboveboard.worker import _Follower
+from aboveboard.worker import Follower
 from ledger import outbox
 from ledger.ledger import Ledger
 from ledger.outbox import Letter
@@ -61,14 +61,15 @@ async def test_letters_name_the_organisation_as_it_is_now(tmp_path: Path, monkey
     monkeypatch.setattr(post, "LOOK_SECONDS", 0.0)
     async with FakeUpstream() as upstream, open_ledger(tmp_path) as ledger:
         configurations = iter([configured(tmp_path, name, upstream.port) for name in ("Before GmbH", "After GmbH")])
-        begun_with = compose.sender(configured(tmp_path, "Before GmbH", upstream.port))
-        assert begun_with is not None
+        before = configured(tmp_path, "Before GmbH", upstream.port)
+        assert before.system_mail is not None
+        begun_with = post.sender_of(before, before.system_mail)
 
         def sender() -> Sender:
             config = next(configurations, None)
             if config is None:
                 raise Enough
-            return compose.same_sender(begun_with, config)
+            return post.same_sender(begun_with, config)
 
         for recipient in ("bob@customer.test", "carol@customer.test"):
             letter = Letter("you", recipient, values={"url": "https://track.test/you/x"})
@@ -93,7 +94,7 @@ async def test_a_worker_takes_up_what_the_parent_puts_in_force(tmp_path: Path) -
     async def adopt(fresh: InForce) -> None:
         """There is nothing else to change."""
 
-    async with open_ledger(tmp_path) as ledger, _Follower(place, ledger, current, adopt).following(in_force):
+    async with open_ledger(tmp_path) as ledger, Follower(place, ledger, current, adopt).following(in_force):
         configured(tmp_path, "After GmbH")
         in_force.renewed(Taken(path.read_text(), "root", _now())).write(place)
         await until(lambda: current.config.organisation.name != "Before GmbH", 30)

@@ -8,15 +8,17 @@ from urllib.parse import quote
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import delete, func, insert, inspect, select, text, update
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, delete, func, insert, inspect, select, text, update
 
 from ledger import database as module
 from ledger.database import Database, Place, match_keys, prepare, upgrade
 from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.keys import KeyFile, Keyring
 from ledger.ledger import Ledger
-from ledger.schema import chain_head, meta, metadata
+from ledger.schema import REVISION, chain_head, meta, metadata
 from tests.ledger.samples import MAX, ON_PAPER, OPEN, by_hand
 
 
@@ -24,6 +26,14 @@ def tables(url: str) -> set[str]:
     """Return the tables in a database."""
     with by_hand(url) as connection:
         return set(inspect(connection).get_table_names())
+
+
+def migrations(connection: Connection | None = None) -> Config:
+    """Return what Alembic needs to know of the migrations, and of where they are applied."""
+    config = Config()
+    config.set_main_option("script_location", str(module.MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
 
 
 def test_prepare_makes_an_sqlite_ledger(tmp_path: Path) -> None:
@@ -77,6 +87,20 @@ def test_ledger_of_another_version_is_refused(url: str, key_file: Path) -> None:
         module.check_version(Place(url))
 
 
+def test_ledger_of_a_later_version_is_not_upgraded(url: str) -> None:
+    """An earlier version of the program says in a sentence that it cannot upgrade a later one's ledger."""
+    with by_hand(url) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(LedgerError, match="of a later version of aboveboard: install that one"):
+        upgrade(Place(url))
+
+
+def test_revision_is_the_last_migration() -> None:
+    """What the program takes for its own version of the tables is where the migrations lead."""
+    assert REVISION == ScriptDirectory.from_config(migrations()).get_current_head()
+
+
 def test_migrations_make_the_tables_of_the_schema(url: str) -> None:
     """What the migrations make and what the program reads are the same tables."""
     with by_hand(url) as connection:
@@ -89,7 +113,7 @@ def test_ledger_is_never_downgraded(url: str) -> None:
     """Going back to older tables is refused, because consent events would be lost."""
     before = tables(url)
     with pytest.raises(RuntimeError, match="Restore a backup"), by_hand(url) as connection:
-        command.downgrade(module._alembic(connection), "base")
+        command.downgrade(migrations(connection), "base")
 
     assert before == tables(url)
 
@@ -221,7 +245,7 @@ async def test_any_path_will_do(tmp_path: Path, name: str) -> None:
         await connection.execute(insert(meta).values(name="a", value="b"))
     await opened.close()
 
-    assert {"aboveboard.db", "aboveboard.key"} == {file.name for file in folder.iterdir()}
+    assert {"aboveboard.db", "aboveboard.db-queue", "aboveboard.key"} == {file.name for file in folder.iterdir()}
 
 
 @pytest.mark.peer

@@ -8,8 +8,10 @@ import pytest
 
 from ledger import consent, exports
 from ledger.cells import plain
-from ledger.consent import Person
+from ledger.consent import Act, Person
+from ledger.domains import METHOD
 from ledger.ledger import Ledger
+from policies.consent import Assurance
 from tests.ledger.samples import BY_FOOTER, BY_MAILBOX, EVERYTHING, MAX, ON_PAPER, OPEN, now
 from tests.ledger.test_asking import ask
 from tests.ledger.test_imports import ANNE, BEN, bring, rows
@@ -58,6 +60,21 @@ async def test_a_refusal_is_told_for_every_spelling(ledger: Ledger) -> None:
     await ledger.refuse(Person(ledger.keyring.folded(MAX)), EVERYTHING, BY_FOOTER)
 
     assert {"withdrawn", "refused"} == set((await exported(ledger)).values())
+
+
+async def test_a_line_says_what_counts(ledger: Ledger) -> None:
+    """Where the whole domain has refused, the line is about that refusal, not about the grant that it ended."""
+    await ledger.grant(MAX, OPEN, ON_PAPER)
+    domain = MAX.partition("@")[2]
+    await ledger.refuse_domain(domain, Act("admin", METHOD, Assurance.ASSERTED, "all", "letter of 3 May", "root"))
+
+    async def work(connection: Any) -> list[dict[str, Any]]:
+        return [line async for line in exports.standings(connection, ledger.keyring, now())]
+
+    (line,) = [one for one in await ledger.read(work) if one["address"] == MAX]
+    assert ("refused", METHOD, "", "letter of 3 May") == tuple(
+        line[name] for name in ("state", "method", "until", "evidence")
+    )
 
 
 async def test_more_than_a_slice(ledger: Ledger) -> None:

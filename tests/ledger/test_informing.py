@@ -44,7 +44,7 @@ async def test_once(ledger: Ledger) -> None:
     ((kind, address, _, values),) = await letters(ledger)
 
     assert ("informed", MAX, "open", "a fair in Bonn") == (kind, address, values["what"], values["source"])
-    assert values["url"].startswith(f"{PUBLIC_URL}/stop/")
+    assert values["url"].startswith(f"{PUBLIC_URL}/you/")
     assert [] == await waiting(ledger)
 
 

@@ -1,8 +1,7 @@
-"""Proof: one signed file about one person, and the head of the chain for somebody else to keep."""
+"""Proof: one signed file about one person."""
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -89,22 +88,3 @@ async def test_what_is_altered_is_found(ledger: Ledger, alter: Callable[[dict[st
 def test_what_is_no_proof(text: str, sentence: str) -> None:
     """Another file is said to be one."""
     assert [sentence] == proof.check(Keyring(KeyFile.new()), text)
-
-
-async def test_the_anchor_is_the_head(ledger: Ledger) -> None:
-    """The anchor names the newest event, which moves on with every event."""
-    found = []
-    for address in (MAX, ANOTHER):
-        await ledger.grant(address, OPEN, ON_PAPER)
-        found.append(await ledger.read(lambda connection: proof.anchor(connection, now())))
-
-    assert [1, 2] == [one.sequence for one in found]
-    assert str(found[1]).endswith(f" 2 {found[1].link}")
-
-
-async def test_once_a_day(ledger: Ledger) -> None:
-    """Of all who ask on a day the first gets the head, and the next day somebody does again."""
-    moments = [now(), now(), now() + timedelta(days=1)]
-    found = [await ledger.job(lambda c, at=at: proof.anchor_of_the_day(c, at)) for at in moments]  # type: ignore[misc]
-
-    assert [True, False, True] == [one is not None for one in found]

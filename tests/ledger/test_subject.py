@@ -222,6 +222,7 @@ async def test_a_copy_is_whole_and_of_one_person(ledger: Ledger) -> None:
     assert {
         "consent": 3,
         "consent_events": 4,
+        "domain_events": 0,
         "notices": 1,
         "messages": 1,
         "hits": 2,

@@ -71,6 +71,22 @@ async def test_pile_is_written_at_once(writer: Writer, url: str) -> None:
     assert dict.fromkeys("abc", "3") == noted(url)
 
 
+@pytest.mark.parametrize(("patient", "together"), [(True, "2"), (False, "1")], ids=["patient", "in a hurry"])
+async def test_company_is_waited_for_where_there_was_some(
+    writer: Writer, url: str, monkeypatch: pytest.MonkeyPatch, patient: bool, together: str
+) -> None:
+    """After a commit that several of a patient kind shared, those that come one after the other share the next one."""
+    monkeypatch.setattr("ledger.writer.CROWDED_SECONDS", 2.0)
+    await asyncio.gather(*(writer.pile("kind", note_all, name, patient=patient) for name in "ab"))
+
+    first = writer.pile("kind", note_all, "c", patient=patient)
+    # What is in a hurry begins within milliseconds, and ends long before the next one comes.
+    await asyncio.wait([first], timeout=0.5)
+    await asyncio.gather(first, writer.pile("kind", note_all, "d", patient=patient))
+
+    assert {"a": "2", "b": "2", "c": together, "d": together} == noted(url)
+
+
 async def test_piles_are_written_in_one_order(writer: Writer) -> None:
     """Whichever kind arrives first, every process writes them in the same order, so that none waits for another."""
     order: list[str] = []

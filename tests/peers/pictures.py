@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from tests.peers.thunderbird import SETTINGS, Thunderbird, running_thunderbird
-from web.autoconfig import MailServer, document
+from web.mailserver import MailServer, document
 
 FOLDER = Path(__file__).parents[2] / "docs/pictures"
 

@@ -46,6 +46,19 @@ def test_a_worker_that_died_is_forgotten() -> None:
     assert (1, 1, 1_000) == (second.connections, second.of_client("192.0.2.1"), second.bytes_in_flight)
 
 
+def test_connections_to_upstreams(two: list[Census]) -> None:
+    """Every worker sees how many connections all have to the upstream of a route, and whether another can get none."""
+    two[0].connect(0, 2)
+    two[1].connect(0, 1)
+    two[1].starve(1, starving=True)
+
+    assert [(3, 0)] * 2 == [(one.connected(0), one.connected(1)) for one in two]
+    assert [(False, True), (False, False)] == [(one.others_starve(0), one.others_starve(1)) for one in two]
+    two[0].connect(0, -2)
+    two[1].starve(1, starving=False)
+    assert (1, False) == (two[0].connected(0), two[0].others_starve(1))
+
+
 def test_octets_are_held_until_the_message_is_done_with(two: list[Census]) -> None:
     """A message grows while there is room in all workers, and its octets are free again at its end."""
     other = Held(two[1], 1_000)

@@ -147,6 +147,13 @@ def test_never(href: str) -> None:
         "https://never.example/x",
         "https://exact.example/page/2",
         "https://www.microsoft.com/teams",
+        "https://x.com/authors/a",
+        "https://x.com/order/confirmation/1",
+        "https://x.com/join-us?mode=dark",
+        "https://x.com/best-of/subscriptions/pricing",
+        "https://x.com/p?utm_campaign=reset-your-mind",
+        "https://aka.ms/office",
+        "https://meetings.hubspot.com/ada",
     ],
 )
 def test_not_special(href: str) -> None:
@@ -165,6 +172,8 @@ def test_not_special(href: str) -> None:
         pytest.param("sub.x.example:8080/?a", id="96: port"),
         pytest.param("Write to a.b@x.com", id="97"),
         pytest.param("<a@x.com>", id="97: in brackets"),
+        pytest.param("x.\u200bcom", id="96: with a character of no width"),
+        pytest.param("x.\xe2\x80\x8bcom\u2060", id="96: with one as bytes, and another"),
     ],
 )
 def test_text_is_an_address(text: str) -> None:
@@ -175,7 +184,21 @@ def test_text_is_an_address(text: str) -> None:
     assert target("https://x.com", text, {}, visible, NO_LIST) == "https://x.com"
 
 
-@pytest.mark.parametrize("text", ["", "Read more", "Version 1.2", "e.g. this", "at x.com we", "a @ b", "x.com's page"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Read more",
+        "Version 1.2",
+        "Join our team",
+        "Stop by our shop",
+        "Order confirmation",
+        "e.g. this",
+        "at x.com we",
+        "a @ b",
+        "x.com's page",
+    ],
+)
 def test_text_is_no_address(text: str) -> None:
     """A text that no mail program would compare with the target does not keep a link from being wrapped."""
     assert _target("https://x.com", text) == "https://x.com"
@@ -296,6 +319,24 @@ def test_hostile_list_unsubscribe(value: str) -> None:
         "https://us02web.zoom.us/wc/join/123",
         "https://teams.microsoft.com/_#/l/meetup-join/19:x",
         "https://gov.teams.microsoft.us/l/meetup-join/19:x",
+        "https://x.com/users/sign_in?x",
+        "https://x.com/?action=lostpassword",
+        "https://x.com/loginWithEmail?state=x",
+        "https://x.com/konto/kennwort/abc",
+        "https://x.com/confirm/abc",
+        "https://x.com/double-opt-in/abc",
+        "https://x.com/auth?jwt=abc",
+        "https://accounts.x.com/AccountChooser",
+        "https://us02web.zoom.us/webinar/register/WN_x",
+        "https://teams.cloud.microsoft/meet/123?p=x",
+        "https://aka.ms/JoinTeamsMeeting?omkt=de-DE",
+        "https://app.goto.com/meeting/123",
+        "https://meet.x.com/some-room",
+        "https://bbb.x.com/b/abc-def-ghi",
+        "https://x.com/settings/notifications",
+        "https://x.com/manage/subscriptions",
+        "https://x.us1.list-manage.com/profile?u=x",
+        "https://x.com/u/abc?unsub=1",
         "https://x.com/$id$",
         "https://x.com/__NAME__",
         "https://x.com/((email))",
@@ -308,12 +349,17 @@ def test_special_links_in_every_form(href: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Log in", "Reset your password", "192.168.1.1/admin", "m\xc3\xbcller.de", "localhost:8080/x",
+    ["Log in", "Reset your password", "Set a new password", "Kennwort vergessen?", "Confirm your email address",
+     "E-Mail-Adresse best\xc3\xa4tigen", "Konto jetzt aktivieren", "V\xc3\xa9rifier mon adresse", "Verificar tu correo",
+     "Conferma il tuo indirizzo", "Accept the invitation", "Join Zoom Meeting", "Join the call",
+     "Klicken Sie hier, um an der Besprechung teilzunehmen", "Rejoindre la r\xc3\xa9union", "Manage your notifications",
+     "Einstellungen \xc3\xa4ndern", "Stop these emails", "I no longer want these mails", "Keine weiteren E-Mails",
+     "192.168.1.1/admin", "m\xc3\xbcller.de", "localhost:8080/x",
      "\xe2\x80\x9eexample.com\xe2\x80\x9c",
      "\xe2\x86\x92 example.com/x", "xn--e1afmkfd.xn--p1ai", "ftp://example.com/x"],
 )  # fmt: skip
 def test_texts_that_keep_a_link_as_it_is(text: str) -> None:
-    """A text that signs in, or is an address in any script or dress, keeps its link (cases 95, 96)."""
+    """A text that signs in, confirms, joins, leaves, or is an address in any dress, keeps its link (95, 96, 100)."""
     assert _target("https://x.com/page", text) is None
 
 

@@ -59,6 +59,15 @@ def test_links_in_text(body: str, expected: str) -> None:
     assert expected.encode() + FOOTER == wrapped(body)
 
 
+@pytest.mark.parametrize("encoding", ["8bit", "quoted-printable"])
+def test_white_space_before_the_footer(encoding: str) -> None:
+    """White space at the end of the last line stays there: ``-- `` is a signature's mark only with it."""
+    space = "=20" if encoding == "quoted-printable" else " "
+    out = wrapped(f"https://shop.example/a\r\n--{space}\r\n", encoding)
+
+    assert f"https://track.test/l/1\r\n--{space}".encode() + FOOTER == out.replace(b"=\r\n", b"").removesuffix(b"\r\n")
+
+
 def test_soft_break() -> None:
     """An address over a soft line break is one address."""
     out = wrapped("See https://shop.exam=\r\nple/a?b=3D1 now", "quoted-printable")

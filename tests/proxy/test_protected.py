@@ -149,6 +149,40 @@ def test_message_rpmsg(fields: bytes, protection: Protection | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "protection"),
+    [
+        (b'Content-Type: application/octet-stream; name="smime.p7m"', Protection.ENCRYPTED),
+        (b"Content-Disposition: attachment; filename=SMIME.P7S\r\nContent-Type: application/octet-stream", "signed"),
+        (b"Content-Type: application/octet-stream; name*=utf-8''Einladung%20.ics", Protection.CALENDAR),
+        (b"Content-Type: ?\r\nContent-Disposition: attachment; filename=invite.ics", Protection.CALENDAR),
+        (b'Content-Type: application/octet-stream; name="winmail.dat"', Protection.TNEF),
+        (b'Content-Type: application/octet-stream; name="topics"', None),
+        (b'Content-Type: application/pdf; name="contract.p7m"', None),
+    ],
+)
+def test_a_part_without_a_type_is_what_its_name_says(fields: bytes, protection: Protection | None) -> None:
+    """Signed, encrypted, calendar and TNEF parts that gateways have left no type but a name keep every byte."""
+    html = b"Content-Type: text/html; charset=utf-8\r\n\r\n<p>x"
+    raw = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + html + b"\r\n--b\r\n" + fields
+    message = read(raw + b"\r\n\r\nx\r\n--b--\r\n")
+
+    assert (message.facts.problem, message.facts.protection) == (None, protection)
+
+
+@pytest.mark.parametrize(
+    ("said", "protection"),
+    [
+        (b"urn:content-classes:calendarmessage", Protection.CALENDAR),
+        (b"\r\n URN:content-classes:calendarMessage", Protection.CALENDAR),
+        (b"urn:content-classes:message", None),
+    ],
+)
+def test_what_exchange_calls_an_invitation(said: bytes, protection: Protection | None) -> None:
+    """A message that Exchange says is an invitation or the answer to one keeps every byte (cases/trackers.md §4.5)."""
+    assert read(html_mail(b"<p>x</p>", more=b"Content-Class: " + said + b"\r\n")).facts.protection is protection
+
+
+@pytest.mark.parametrize(
     ("label", "protection"),
     [
         (b"MSIP_Label_1_Enabled=true; MSIP_Label_1_ContentBits=8", Protection.ENCRYPTED),

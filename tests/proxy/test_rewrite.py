@@ -178,6 +178,49 @@ def test_no_place_for_the_pixel(html: bytes) -> None:
         _tracked(html_mail(html))
 
 
+@pytest.mark.parametrize(
+    "open_element",
+    [
+        b'<div style="display: none">y',
+        b'<DIV STYLE="max-height:0;overflow:hidden;VISIBILITY:Hidden"><p>y</p>',
+        b'<span style=mso-hide:all;opacity:0>y<a href="https://x.com">z</a>',
+        b"<div hidden><div>y</div>",
+        b"<table><tr><td style='display:none'>y",
+        b"<select><option>y",
+        b"<template>y</div>",
+        b"<details><summary>y</summary>",
+    ],
+)
+@pytest.mark.parametrize("tail", [b"</body></html>", b"\r\n", b"</body><body>z</body>"], ids=["body", "none", "two"])
+def test_no_footer_where_nobody_would_see_it(open_element: bytes, tail: bytes) -> None:
+    """Who is tracked is told: behind an element left open that covers its content, nothing is put."""
+    html = b'<html><body><p>x</p><a href="https://x.com">z</a>' + open_element + tail
+
+    with pytest.raises(Unparsable):
+        _tracked(html_mail(html))
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        b'<div style="display:none">y</div>',
+        b'<div style="display:none">y<p>z</div>',
+        b"<template><div>y</div></template>",
+        b'<!--[if mso]><div style="display:none"><![endif]-->',
+        b'<div style="font-size:0;line-height:0">y',
+        b'<div style="overflow: hidden; text-decoration:none">y',
+        b'<p title="display:none">y',
+        b"<select><option>y</select><details>y</details>",
+    ],
+)
+def test_a_footer_behind_what_is_hidden(html: bytes) -> None:
+    """What is hidden and ends, or hides only by the size of its text, keeps no message from being tracked."""
+    out = _tracked(html_mail(b"<body>x" + html + b"</body>"))
+
+    assert out.endswith(html + out[out.rindex(b"\r\n<div style=") :])
+    assert out.endswith(PIXEL + b"</div>\r\n</body>")
+
+
 def test_no_personal_data() -> None:
     """Nothing that is added names the people or the message (cases 118 and M15)."""
     raw = html_mail(HTML, more=b"Message-ID: <1234@example.org>\r\n")

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import count
 
 import pytest
@@ -22,28 +22,26 @@ def has_room(octets: int) -> bool:
     return True
 
 
-class Packets(asyncio.StreamReader):
-    """A stream on which packets come in, one at a time, and nothing after them."""
-
-    def __init__(self, packets: Sequence[bytes]) -> None:
-        super().__init__()
-        self.left = list(packets)
-
-    async def read(self, n: int = -1) -> bytes:
-        """Return the next packet."""
-        return self.left.pop(0) if self.left else b""
-
-
 class PacketWire(Wire):
-    """A wire on which packets come in."""
+    """A wire on which packets come in, one whenever more is waited for, and nothing after them."""
 
     def __init__(self, *packets: bytes) -> None:
-        self._packets = Packets(packets)
-        super().__init__(self._packets, lambda: None)
+        super().__init__(lambda: None)
+        self._packets = list(packets)
+
+    async def _fill(self) -> None:
+        asyncio.get_running_loop().call_soon(self._next)
+        await super()._fill()
+
+    def _next(self) -> None:
+        if self._packets:
+            self.feed(self._packets.pop(0))
+        else:
+            self.feed_eof()
 
     def left(self) -> int:
         """Return how many packets were not read."""
-        return len(self._packets.left)
+        return len(self._packets)
 
 
 wire = PacketWire

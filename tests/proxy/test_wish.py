@@ -66,7 +66,10 @@ def test_subject(subject: str, expected: frozenset[Purpose] | None) -> None:
         pytest.param([], "Hello", ["Private"], NOTHING, id="private"),
         pytest.param([], "Hello", ["personal"], NOTHING, id="personal"),
         pytest.param(["open"], "Hello", [" Company-Confidential "], NOTHING, id="confidential"),
+        pytest.param(["open"], "Hello", ["Private (please)"], NOTHING, id="private, with a comment"),
+        pytest.param(["open"], "Hello", ["Company Confidential; x=y"], NOTHING, id="confidential, in other words"),
         pytest.param([], "Hello", ["normal"], None, id="not sensitive"),
+        pytest.param([], "Hello", ["impersonal"], None, id="another word"),
         pytest.param(["open, click"], "Hello", ["normal", "private"], NOTHING, id="second field"),
     ],
 )

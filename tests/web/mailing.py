@@ -100,8 +100,7 @@ async def mailing_site(folder: Path, **settings: Any) -> AsyncIterator[Mailing]:
             "https://example.org/privacy",
             PUBLIC,
             teller,
-            compile_policy(PolicyModel(), ["example.org"]),
-            **{"mails": True, **settings},
+            **{"policy": compile_policy(PolicyModel(), ["example.org"]), "mails": True, **settings},
         )
         transport = httpx2.ASGITransport(app=build(site), raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=PUBLIC) as client:

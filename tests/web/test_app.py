@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ledger.consent import Person
 from ledger.keys import Keyring
 from ledger.ledger import Ledger
 from ledger.tokens import Marks, new_message_id, sender_url, stop_url
@@ -121,6 +122,55 @@ async def test_bad_destination_is_refused_at_the_redirect_too(site: Setting, tar
 async def test_query_is_not_copied(site: Setting) -> None:
     """129: what is appended to our address does not reach the destination."""
     assert TARGET == (await site.get(site.marks.link(1, TARGET) + "?utm=1")).headers["location"]
+
+
+URLENCODED = b"List-Unsubscribe=One-Click"
+PARTS = b'--x\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n\r\nOne-Click\r\n--x--\r\n'
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "method"),
+    [
+        ("application/x-www-form-urlencoded", URLENCODED, "one_click_post"),
+        ("Application/X-WWW-Form-URLencoded; charset=UTF-8", URLENCODED, "one_click_post"),
+        ("multipart/form-data; boundary=x", PARTS, "one_click_post"),
+        ('Multipart/Form-Data; boundary="x"', PARTS, "one_click_post"),
+        ("multipart/form-data; boundary=other", PARTS, "footer_link"),
+        ("multipart/form-data", PARTS, "footer_link"),
+        ("multipart/form-data; boundary=x", b"--x\r\n\xff\x00: \xfe\r\n\r\n--x--", "footer_link"),
+        ("text/plain", URLENCODED, "footer_link"),
+        ("", b"", "footer_link"),
+    ],
+    ids=["form", "in capitals", "parts", "parts in capitals", "other boundary", "none", "bytes", "text", "empty"],
+)
+async def test_151_every_form_of_one_click(site: Setting, content_type: str, body: bytes, method: str) -> None:
+    """151, RFC 8058: whatever a POST to the stop page carries, it refuses; one click is on record as that."""
+    answer = await site.client.post(site.marks.stop(), content=body, headers={"content-type": content_type})
+    assert 200 == answer.status_code
+    events = await site.ledger.history(Person(site.ledger.keyring.folded("bob@customer.test")))
+    assert [method] * 3 == [event["method"] for event in events[-3:]]
+
+
+async def test_who_hangs_up_in_a_form_changes_nothing(site: Setting, capsys: pytest.CaptureFixture[str]) -> None:
+    """A form that does not come whole does nothing, and is no mistake of ours to be logged."""
+    calls = iter([{"type": "http.request", "body": b"keep=", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(calls)
+
+    async def send(message: Any) -> None:
+        assert message["status" if message["type"].endswith("start") else "body"] in (400, b"")
+
+    path = site.marks.stop().removeprefix(PUBLIC)
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": [],
+        "http_version": "1.1", "scheme": "http", "server": ("track.test", 80), "client": None, "root_path": "",
+    }  # fmt: skip
+    await site.client._transport.app(scope, receive, send)  # type: ignore[attr-defined]
+    assert ["granted", "granted"] == [
+        event["state"] for event in await site.ledger.history(Person(site.ledger.keyring.folded("bob@customer.test")))
+    ]
+    assert "request_failed" not in "".join(capsys.readouterr())
 
 
 async def test_promise_6_refusing_is_easy_and_reaches_back(site: Setting) -> None:

@@ -2,16 +2,22 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, insert, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import links
-from ledger.consent import Person
+from ledger.consent import SUSPENDED_UP_TO, Act, Person
+from ledger.domains import METHOD
 from ledger.links import LinkKind
+from ledger.schema import consent_event, meta, stamp
+from policies import PolicyModel, compile_policy
 from policies.consent import Assurance
-from tests.web.mailing import BOB, Mailing, carried
+from policies.words import Purpose
+from tests.web.mailing import BOB, Mailing, carried, mailing_site
 from web.agreement import by_owner
 
 SCANNERS = ["Barracuda/5.0", "Mozilla/5.0 (compatible; bingbot/2.0)", "curl/8", ""]
@@ -102,6 +108,58 @@ async def test_the_page_tells_everything(mailing: Mailing) -> None:
     ):  # fmt: skip
         assert word in page
     assert "checked" not in page
+
+
+@pytest.mark.parametrize("said", ["refused", "agreed again", "expired", "suspended"])
+async def test_both_pages_say_how_it_stands(mailing: Mailing, said: str) -> None:
+    """What was agreed to and is over, rests, or was taken back and given again, is shown as just that on every page."""
+    bob = Person.of(mailing.ledger.keyring, BOB)
+    if said in ("refused", "agreed again"):
+        await mailing.client.post(mailing.marks.stop())
+    if said == "agreed again":
+        await mailing.ledger.grant(BOB, list(Purpose), by_owner("preference_page", "test"))
+    if said == "expired":
+        await mailing.ledger.job(lambda connection: age(connection, timedelta(days=400)))
+    if said == "suspended":
+        await mailing.ledger.job(rest)
+    ordinary, visit = (
+        (await mailing.client.get(you(mailing))).text,
+        await mailing.client.post(f"/you/{await mailing.mailed()}"),
+    )
+    over = said in ("expired", "suspended")
+    assert (over, over) == tuple("does not count any more" in page for page in (ordinary, visit.text))
+    assert (said == "agreed again") == ("You agreed, <time>" in ordinary) == ("you agreed on" in visit.text)
+    assert (said == "refused") == ("Stopped, <time>" in ordinary) == ("you refused on" in visit.text)
+    stop = (await mailing.client.get(mailing.marks.stop())).text
+    assert (said == "refused") == ("Tracking is stopped already" in stop)
+    copy = (await mailing.ledger.copy_of(bob))["consent"]
+    assert {"refused": "withdrawn", "agreed again": "granted"}.get(said, said) == copy["open"]
+
+
+async def age(connection: AsyncConnection, by: timedelta) -> None:
+    """Have every grant end earlier, as if that much time had passed."""
+    ended = update(consent_event).where(consent_event.c.valid_until.is_not(None))
+    await connection.execute(ended.values(valid_until=stamp(datetime.now(UTC) + timedelta(days=365) - by)))
+
+
+async def rest(connection: AsyncConnection) -> None:
+    """Have every grant rest, as after a restore without its journal."""
+    await connection.execute(insert(meta).values(name=SUSPENDED_UP_TO, value="1000"))
+
+
+async def test_what_the_domain_refused_is_said(mailing: Mailing) -> None:
+    """In a visit, and in the copy, stands that the whole domain refused, since when, and not who asked for it."""
+    entry = Act("admin", METHOD, Assurance.ASSERTED, "the domain", "letter of Ms Doe", "root")
+    await mailing.ledger.refuse_domain("customer.test", entry)
+    url, visit = await mailing.visit()
+    page = (await mailing.client.post(url, data={"visit": visit})).text
+    assert f"refused on {datetime.now(UTC).date()} for your whole domain" in page
+    assert "None" not in page
+    copy = await mailing.ledger.copy_of(Person.of(mailing.ledger.keyring, BOB))
+    assert [("open", "refused"), ("click", "refused"), ("detail", "refused")] == [
+        (event["purpose"], event["state"]) for event in copy["domain_events"]
+    ]
+    assert "Ms Doe" not in page + json.dumps(copy)
 
 
 async def test_agreeing_and_refusing(mailing: Mailing) -> None:
@@ -237,3 +295,15 @@ async def test_how_it_works_names_everybody(mailing: Mailing) -> None:
     text = (await mailing.client.get("/how")).text
     for words in ("Example GmbH", "privacy@example.org", "https://example.org/privacy", "image", "link"):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("heeded", "sentence"),
+    [("refuse", "messages to you alone are not sent"), ("ignore", "that is on record, and you are not asked")],
+)
+async def test_the_page_promises_what_the_policy_does(tmp_path: Path, heeded: str, sentence: str) -> None:
+    """Row 76: that mail is refused for whoever wants none is said only where the policy refuses it."""
+    policy = compile_policy(PolicyModel(do_not_write=heeded), ["example.org"])
+    async with mailing_site(tmp_path, policy=policy) as mailing:
+        page = (await mailing.client.post(f"/you/{await mailing.mailed()}")).text
+    assert f"If you ask for it, {sentence}" in page

@@ -41,7 +41,7 @@ def test_62_what_lands_as_what(
     done = command("consent", "import", "a.csv", *options)
 
     assert (0, landed) == (done.exit_code, states(command))
-    assert done.stdout.startswith("1 rows, 2 agreements")
+    assert done.stdout.startswith("1 row, 2 agreements")
     assert f"  2 {landed[0] if landed else 'granted'}: " in done.stdout
 
 
@@ -76,6 +76,8 @@ def test_one_wrong_line_and_nothing_lands(command: Command, tmp_path: Path, row:
         ("address,purposes\n", "line 1: the column date is missing.\n"),
         ("address,purposes,date,colour\n", "line 1: 'colour' is not a known column; known are address,"),
         ("address,purposes,date,date\n", "line 1: the column date is there twice.\n"),
+        ('address,purposes,"date\n', "line 1: unexpected end of data.\n"),
+        (f"address,purposes,date,{'x' * 200_000}\n", "line 1: field larger than field limit (131072).\n"),
     ],
 )
 def test_columns(command: Command, tmp_path: Path, head: str, sentence: str) -> None:

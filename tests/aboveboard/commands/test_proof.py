@@ -16,6 +16,7 @@ def test_60_export(command: Command, tmp_path: Path) -> None:
     """Row 60: the export says who agreed, as lines of JSON, or as CSV in a file for its owner's eyes alone."""
     command(*GRANT)
     (line,) = [json.loads(one) for one in command("consent", "export").stdout.splitlines()]
+    (tmp_path / "a.csv").touch(0o644)
     done = command("consent", "export", "--format", "csv", "--output", "a.csv")
     (row,) = list(csv.DictReader((tmp_path / "a.csv").read_text("utf-8").splitlines()))
 
@@ -47,6 +48,36 @@ def test_anchor_to_a_file(command: Command, tmp_path: Path) -> None:
     proof = json.loads(command("consent", "proof", BOB).stdout)
 
     assert [["1", proof["events"][0]["row_hash"]]] * 2 == heads
+
+
+def test_kept_anchors_are_checked(command: Command, tmp_path: Path) -> None:
+    """`verify --anchors` says how many heads agree, and which event is another one now, although the chain is whole."""
+    command(*GRANT)
+    command("consent", "anchor", "--file", "heads.txt")
+    right = command("consent", "verify", "--anchors", "heads.txt")
+    (tmp_path / "heads.txt").write_text(f"1 {'0' * 64}\n")
+    wrong = command("consent", "verify", "--anchors", "heads.txt")
+
+    assert (0, "The chain is whole: 1 events.\n1 of 1 anchors agree with it.\n") == (right.exit_code, right.stdout)
+    altered = "Event 1 is another one than its anchor names: it, or what came before it, was altered.\n"
+    assert (1, altered) == (wrong.exit_code, wrong.stderr)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"\nhead\n", "heads.txt, line 2: no anchor as `aboveboard consent anchor` writes it.\n"),
+        (b"\n", "heads.txt: holds no anchor.\n"),
+        (b"\xff", "heads.txt: cannot be read as UTF-8 text.\n"),
+    ],
+    ids=["other text", "empty", "no text"],
+)
+def test_a_file_without_anchors(command: Command, tmp_path: Path, content: bytes, sentence: str) -> None:
+    """What is no file of anchors is said to be none: an empty one must not look like a check."""
+    (tmp_path / "heads.txt").write_bytes(content)
+    done = command("consent", "verify", "--anchors", "heads.txt")
+
+    assert (1, sentence) == (done.exit_code, done.stderr)
 
 
 def test_anchor_needs_somewhere_to_go(command: Command) -> None:

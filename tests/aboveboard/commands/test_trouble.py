@@ -1,0 +1,101 @@
+"""The command where something is wrong: one clear sentence, nothing done, and nothing hidden from whoever reads it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.aboveboard.calling import Command
+
+FULL = Path("/dev/full")
+BOB = "bob@customer.test"
+GRANT = ("--purpose", "open", "--method", "paper", "--evidence")
+ESCAPES = "form 12\x1b[2J\nopen: refused\u202e"
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("words", [("proof", BOB), ("export", "--format", "csv")], ids=["proof", "export"])
+def test_a_full_disk_is_one_sentence(command: Command, words: tuple[str, ...]) -> None:
+    """A file that cannot be written is said in one sentence."""
+    done = command("consent", *words, "--output", str(FULL))
+    assert (1, "", "What was to be written: No space left on device.\n") == (done.exit_code, done.stdout, done.stderr)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
+def test_a_screen_that_takes_nothing(command: Command, tmp_path: Path) -> None:
+    """The same where it is standard output, in a process of its own."""
+    command("consent", "grant", BOB, *GRANT, "form 12")
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "aboveboard", "consent", "show", BOB],
+            cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert (1, "What was to be written: No space left on device.\n") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("consent", "grant", "{}", *GRANT, "form 12"),
+        ("consent", "withdraw", "{}"),
+        ("consent", "show", "{}"),
+        ("consent", "proof", "{}"),
+        ("subject", "erase", "{}", "--yes"),
+        ("requests", "informed", "{}"),
+        ("sender-link", "{}"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("address", ["", "<>", "postmaster"], ids=["nothing", "null sender", "no domain"])
+def test_nobody_is_no_person(command: Command, words: tuple[str, ...], address: str) -> None:
+    """What is no address of a person is a wrong call, and nothing is recorded about it."""
+    done = command(*(word.replace("{}", address) for word in words))
+    assert (2, "") == (done.exit_code, done.stdout)
+    assert "is not the e-mail address of a person, like jane@example.org." in done.stderr
+
+
+def test_what_others_wrote_does_nothing_to_a_screen(command: Command) -> None:
+    """Evidence with control characters is shown without them, on one line; JSON has it as it is."""
+    command("consent", "grant", BOB, *GRANT, ESCAPES)
+    shown = command("consent", "show", BOB).stdout
+    assert "form 12\ufffd[2J\ufffdopen: refused\ufffd" in shown
+    assert "open: refused" not in shown.splitlines()
+    (event,) = json.loads(command("consent", "show", BOB, "--json").stdout)["events"]
+    assert ESCAPES == event["evidence"]
+
+
+def test_a_file_that_is_deep_is_no_proof(command: Command, tmp_path: Path) -> None:
+    """JSON that goes on inwards for ever is refused like any other that is none."""
+    command("consent", "grant", BOB, *GRANT, "form 12")
+    (tmp_path / "deep.json").write_text("[" * 200_000)
+    done = command("consent", "verify", "deep.json")
+    assert (1, "The file is no JSON.\n") == (done.exit_code, done.stderr)
+
+
+@pytest.mark.parametrize("day", ["0001-01-05", "1969-12-31", "9999-12-31"])
+def test_days_at_the_ends_of_time(command: Command, day: str) -> None:
+    """A day that others cannot be counted from is a wrong call."""
+    done = command("audit", "--until", day)
+    assert 2 == done.exit_code
+    assert f"'{day}' is too far away." in done.stderr
+
+
+def test_91_what_an_administrator_did_is_on_record(command: Command, tmp_path: Path) -> None:
+    """Row 91: whoever records, takes back, brings along or answers something for others is named in the audit."""
+    (tmp_path / "a.csv").write_text("address,purposes,date\neve@customer.test,open,2026-01-01\n")
+    for words in (
+        ("consent", "grant", BOB, *GRANT, "form 12"),
+        ("consent", "withdraw", BOB),
+        ("consent", "refuse", "--domain", "client.example", "--reason", "letter"),
+        ("consent", "lift", "--domain", "client.example", "--reason", "letter"),
+        ("consent", "import", "a.csv", "--dry-run"),
+        ("consent", "import", "a.csv"),
+        ("requests", "informed", BOB),
+    ):
+        assert 0 == command(*words).exit_code
+    report = json.loads(command("audit", "--json").stdout)
+    did = ["consent grant", "consent withdraw", "consent refuse", "consent lift", "consent import", "requests informed"]
+    assert [*did, "audit"] == [row["action"] for row in report["accesses"]]
+    assert {True} == {bool(row["actor"]) for row in report["accesses"]}

@@ -1,0 +1,47 @@
+"""Paths: which characters an address may have, tried one by one."""
+
+import re
+import string
+import sys
+
+import pytest
+
+from proxy.path import Path, parse_path
+from proxy.reply import ReplyError
+
+ATEXT = {*string.ascii_letters, *string.digits, *"!#$%&'*+-/=?^_`{|}~"}
+"""RFC 5322 §3.2.3."""
+LETTERS = {*string.ascii_letters, *string.digits, "_"}
+BEYOND_ASCII = [
+    chr(code) for code in (*range(0x80, sys.maxunicode, 31), sys.maxunicode) if not 0xD800 <= code <= 0xDFFF
+]
+
+
+def taken(address: str) -> bool:
+    """Tell whether an address is taken, and then as it is."""
+    try:
+        return parse_path("TO", f"TO:<{address}>") == Path(address, {})
+    except ReplyError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("form", "allowed"),
+    [
+        pytest.param("a{}b@example.org", ATEXT | {"."}, id="local part"),
+        pytest.param("{}@example.org", ATEXT, id="local part of one character"),
+        pytest.param('"a{}b"@example.org', {chr(code) for code in range(0x20, 0x7F)} - {'"'}, id="quoted string"),
+        pytest.param("a@x{}y.org", LETTERS | {"-", "."}, id="domain"),
+        pytest.param("a@{}.org", LETTERS, id="label of one character"),
+    ],
+)
+def test_ascii_is_taken_where_the_grammar_has_it(form: str, allowed: set[str]) -> None:
+    """RFC 5321 §4.1.2: of ASCII an address takes exactly what stands in the grammar, and underscores in domains."""
+    assert allowed == {chr(code) for code in range(0x80) if taken(form.format(chr(code)))}
+
+
+@pytest.mark.parametrize("form", ["{}@example.org", '"{}"@example.org', "a@{}.org"], ids=["atom", "quoted", "label"])
+def test_everything_beyond_ascii_is_taken(form: str) -> None:
+    """RFC 6531 §3.3: what is not ASCII may stand in an atom, a quoted string and a label."""
+    pieces = re.findall(".{1,15}", "".join(BEYOND_ASCII), re.DOTALL)
+    assert [] == [piece for piece in pieces if not taken(form.format(piece))]
