@@ -127,7 +127,7 @@ HINTS = (
     "join", "beitreten", "besprechung", "meeting", "konferenz", "unirse", "partecipa", "$", "__", "((",
 )  # fmt: skip
 """One of these stands in all that the patterns above, and the next one, find; most links have none."""
-_TELLING = "vkfwaso$(2jqxzybg_pdmhculnirte-/ "
+_TELLING = "fiosaw$(2jqxzyvkbg_pdmhculnrte-/ "
 """The characters of the words, the first ones such that each is in many words and seldom in an address."""
 
 
