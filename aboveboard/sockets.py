@@ -27,7 +27,9 @@ def bind(key_path: str, address: str) -> socket.socket:
         bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
-        raise ConfigError([f"{key_path}: {address} cannot be listened on: {error.strerror}."]) from error
+        # Ports below 1024 are the superuser's.
+        needs = "; such a port needs the capability CAP_NET_BIND_SERVICE" if isinstance(error, PermissionError) else ""
+        raise ConfigError([f"{key_path}: {address} cannot be listened on: {error.strerror}{needs}."]) from error
     bound.setblocking(False)
     return bound
 

@@ -161,7 +161,8 @@ class Trial:
             raise Failed("it takes no addresses beyond ASCII", "use addresses in ASCII, or another server")
         answer = self._ask("mail", sender, ["SMTPUTF8"] if utf8 else [])
         if answer[0] != 250:
-            raise Failed(f"it refuses the sender with {said(answer)}", _later(answer) or _SENDER)
+            wanted = _LOGIN if answer[0] == 530 else _SENDER
+            raise Failed(f"it refuses the sender with {said(answer)}", _later(answer) or wanted)
         return answer
 
     def add(self, recipient: str) -> Answer:
@@ -198,6 +199,7 @@ class Trial:
         return answer
 
 
+_LOGIN = "give a login, behind TLS: only who is logged in may send there"
 _SENDER = "send from an address that belongs to this login, and to the server's own domains"
 _RECIPIENT = "see whether this machine or login may send through it, and whether the address exists"
 

@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 
 import uvicorn
+import uvloop
 
 from aboveboard import showing
 from aboveboard.reload import Current, InForce
@@ -13,6 +14,9 @@ from aboveboard.worker import Follower, Ready, Task, opened
 from ledger.ledger import Ledger
 from proxy.backlog import BACKLOG, ONE_AT_A_TIME
 from web.app import build
+
+# A tenth less of the processor for each pixel, and more of them at once; mail gains nothing from it.
+new_loop = uvloop.new_event_loop
 
 
 class _WebServer(uvicorn.Server):

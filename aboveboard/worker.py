@@ -20,6 +20,8 @@ import structlog
 from aboveboard import compose
 from aboveboard.reload import Current, InForce, signature
 from aboveboard.upkeep import keep_up
+from ledger.batch import write_statements
+from ledger.database import Place
 from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
 from ledger.ledger import Ledger
@@ -59,7 +61,8 @@ Part = Callable[[Task, Ready, asyncio.Event], Awaitable[None]]
 
 @asynccontextmanager
 async def opened(current: Current) -> AsyncIterator[Ledger]:
-    """Open the ledger, and look after it while it is open."""
+    """Open the ledger, ready for the first message or hit, and look after it while it is open."""
+    write_statements(sqlite=Place(current.config.ledger.url).sqlite is not None)
     async with compose.ledger(current.config, Keyring.load(current.config.ledger.key_file)) as ledger:
         upkeep = asyncio.create_task(keep_up(current, ledger))
         try:
@@ -152,15 +155,16 @@ class Handover:
     """The end of a pipe that closes when the parent does."""
 
 
-def run(part: Part, given: Handover) -> None:
-    """Run one part until SIGTERM, SIGINT, or the end of the parent."""
+def run(part: Part, given: Handover, new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
+    """Run one part, on asyncio's own event loop or another, until SIGTERM, SIGINT, or the end of the parent."""
     # What is imported by now stays: looking through it for garbage again and again would hold everybody up.
     gc.freeze()
     sockets = [socket.socket(fileno=descriptor) for descriptor in given.sockets]
     task = Task(given.place, sockets, given.workers, given.number, given.census)
     # The parent alone minds SIGHUP; one that a terminal sends to all of them must not end a worker.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    asyncio.run(_run(part, task, given.ready, given.life))
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_run(part, task, given.ready, given.life))
 
 
 async def _run(part: Part, task: Task, ready: int, life: int) -> None:

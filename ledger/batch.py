@@ -9,7 +9,7 @@ from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from sqlalchemy import Connection, Executable, Select
 from sqlalchemy.sql import ClauseElement
@@ -38,8 +38,12 @@ class _Written:
 class Statement:
     """A statement that is used again and again, with parameters by name."""
 
+    everyone: ClassVar[list["Statement"]] = []
+    """Every statement there is, as modules make them."""
+
     def __init__(self, build: Callable[[Words], Executable]) -> None:
         self._build = build
+        self.everyone.append(self)
 
     def _written(self, words: Words) -> _Written:
         built = self._build(words)
@@ -61,11 +65,18 @@ class Statement:
     def row(self) -> Callable[[Sequence[Any]], Any]:
         """Makes a row with the columns' names of what the driver returns."""
         built = self._build(sqlite_words())
-        assert isinstance(built, Select)
+        if not isinstance(built, Select):
+            return tuple
         # Its columns are known at run time only.
         named: Any = namedtuple("named", list(built.selected_columns.keys()))  # type: ignore[misc]
         make: Callable[[Sequence[Any]], Any] = named._make
         return make
+
+
+def write_statements(*, sqlite: bool) -> None:
+    """Put every statement into a database's words now: done for the first message, it would wait 10 ms for that."""
+    for statement in Statement.everyone:
+        _ = (statement.sqlite if sqlite else statement.postgresql, statement.row)
 
 
 class Batch(Protocol):

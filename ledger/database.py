@@ -83,7 +83,7 @@ def _set_up_sqlite(engine: Engine, begin: str, *, patient: bool = True) -> None:
 @contextmanager
 def _synchronous(place: Place, mode: str) -> Iterator[Connection]:
     """Open a transaction without asyncio, for what happens before anything runs. Raises LedgerError."""
-    engine = create_engine(place.url("sqlite", mode), poolclass=NullPool)
+    engine = create_engine(place.url("sqlite", mode), poolclass=NullPool, hide_parameters=True)
     if place.sqlite is not None:
         _set_up_sqlite(engine, "BEGIN IMMEDIATE")
     try:
@@ -247,8 +247,11 @@ class Database:
             # Whoever reads sees one state of the ledger, however many queries it takes; SQLite cannot do otherwise.
             isolation = "READ COMMITTED" if writes else "REPEATABLE READ"
             # A connection that the server has closed meanwhile must not cost a message its decision.
-            return create_async_engine(url, pool_size=2, max_overflow=8, isolation_level=isolation, pool_pre_ping=True)
-        engine = create_async_engine(url, pool_size=2, max_overflow=8)
+            return create_async_engine(
+                url, pool_size=2, max_overflow=8, isolation_level=isolation, pool_pre_ping=True, hide_parameters=True
+            )
+        # What a statement is given may be somebody's; errors go into a log.
+        engine = create_async_engine(url, pool_size=2, max_overflow=8, hide_parameters=True)
         _set_up_sqlite(engine.sync_engine, "BEGIN IMMEDIATE" if writes else "BEGIN", patient=False)
         return engine
 

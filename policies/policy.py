@@ -16,7 +16,7 @@ from policies.footer import FooterModel
 from policies.glob import address_pattern
 from policies.matching import Rules
 from policies.presets import PRESETS
-from policies.roles import LIST_PATTERNS, ROLE_NAMES
+from policies.roles import LIST_PATTERNS, ROLE_PATTERNS
 from policies.rule import RuleModel
 from policies.setting import Ceiling, Glob, Section
 from policies.vendor import VendorId, VendorModel
@@ -121,6 +121,6 @@ def compile_policy(model: PolicyModel, domains: list[str]) -> Policy:
         domains=frozenset(canonical_domain(domain) for domain in domains),
         version=version_of(canonical_text(model, domains)),
         rules=Rules(model.rule, model.groups),
-        roles=address_pattern([*(f"{name}@*" for name in ROLE_NAMES), *model.role_addresses]),
+        roles=address_pattern([*ROLE_PATTERNS, *model.role_addresses]),
         lists=address_pattern([*LIST_PATTERNS, *model.list_addresses]),
     )

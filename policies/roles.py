@@ -5,26 +5,30 @@ of RFC 2142 and the ones that businesses publish in the languages the product sp
 """
 
 _ENGLISH = """
-abuse accounting accounts admin administrator admissions alerts apply billing board booking bookings careers
-compliance contact contracts customercare customer-service customerservice desk dpo editor editorial email enquiries
-enquiry events everyone feedback finance ftp general hello help helpdesk hi hostmaster hr info information inquiries
-inquiry invoice invoices it jobs legal logistics mail mailbox mailer-daemon management marketing media news newsletter
-noc noreply no-reply office operations order orders payroll personnel postmaster pr press privacy procurement
-purchasing reception recruiting recruitment reservations returns root sales secretary security service services
-shipping shop staff subscribe support supplies tech unsubscribe usenet uucp warehouse webmaster welcome www
+abuse accounting accounts admin administrator admissions alerts apply billing board booking bookings career careers
+compliance contact contacts contracts customer-service customercare customerservice desk do-not-reply donotreply dpo
+editor editorial email enquiries enquiry events everyone feedback finance ftp general hello help helpdesk hi hostmaster
+hr info information inquiries inquiry invoice invoices it jobs legal logistics mail mailbox mailer-daemon management
+marketing media news newsletter no-reply noc noreply office operations ops order orders parts payroll personnel
+postmaster pr press privacy procurement purchasing reception recruiting recruitment rentals reservation reservations
+returns root sales secretary security service services shipping shop staff store studio subscribe supplies support
+sysadmin tech technical training unsubscribe usenet uucp warehouse webmaster welcome www
 """
 _GERMAN = """
-abteilung anfrage anfragen angebot angebote auftrag auftraege bestellung bestellungen bestellwesen betriebsrat bewerbung
-bewerbungen buchhaltung buchung buchungen buero datenschutz disposition einkauf empfang geschaeftsfuehrung
-geschaeftsleitung kanzlei kasse kontakt kundendienst kundenservice lager leitung lohnbuchhaltung marktplatz personal
-personalabteilung post poststelle praxis presse rechnung rechnungen rechnungswesen redaktion reklamation sekretariat
-service-center technik verkauf versand vertrieb verwaltung vorstand werkstatt zentrale
+abteilung anfrage anfragen angebot angebote anmeldung apotheke auftraege auftrag ausbildung belegschaft bestellung
+bestellungen bestellwesen betriebsrat bewerbung bewerbungen buchhaltung buchung buchungen buero datenschutz dispo
+disposition edv einkauf empfang ersatzteile finanzen gemeinde geschaeftsfuehrung geschaeftsleitung hallo
+hausverwaltung inkasso kanzlei karriere kasse kita kollegium kontakt kundendienst kundenservice lager leitung logistik
+lohnbuchhaltung mahnung marktplatz mitarbeiter notdienst personal personalabteilung personalwesen post poststelle praxis
+presse rathaus rechnung rechnungen rechnungseingang rechnungswesen redaktion reklamation reservierung
+reservierungen retouren rezeption schule schulung schulungen sekretariat service-center steuern technik termin termine
+veranstaltungen verkauf versand verteiler vertrieb verwaltung vorstand werkstatt zentrale
 """
 _FRENCH = """
-accueil achat achats administratif assistance bienvenue boutique candidature candidatures clientele commande commandes
-commercial communication compta comptabilite comptable courrier devis direction dpd equipe facturation facture factures
-gestion informations juridique livraison logistique magasin mairie paie presse qualite reclamation recrutement
-renseignement renseignements rgpd rh sav secretariat servicecompta serviceclient service-client standard ventes
+accueil achat achats administratif assistance bienvenue bonjour boutique candidature candidatures clientele commande
+commandes commercial communication compta comptabilite comptable courrier devis direction dpd equipe facturation facture
+factures gestion informations juridique livraison logistique magasin mairie paie presse qualite reclamation recrutement
+renseignement renseignements rgpd rh sav secretariat service-client serviceclient servicecompta standard ventes
 """
 _SPANISH = """
 administracion atencion atencionalcliente ayuda calidad clientes comercial compras comunicacion contabilidad contacto
@@ -41,10 +45,18 @@ preventivi qualita reclami redazione ricezione risorseumane segreteria spedizion
 ROLE_NAMES: tuple[str, ...] = tuple(sorted({*_ENGLISH.split(), *_GERMAN.split(), *_FRENCH.split(), *_SPANISH.split(),
                                             *_ITALIAN.split()}))  # fmt: skip
 
+_PLACES = ("info", "contact", "kontakt", "sales", "support", "service", "vertrieb", "noreply")
+ROLE_PATTERNS: tuple[str, ...] = (
+    *(f"{name}@*" for name in ROLE_NAMES),
+    *(f"{name}{mark}*@*" for name in _PLACES for mark in "-._"),
+)
+"""The names, and some with a country, a product or a shop behind them: ``sales.de@``, ``info-vienna@``."""
+
 LIST_PATTERNS: tuple[str, ...] = (
     "all@*", "alle@*", "tous@*", "todos@*", "tutti@*", "all-*@*", "alle-*@*", "everybody@*", "team@*",
     "*-l@*", "*-list@*", "list@*", "lists@*", "*-users@*", "*-announce@*", "*-request@*", "*-owner@*", "owner-*@*",
-    "listserv@*", "majordomo@*", "mailman@*", "sympa@*",
+    "listserv@*", "majordomo@*", "mailman@*", "sympa@*", "verteiler-*@*", "dl-*@*", "dl_*@*",
+    "*-subscribe@*", "*-bounces@*", "*@mailman.*", "*@mailinglist.*", "*@listen.*", "*@groups.office.com",
     "*@lists.*", "*@list.*", "*@listserv.*", "*@googlegroups.com", "*@groups.io", "*@freelists.org",
     "*@groups.google.com", "*@yahoogroups.com", "*@simplelists.com", "*@groups.outlook.com",
 )  # fmt: skip

@@ -16,7 +16,8 @@ _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 class Section(BaseModel):
     """A table of the configuration file: unknown keys are errors, values do not change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built on first use: as part of another, a section would be built twice.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 def _no_permission(value: object) -> object:

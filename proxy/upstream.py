@@ -36,6 +36,9 @@ EXIM_MESSAGES = 10
 (``smtp_accept_queue_per_connection``)."""
 _SLICE = 262_144
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
+_ADDRESS = re.compile(r"[^\s<>()\"',;:]+@[^\s<>()\"',;:]+")
+
+_AWAY = reply(451, "4.4.1 The mail server behind this relay cannot be reached; please try again later")
 
 log = structlog.get_logger()
 
@@ -53,11 +56,6 @@ class Lost(ReplyError):
 
 class TurnedAway(ReplyError):
     """The upstream lets in no further connection now; those that it has let in go on."""
-
-
-def _away() -> ReplyError:
-    text = "The mail server behind this relay cannot be reached; please try again later"
-    return ReplyError(reply(451, f"4.4.1 {text}"))
 
 
 class Connection:
@@ -140,12 +138,14 @@ class Connection:
 
     @staticmethod
     def _refused(host: Host, error: Exception) -> ReplyError:
-        log.warning("upstream.unreachable", host=host.name, port=host.port, why=f"{type(error).__name__}: {error}")
+        # What it says of a login may name somebody; no address stands in a log.
+        why = _ADDRESS.sub("(address)", f"{type(error).__name__}: {error}")
+        log.warning("upstream.unreachable", host=host.name, port=host.port, why=why)
         if isinstance(error, aiosmtplib.SMTPResponseException) and error.code == 421:
             return TurnedAway(reply(451, "4.3.2 The mail server behind this relay takes no more connections now"))
         if isinstance(error, aiosmtplib.SMTPServerDisconnected):
             # After 421 it hangs up, and aiosmtplib may have gone on to the next way to log in.
-            return TurnedAway(_away().reply)
+            return TurnedAway(_AWAY)
         if isinstance(error, aiosmtplib.SMTPAuthenticationError):
             return ReplyError(reply(451, "4.7.0 The mail server behind this relay does not accept its login"))
         # aiosmtplib says nothing more special where STARTTLS is not offered.
@@ -155,7 +155,7 @@ class Connection:
             # Exim says 421 in clear where TLS is expected.
             kind = TurnedAway if broken is not None and broken.reason == "WRONG_VERSION_NUMBER" else ReplyError
             return kind(reply(451, "4.7.5 No secure connection to the mail server behind this relay"))
-        return _away()
+        return ReplyError(_AWAY)
 
     @property
     def is_up(self) -> bool:

@@ -1,5 +1,6 @@
 """Commands that are imported when they are called: each needs a part of the program, and help needs none of it."""
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,13 @@ class Later(click.Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Return the command's own context: from here on, help included, the command itself answers."""
-        return self.load().make_context(info_name, args, parent, **extra)
+        # Nothing that an import makes is garbage: looking for some is a tenth of the time that it takes.
+        gc.disable()
+        try:
+            command = self.load()
+        finally:
+            gc.enable()
+        return command.make_context(info_name, args, parent, **extra)
 
 
 def later(group: click.Group, *, hidden: bool = False) -> Callable[[Load], Load]:

@@ -8,19 +8,20 @@ import click
 from aboveboard import logs
 from aboveboard.commands.shared import fail
 from aboveboard.config import ConfigError
-from aboveboard.worker import Handover, Part, run
+from aboveboard.worker import Handover, run
 from ledger.errors import LedgerError
 
 
-def _part(name: str) -> Part:
-    """Return what a worker runs. A process imports one of the two: it is ready sooner, and smaller."""
-    if name == "relay":
+def _run(part: str, given: Handover) -> None:
+    """Run a part. A process imports one of the two: it is ready sooner, and smaller."""
+    if part == "relay":
         from aboveboard.relayworker import relay
 
-        return relay
-    from aboveboard.webworker import web
+        run(relay, given)
+    else:
+        from aboveboard.webworker import new_loop, web
 
-    return web
+        run(web, given, new_loop)
 
 
 @click.command(hidden=True)
@@ -36,7 +37,7 @@ def worker(part: str, sockets: str, **handed: Any) -> None:
     """Run one worker, on what the parent hands over."""
     logs.set_up(serving=True)
     try:
-        run(_part(part), Handover(sockets=[int(number) for number in sockets.split(",")], **handed))
+        _run(part, Handover(sockets=[int(number) for number in sockets.split(",")], **handed))
     except ConfigError as error:
         fail(*error.problems)
     except LedgerError as error:

@@ -1,6 +1,7 @@
 """The command, called as a person calls it: what it prints, where, and its exit code."""
 
 import asyncio
+import errno
 import json
 import socket
 import sqlite3
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from aboveboard import compose
-from aboveboard.config import load
+from aboveboard.config import ConfigError, load
+from aboveboard.sockets import bind
 from ledger.keys import Keyring
 from tests.aboveboard.calling import CONFIG, EML, Command
 
@@ -307,6 +309,17 @@ def test_a_port_in_use(command: Command, tmp_path: Path) -> None:
     assert (
         f"relay.listener[0].address: 127.0.0.1:{port} cannot be listened on: Address already in use.\n" == answer.stderr
     )
+
+
+def test_a_port_that_is_the_superusers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may not listen on a port below 1024 hears what it takes."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refused)
+    with pytest.raises(ConfigError, match=r"127\.0\.0\.1:587 cannot be listened on: .*CAP_NET_BIND_SERVICE\.$"):
+        bind("relay.listener[0].address", "127.0.0.1:587")
 
 
 def test_a_missing_ledger_is_not_begun_anew(command: Command, tmp_path: Path) -> None:

@@ -78,6 +78,12 @@ async def test_every_step_is_told(tls: str, extensions: tuple[str, ...], authori
             "check name and password",
         ),
         (
+            FakeUpstream(answers={"MAIL": "530 5.7.0 Log in first"}),
+            ["--tls", "none"],
+            f"Sender {ALICE}: it refuses the sender with 530 5.7.0 Log in first.",
+            "give a login, behind TLS",
+        ),
+        (
             FakeUpstream(answers={"MAIL": "553 5.7.1 Not yours"}),
             ["--tls", "none"],
             f"Sender {ALICE}: it refuses the sender with 553 5.7.1 Not yours.",
@@ -114,7 +120,18 @@ async def test_every_step_is_told(tls: str, extensions: tuple[str, ...], authori
             "",
         ),
     ],
-    ids=["no TLS", "no login", "login", "sender", "recipient", "later", "message", "hangs up", "nonsense"],
+    ids=[
+        "no TLS",
+        "no login",
+        "login",
+        "login first",
+        "sender",
+        "recipient",
+        "later",
+        "message",
+        "hangs up",
+        "nonsense",
+    ],
 )
 async def test_the_step_that_fails_says_what_to_do(
     server: FakeUpstream, words: list[str], step: str, remedy: str

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import bindparam, insert, select, update
 
-from ledger.batch import Batch, Statement
+from ledger.batch import Batch, Statement, write_statements
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
 from ledger.schema import meta
@@ -99,3 +99,16 @@ async def test_waiting_for_another_process(database: Database, url: str) -> None
         other.rollback()
     await waiting
     assert [("a", "a!")] == await database.batch(read("a"), writes=False)
+
+
+@pytest.mark.parametrize("words", ["sqlite", "postgresql"])
+def test_statements_are_written_beforehand(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a worker has had them written, no message and no hit waits for a statement to be put into words."""
+    everyone = Statement.everyone
+    monkeypatch.setattr(Statement, "everyone", [])
+    for one in everyone:
+        Statement(one._build)
+    write_statements(sqlite=words == "sqlite")
+
+    assert everyone
+    assert all({words, "row"} <= vars(one).keys() for one in Statement.everyone)

@@ -1,6 +1,7 @@
 """The database behind the ledger: how it is made ready, opened and missed."""
 
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -301,6 +302,16 @@ async def test_failed_transaction_leaves_nothing(database: Database, url: str) -
 
     with by_hand(url) as connection_by_hand:
         assert {"key_fingerprint", "c"} == set(connection_by_hand.scalars(select(meta.c.name)))
+
+
+async def test_errors_hold_no_values(database: Database) -> None:
+    """What a statement was given is not in the error that it ends with, which may go into a log."""
+    with pytest.raises(LedgerUnavailable) as raised:
+        async with database.reading() as connection:
+            await connection.execute(text("SELECT :who FROM nowhere"), {"who": "bob@customer.test"})
+    logged = "".join(traceback.format_exception(raised.value))
+    assert "nowhere" in logged
+    assert "bob@customer.test" not in logged.replace("""{"who": "bob@customer.test"}""", "")
 
 
 async def test_exchanged_file_is_noticed(tmp_path: Path) -> None:

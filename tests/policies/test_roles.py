@@ -3,9 +3,10 @@
 import pytest
 
 from policies.glob import address_pattern, matches
-from policies.roles import LIST_PATTERNS, ROLE_NAMES
+from policies.roles import LIST_PATTERNS, ROLE_NAMES, ROLE_PATTERNS
 
 LISTS = address_pattern(LIST_PATTERNS)
+ROLES = address_pattern(ROLE_PATTERNS)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,24 @@ def test_names_come_once() -> None:
     assert sorted(set(ROLE_NAMES)) == list(ROLE_NAMES)
 
 
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("info@shop.example", True),
+        ("sales.de@shop.example", True),
+        ("info-vienna@shop.example", True),
+        ("noreply_2@shop.example", True),
+        ("hausverwaltung@shop.example", True),
+        ("infolit@shop.example", False),
+        ("salesman@shop.example", False),
+        ("anna.info@shop.example", False),
+    ],
+)
+def test_a_role_at_one_place(address: str, expected: bool) -> None:
+    """A shared mailbox that has a country, a product or a shop behind its name is one too."""
+    assert matches(ROLES, address) is expected
+
+
 @pytest.mark.parametrize("name", ["anna", "bill", "jane.doe", "mark", "petra", "rose", "informant", "salesman"])
 def test_people_are_no_roles(name: str) -> None:
     """A person's name is not taken for a role, nor is a word that merely begins like one."""
@@ -58,6 +77,10 @@ def test_people_are_no_roles(name: str) -> None:
         ("owner-dev@company.example", True),
         ("list@googlegroups.com", True),
         ("anything@groups.io", True),
+        ("dl-sales@company.example", True),
+        ("verteiler-nord@company.example", True),
+        ("dev@mailman.company.example", True),
+        ("dev-bounces@company.example", True),
         ("anything@freelists.org", True),
         ("anything@lists.company.example", True),
         ("jane@company.example", False),

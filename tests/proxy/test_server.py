@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 import pytest
+import structlog
 
 from proxy import upstream as upstream_module
 from proxy.relay import Relay
@@ -76,6 +77,17 @@ async def test_upstream_unreachable(tmp_path: Path) -> None:
         writer.close()
         assert [] == await running.ledger.messages()
     assert replies[-1].startswith("451 4.4.1 The mail server behind this relay cannot be reached")
+
+
+async def test_log_does_not_name_whom_the_upstream_names(tmp_path: Path) -> None:
+    """What an upstream says of why it lets nobody in is logged without the addresses in it."""
+    words = "554 5.7.1 No mail from <relay@example.org>, blocked; see https://x.test"
+    async with FakeUpstream(greeting=words) as upstream:
+        with structlog.testing.capture_logs() as logged:
+            async with running_relay(tmp_path, upstream.port):
+                pass
+    (line,) = [one for one in logged if one["event"] == "upstream.unreachable"]
+    assert "No mail from <(address)>, blocked; see https://x.test" in line["why"]
 
 
 @pytest.mark.parametrize(
