@@ -5,12 +5,10 @@ beside what was sent, and it reads the bytes themselves: nothing here takes the 
 """
 
 import asyncio
-import difflib
 import re
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from aboveboard.comparison import compare
 from policies.sentence import sentence
 from policies.words import Protection, Reason
 from proxy.encodedword import decode_words
@@ -35,14 +34,9 @@ from web.pages import STATIC, SecurityHeaders
 
 MAX_COMPARED = 200_000
 """Bytes of a message that is still laid beside its original: comparing takes longer than linear time."""
-CONTEXT = 3
-"""Lines shown around a change; longer stretches without one are folded away."""
 
 _HERE = Path(__file__).parent / "templates"
 _RECEIVED = re.compile(rb"Received: [^\r\n]* id ([0-9a-f]{32});[^\r\n]*\r\n")
-# A whole address is one word, or a wrapped link would be marked letter by letter.
-_WORDS = re.compile(r"https?://[^\s\"'<>]+|\w+|\s+|.")
-
 _WHY: dict[Reason, str] = {
     Reason.TRACKED: "This person has agreed to it, and the message is for them alone.",
     Reason.NO_CONSENT: "This person has never answered whether they agree. No answer means no tracking.",
@@ -160,62 +154,6 @@ def shown(raw: bytes) -> tuple[str, bool]:
             if entity.part.content_type == kind:
                 return _text(raw, entity), kind == "text/html"
     return "", False
-
-
-Pieces = list[tuple[bool, str]]
-"""A line in pieces; True marks one that the other side has not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line as it was sent beside the same line as it arrived; None where one side has no such line."""
-
-    sent: Pieces | None
-    delivered: Pieces | None
-    changed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Lines that belong together: shown, or folded away because they are the same on both sides."""
-
-    rows: list[Row]
-    folded: bool
-
-
-def compare(sent: str, delivered: str) -> list[Stretch]:
-    """Return two texts side by side, line by line, with what differs marked."""
-    rows = list(_rows(sent.splitlines(), delivered.splitlines()))
-    changed = [at for at, row in enumerate(rows) if row.changed]
-    near = {at + offset for at in changed for offset in range(-CONTEXT, CONTEXT + 1)}
-    stretches = groupby(enumerate(rows), lambda numbered: numbered[0] not in near)
-    return [Stretch([row for _, row in numbered], folded) for folded, numbered in stretches]
-
-
-def _rows(sent: list[str], delivered: list[str]) -> Iterator[Row]:
-    matcher = difflib.SequenceMatcher(None, sent, delivered, autojunk=False)
-    for kind, start, end, new_start, new_end in matcher.get_opcodes():
-        for old, new in zip_longest(sent[start:end], delivered[new_start:new_end]):
-            if kind == "equal":
-                yield Row([(False, old)], [(False, new)], changed=False)
-            elif old is None or new is None:
-                yield Row(_alone(old), _alone(new), changed=True)
-            else:
-                yield _changed_line(old, new)
-
-
-def _alone(line: str | None) -> Pieces | None:
-    return None if line is None else [(True, line)]
-
-
-def _changed_line(old: str, new: str) -> Row:
-    olds, news = _WORDS.findall(old), _WORDS.findall(new)
-    before: Pieces = []
-    after: Pieces = []
-    for kind, start, end, new_start, new_end in difflib.SequenceMatcher(None, olds, news, False).get_opcodes():
-        before.append((kind != "equal", "".join(olds[start:end])))
-        after.append((kind != "equal", "".join(news[new_start:new_end])))
-    return Row([piece for piece in before if piece[1]], [piece for piece in after if piece[1]], changed=True)
 
 
 def why(decision: Mapping[str, Any] | None) -> str:

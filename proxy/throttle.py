@@ -7,7 +7,9 @@ password for ever counts once. A network that never failed is not slowed down, w
 import asyncio
 import ipaddress
 import math
+from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -34,7 +36,10 @@ SAME_WAIT = timedelta(minutes=2)
 RENEWED = timedelta(hours=1)
 """How old the note of a success may be before it is written anew."""
 HANDOVER_SECONDS = 2.0
+DECIDED_SECONDS = 30.0
+"""How long an attempt waits for others under way, which would keep it from being made if all of them failed."""
 _MAX_OWN = 10_000
+_Key = tuple[str, str, str]
 _NETWORK_BITS = {4: 24, 6: 56}
 """What one customer of a provider usually has."""
 
@@ -99,6 +104,9 @@ class Throttle:
         """What this process knows: attempts under way too, and those that the ledger could not take."""
         self._wrong: dict[tuple[str, str, str], tuple[Reply, datetime]] = {}
         """What was said to a wrong secret, and when, to say the same again."""
+        self._under_way: Counter[_Key] = Counter()
+        self._decision = asyncio.Event()
+        """Set when an attempt that was under way is so no more; then there is another."""
         self._background: set[asyncio.Task[bool]] = set()
 
     @property
@@ -108,19 +116,50 @@ class Throttle:
 
     async def verify(self, credential: Credential, client: str, ask: Ask) -> tuple[Reply, Login | None]:
         """Return what the verifier says, where it may be asked. Raises Throttled where not, and what it raises."""
-        attempt = self._attempt(credential, client)
-        theirs = await self._known(attempt)
-        # From here to where the attempt is noted nothing is awaited: of many at once, each sees those before it.
-        before = [*theirs, *self._own_like(attempt)]
-        wrong = self._said_before(attempt, theirs)
-        if wrong is not None:
-            return wrong, None
-        wait = wait_for(attempt, before)
-        if wait > timedelta():
-            minutes = math.ceil(wait / timedelta(minutes=1))
-            raise Throttled(reply(454, f"4.7.0 Too many failed logins; try again in {minutes} min"))
+        attempt, loop = self._attempt(credential, client), asyncio.get_running_loop()
+        until = loop.time() + DECIDED_SECONDS
+        while True:
+            theirs = await self._known(attempt)
+            # From here to where the attempt is noted nothing is awaited: of many at once, each sees those before it.
+            before = [*theirs, *self._own_like(attempt)]
+            wrong = self._said_before(attempt, theirs)
+            if wrong is not None:
+                return wrong, None
+            if self._may_be_made(attempt, before, patient=loop.time() < until):
+                break
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self._decision.wait()
+            attempt = replace(attempt, at=datetime.now(UTC))
         self._note(attempt)
-        return await self._asked(attempt, before, credential, client, ask)
+        try:
+            return await self._asked(attempt, before, credential, client, ask)
+        finally:
+            self._decided(attempt)
+
+    def _may_be_made(self, attempt: Attempt, before: list[Attempt], *, patient: bool) -> bool:
+        """Tell whether an attempt may be made now; False where that hangs on other people's that are under way.
+
+        Raises Throttled where so many failed that it may not, or where it is not to be patient.
+        """
+        wait = wait_for(attempt, before)
+        if wait <= timedelta():
+            return True
+        # Of one account it is guessing; of many, an office in the morning.
+        failed = [one for one in before if one.account == attempt.account or _key(one) not in self._under_way]
+        if patient and wait_for(attempt, failed) <= timedelta():
+            return False
+        minutes = math.ceil(wait / timedelta(minutes=1))
+        raise Throttled(reply(454, f"4.7.0 Too many failed logins; try again in {minutes} min"))
+
+    def _decided(self, attempt: Attempt) -> None:
+        """Let those who wait know that one attempt is under way no more."""
+        key = _key(attempt)
+        self._under_way[key] -= 1
+        if not self._under_way[key]:
+            del self._under_way[key]
+        self._decision.set()
+        self._decision = asyncio.Event()
 
     def _attempt(self, credential: Credential, client: str) -> Attempt:
         keyring = self._ledger.keyring
@@ -158,6 +197,7 @@ class Throttle:
         key = _key(attempt)
         self._forget(key)
         self._own[key] = attempt
+        self._under_way[key] += 1
         while len(self._own) > _MAX_OWN:
             self._forget(next(iter(self._own)))
 

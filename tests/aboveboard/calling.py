@@ -23,4 +23,8 @@ EML = (
     b'<p>Dear Bob, <a href="https://shop.example/a">our offer</a></p>\n'
 )
 
+MESSAGE = ("m.eml", "--mail-from", "alice@example.org", "--rcpt", "bob@customer.test")
+GRANT = ("consent", "grant", "bob@customer.test", "--purpose", "open", "--purpose", "click", "--method", "paper")
+EVIDENCE = ("--evidence", "form 12")
+
 Command = Callable[..., Result]

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from aboveboard.cli import main
 from policies import MessageClass, Reason
-from tests.aboveboard.test_cli import CONFIG
+from tests.aboveboard.calling import CONFIG
 from tests.proxy.samples import CORPUS, corpus_messages, needs_corpus, read
 
 FILES = sorted(path for path in CORPUS.rglob("*") if path.is_file())

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from aboveboard.mailbox import CONTEXT, MAX_COMPARED, Demo, Letter, Mailbox, build, compare, marks, readable, shown, why
+from aboveboard.comparison import CONTEXT, compare
+from aboveboard.mailbox import MAX_COMPARED, Demo, Letter, Mailbox, build, marks, readable, shown, why
 from aboveboard.sockets import bind
 from policies.words import Reason
 from proxy.message import Reading, read_message

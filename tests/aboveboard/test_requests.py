@@ -16,7 +16,7 @@ from aboveboard.config import load
 from aboveboard.reminding import remind
 from ledger.keys import Keyring
 from ledger.requests import CaseKind
-from tests.aboveboard.test_cli import CONFIG, EVIDENCE, GRANT
+from tests.aboveboard.calling import CONFIG, EVIDENCE, GRANT
 from tests.ledger.samples import ON_PAPER, OPEN
 
 SYSTEM_MAIL = '[system_mail]\nfrom = "privacy@example.org"\nurl = "smtp://127.0.0.1:25"\n'

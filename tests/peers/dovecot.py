@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.waiting import free_port, says_hello, until
+from tests.e2e.waiting import free_port
 from tests.peers import account, environment, program, require
 from tests.peers.authority import Certificates
+from tests.peers.daemon import Daemon
 from tests.peers.login import PASSWORDS, TOKEN_KEY
 from tests.peers.postfix import Postfix
 
@@ -85,7 +86,7 @@ username_attribute = email
 """
 
 
-class Dovecot:
+class Dovecot(Daemon):
     """A Dovecot of our own, in front of a Postfix, which delivers."""
 
     def __init__(self, work: Path, commands: tuple[Path, Path], certificates: Certificates, behind: Postfix) -> None:
@@ -93,9 +94,8 @@ class Dovecot:
         self.starttls_port, self.implicit_port = free_port(), free_port()
         """With login behind STARTTLS, and with login behind TLS."""
         self.maildir = behind.maildir
-        self._account = account()
-        self._process: subprocess.Popen[bytes] | None = None
-        uid, gid = self._account.get("user", os.geteuid()), self._account.get("group", os.getegid())
+        runs_as = account()
+        uid, gid = runs_as.get("user", os.geteuid()), runs_as.get("group", os.getegid())
         for name in ("", "mail", "keys", "keys/default", "keys/default/HS256"):
             (work / name).mkdir(exist_ok=True)
             os.chown(work / name, uid, gid)
@@ -110,24 +110,9 @@ class Dovecot:
         (work / "users").write_text("".join(users))
         (doveconf, dovecot), file = commands, work / "dovecot.conf"
         # What the program does by itself as well, but with the place where doveconf is installed.
-        self._command = [doveconf, "-f", "service=master", "-c", file, "-e", dovecot, "-F", "-c", file]
+        command = [doveconf, "-f", "service=master", "-c", file, "-e", dovecot, "-F", "-c", file]
+        super().__init__(command, self.starttls_port, work, environment(), runs_as)
         self._dovecot = dovecot
-
-    def start(self) -> None:
-        """Start it and wait for its greeting."""
-        with (self.work / "start.log").open("ab") as output:
-            self._process = subprocess.Popen(
-                self._command, env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                **self._account,
-            )  # fmt: skip
-        until(lambda: says_hello(self.starttls_port), "Dovecot greets")
-
-    def stop(self) -> None:
-        """Stop it; nobody listens on its ports then."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(30)
-            self._process = None
 
     @property
     def log(self) -> str:

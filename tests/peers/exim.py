@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.waiting import free_port, says_hello, until
+from tests.e2e.waiting import free_port
 from tests.peers import UNPACKED, account, environment, program, require
 from tests.peers.authority import Certificates
+from tests.peers.daemon import Daemon
 from tests.peers.login import PASSWORDS
 from tests.peers.maildir import Maildir
 
@@ -88,7 +89,7 @@ login:
 """
 
 
-class Exim:
+class Exim(Daemon):
     """An Exim of our own. Everybody at customer.test has a mailbox but those whose name begins with "nobody"."""
 
     def __init__(self, work: Path, command: Path, wrapper: Path, certificates: Certificates) -> None:
@@ -96,9 +97,8 @@ class Exim:
         self.port, self.starttls_port, self.implicit_port = free_port(), free_port(), free_port()
         """Of trusted networks, with login behind STARTTLS, and with login behind TLS."""
         self.maildir = Maildir(work / "mail/box")
-        self._account = account()
-        self._process: subprocess.Popen[bytes] | None = None
-        uid, gid = self._account.get("user", os.geteuid()), self._account.get("group", os.getegid())
+        runs_as = account()
+        uid, gid = runs_as.get("user", os.geteuid()), runs_as.get("group", os.getegid())
         for name in ("", "spool", "log", "mail"):
             (work / name).mkdir(exist_ok=True)
             os.chown(work / name, uid, gid)
@@ -112,24 +112,9 @@ class Exim:
         (work / "passwd").write_text(f"Debian-exim:x:{uid}:{gid}::{work}:/bin/false\n")
         (work / "group").write_text(f"Debian-exim:x:{gid}:\n")
         names = {"NSS_WRAPPER_PASSWD": str(work / "passwd"), "NSS_WRAPPER_GROUP": str(work / "group")}
-        self._environment = {**environment(), **names, "LD_PRELOAD": str(wrapper)}
-        self._command = [command, "-C", work / "exim.conf"]
-
-    def start(self) -> None:
-        """Start it and wait for its greeting."""
-        with (self.work / "start.log").open("ab") as output:
-            self._process = subprocess.Popen(
-                [*self._command, "-bdf"], env=self._environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                **self._account,
-            )  # fmt: skip
-        until(lambda: says_hello(self.port), "Exim greets")
-
-    def stop(self) -> None:
-        """Stop it; nobody listens on its port then."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(30)
-            self._process = None
+        names["LD_PRELOAD"] = str(wrapper)
+        self._exim = [command, "-C", work / "exim.conf"]
+        super().__init__([*self._exim, "-bdf"], self.port, work, {**environment(), **names}, runs_as)
 
     @property
     def log(self) -> str:
@@ -139,7 +124,7 @@ class Exim:
     @property
     def version(self) -> str:
         """What it calls itself."""
-        command = [*self._command, "-bV"]
+        command = [*self._exim, "-bV"]
         done = subprocess.run(
             command, env=self._environment, capture_output=True, text=True, check=True, **self._account
         )

@@ -12,11 +12,12 @@ from ledger.attempts import SUCCESS, Attempt
 from ledger.ledger import Ledger
 from ledger.schema import login_attempt, stamp
 from proxy import auth
+from proxy import throttle as module
 from proxy.auth import Login, Throttled
 from proxy.reply import Reply, ReplyError, reply
 from proxy.sasl import PLAIN, Ask, Credential
 from proxy.server import Listener
-from proxy.throttle import LONGEST_WAIT, Throttle, network_of, wait_for
+from proxy.throttle import FREE_OF_NETWORK, LONGEST_WAIT, Throttle, network_of, wait_for
 from tests.proxy.sending import Sender, until
 from tests.relaying import open_ledger, running_relay
 from tests.upstream import FakeUpstream
@@ -175,6 +176,51 @@ async def test_many_at_once_ask_a_few_times(tmp_path: Path) -> None:
         judge.gate.set()
         assert 3 == sorted(await asyncio.gather(*tasks)).count(535)
     assert 3 == len(judge.asked)
+
+
+async def test_an_office_logs_in_at_once(tmp_path: Path) -> None:
+    """Of many people of one network who log in at the same moment nobody is refused for what none of them did."""
+    async with open_ledger(tmp_path) as ledger:
+        judge = Judge()
+        judge.gate.clear()
+        throttle = Throttle(judge, ledger)
+        people = [f"person{number}@example.org" for number in range(40)]
+        tasks = [asyncio.create_task(attempt(throttle, "right", user=user)) for user in people]
+        await until(lambda: len(judge.asked) == FREE_OF_NETWORK)
+        judge.gate.set()
+        assert {235} == set(await asyncio.gather(*tasks))
+
+
+async def test_guesses_at_many_accounts_at_once(tmp_path: Path) -> None:
+    """Of guesses at many accounts from one network at the same moment no more ask than one after the other would."""
+    async with open_ledger(tmp_path) as ledger:
+        judge = Judge()
+        judge.gate.clear()
+        throttle = Throttle(judge, ledger)
+        people = [f"person{number}@example.org" for number in range(40)]
+        tasks = [asyncio.create_task(attempt(throttle, "guess", user=user)) for user in people]
+        await until(lambda: len(judge.asked) == FREE_OF_NETWORK)
+        judge.gate.set()
+        answers = await asyncio.gather(*tasks)
+        assert (FREE_OF_NETWORK, 40 - FREE_OF_NETWORK) == (answers.count(535), answers.count(454))
+    assert FREE_OF_NETWORK == len(judge.asked)
+
+
+async def test_other_attempts_under_way_are_waited_for_and_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for attempts of others that nobody decides is put off in the end."""
+    monkeypatch.setattr(module, "DECIDED_SECONDS", 0.1)
+    async with open_ledger(tmp_path) as ledger:
+        judge = Judge()
+        judge.gate.clear()
+        throttle = Throttle(judge, ledger)
+        people = [f"person{number}@example.org" for number in range(FREE_OF_NETWORK)]
+        tasks = [asyncio.create_task(attempt(throttle, "right", user=user)) for user in people]
+        await until(lambda: len(judge.asked) == FREE_OF_NETWORK)
+        assert 454 == await attempt(throttle, "right")
+        judge.gate.set()
+        assert {235} == set(await asyncio.gather(*tasks))
 
 
 async def test_who_hangs_up_is_counted(tmp_path: Path) -> None:

@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies import Protection, Reason
+from policies import Reason
 from policies.words import ForeignTracking
 from proxy.footer import Footer
 from proxy.html import scan
 from proxy.html_trackers import find_in_html
-from proxy.message import Reading
-from proxy.rewrite import Outgoing, tracked, untracked
+from proxy.rewrite import tracked, untracked
 from proxy.transfer import apart, splice
 from tests.proxy.samples import (
     EVERYTHING_ON,
@@ -30,14 +29,21 @@ from tests.proxy.samples import (
     needs_corpus,
     read,
 )
-from tests.proxy.tracking import ACME_READING, AD, CLICK, ID40, OPAQUE, PIXEL, READING, WATCH, left, reported
+from tests.proxy.tracking import (
+    ACME_READING,
+    AD,
+    ID40,
+    OPAQUE,
+    PIXEL,
+    READING,
+    TRACKED_PAGE,
+    WATCH,
+    clean,
+    left,
+    reported,
+)
 
 HEAD = b"From: alice@example.org\r\nTo: bob@customer.test\r\nSubject: Re: offer\r\nX-Odd:value\r\nMIME-Version: 1.0\r\n"
-
-
-def clean(raw: bytes, reading: Reading = READING) -> Outgoing:
-    """Return what is sent on where trackers are removed."""
-    return untracked(read(raw, reading), clean=True)
 
 
 def test_backtracking_host() -> None:
@@ -257,57 +263,6 @@ def test_other_parts(header: bytes) -> None:
     assert (raw, ()) == (out.raw, out.found)
 
 
-PROTECTED_PAGE = (
-    f'<p>a<img src="{PIXEL}"><a href="{CLICK}https%3A%2F%2Fa.example">x</a><a href="{OPAQUE}">y</a></p>'.encode()
-)
-
-
-@pytest.mark.parametrize(
-    ("more", "content_type", "action"),
-    [
-        (b"DKIM-Signature: v=1; d=other.example; b=x\r\n", b'text/html; charset="utf-8"', "unstrippable_signed"),
-        (b"", b'multipart/signed; boundary=b; protocol="application/pgp-signature"', "unstrippable_signed"),
-        (b"", b"multipart/report; boundary=b; report-type=delivery-status", "reported"),
-    ],
-    ids=["dkim", "signed", "report"],
-)  # fmt: skip
-def test_protected(more: bytes, content_type: bytes, action: str) -> None:
-    """§4.5: what a protected message holds is told, and not one byte of it is changed."""
-    body = PROTECTED_PAGE
-    if content_type.startswith(b"multipart"):
-        body = b"--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + body + b"\r\n--b--\r\n"
-    raw = html_mail(body, content_type, more=more)
-
-    out = clean(raw)
-
-    assert raw is out.raw
-    assert [
-        f"tool yesware image B {action} ×1",
-        f"tool yesware link B {action} ×1",
-        "tool mailtrack link B opaque ×1",
-    ] == reported(out)
-    assert read(raw, READING).facts.protection in Protection
-
-
-def test_inline_pgp_is_told_too() -> None:
-    """§4.5: a message with an inline PGP block is protected as well."""
-    raw = html_mail(PROTECTED_PAGE + b"<pre>-----BEGIN PGP MESSAGE-----</pre>")
-
-    out = clean(raw)
-
-    assert raw is out.raw
-    assert "tool yesware image B unstrippable_signed ×1" in reported(out)
-
-
-def test_an_own_signature_goes_with_the_trackers() -> None:
-    """A signature of our own that may be taken off does not survive an edit; without one it stays."""
-    more = b"DKIM-Signature: v=1; d=example.org; b=x\r\n"
-    reading = replace(READING, removable_signatures=frozenset({"example.org"}))
-
-    assert b"DKIM" not in clean(html_mail(PROTECTED_PAGE, more=more), reading).raw
-    assert b"DKIM" in clean(html_mail(b"<p>x</p>", more=more), reading).raw
-
-
 @pytest.mark.parametrize(
     ("html", "expected"),
     [
@@ -328,7 +283,7 @@ def test_no_markup_is_made(html: str, expected: str) -> None:
 @pytest.mark.parametrize("foreign", [True, False], ids=["removed", "reported"])
 def test_report_follows_what_was_done(foreign: bool) -> None:
     """What is only reported says so; nothing is claimed to be removed that is still there."""
-    raw = html_mail(PROTECTED_PAGE)
+    raw = html_mail(TRACKED_PAGE)
 
     out = untracked(read(raw, READING), clean=foreign)
 
@@ -338,18 +293,6 @@ def test_report_follows_what_was_done(foreign: bool) -> None:
         if foreign
         else ["reported", "reported", "opaque"] == [one.action for one in out.found]
     )
-
-
-@pytest.mark.parametrize("line", ["-----BEGIN PGP{} MESSAGE-----", "-----BE{}GIN PGP MESSAGE-----"])
-def test_a_tracker_inside_inline_pgp_stays(line: str) -> None:
-    """Taking a tracker out never makes a message read as encrypted that was not: it stays as it is, and is reported."""
-    pixel = f'<img src="{PIXEL}">'
-    raw = html_mail(f"<p>{line.format(pixel)}</p>".encode())
-
-    message = read(raw, READING)
-
-    assert message.facts.protection is Protection.ENCRYPTED
-    assert untracked(message, clean=True).raw == raw
 
 
 @needs_corpus

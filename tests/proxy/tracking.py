@@ -18,6 +18,11 @@ PIXEL = f"https://t.yesware.com/t/{ID40}/{ID32}/spacer.gif"
 CLICK = f"https://t.yesware.com/tl/{ID40}/{ID32}/{ID32}?ytl="
 OPAQUE = f"https://l.mailtrack.com/l/{ID40}?u=1"
 
+TRACKED_PAGE = (
+    f'<p>a<img src="{PIXEL}"><a href="{CLICK}https%3A%2F%2Fa.example">x</a><a href="{OPAQUE}">y</a></p>'.encode()
+)
+"""One with a pixel, a link that leads on, and an opaque one."""
+
 ACME = VendorModel.model_validate(
     {
         "id": "acme",
@@ -90,3 +95,8 @@ def line(one: FoundTracker) -> str:
 def told(html: str, reading: Reading = READING) -> list[str]:
     """Return what is reported of a message with this HTML."""
     return reported(cleaned(html, reading))
+
+
+def clean(raw: bytes, reading: Reading = READING) -> Outgoing:
+    """Return what is sent on where trackers are removed."""
+    return untracked(read(raw, reading), clean=True)
