@@ -14,7 +14,7 @@ from ledger.consent import DOMAINS_REFUSE, SUSPENDED_UP_TO, Act, Person, event_r
 from ledger.journal import EVENT, HEAD, Entry, Journal, JournalDamaged, head_entry, lost
 from ledger.keys import Keyring
 from ledger.notice import Notice
-from ledger.schema import chain_checkpoint, consent_event, meta, moment, stamp
+from ledger.schema import chain_checkpoint, consent_event, consent_personal, meta, moment, stamp
 from policies.consent import REFUSALS, Assurance, State
 from policies.words import Purpose
 
@@ -76,6 +76,7 @@ async def recall(
     back or an administrator decides. ``notice`` puts the one in force on record, where there is something to say.
     """
     head = await chain.lock(connection)
+    await _sweep(connection, head[0])
     begun = await get_meta(connection, BEGUN)
     try:
         tail = await asyncio.to_thread(journal.tail)
@@ -90,6 +91,16 @@ async def recall(
     if not gone:
         return None, Recalled()
     return await _replay(connection, keyring, head, gone, await notice(), now), Recalled(len(gone))
+
+
+async def _sweep(connection: AsyncConnection, last: int) -> None:
+    """Remove personal parts that stand behind the chain's end and belong to no event: somebody cut events off.
+
+    No erasure would find them, and the next event could not be written. ``consent verify`` says what is missing.
+    """
+    part = consent_personal.c.sequence
+    theirs = select(consent_event.c.sequence).where(consent_event.c.sequence == part)
+    await connection.execute(delete(consent_personal).where(part > last, ~theirs.exists()))
 
 
 async def _suspend(connection: AsyncConnection, head: tuple[int, str], problem: str) -> Recalled:

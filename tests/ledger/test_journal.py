@@ -4,8 +4,9 @@ The backups are copies of real SQLite files.
 """
 
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -100,6 +101,22 @@ async def test_refusals_and_erasures_survive_a_restore(installation: Installatio
         assert [None] == list({one["address"] for one in await ledger.history(Person.of(ledger.keyring, BEN))})
         await ledger.anchor_again()
         assert [] == (await ledger.verify()).flaws
+
+
+async def test_a_chain_that_was_cut_off_goes_on(installation: Installation) -> None:
+    """Whoever deletes the last events and mends the head keeps nobody from refusing, and is seen all the same."""
+    async with installation.started() as ledger:
+        await agree(ledger, ANN, BEN)
+        await ledger.refuse(Person.of(ledger.keyring, ANN), OPEN, BY_FOOTER)
+    with closing(sqlite3.connect(installation.database)) as database, database:
+        database.execute("DELETE FROM consent_event WHERE sequence > 1")
+        database.execute("UPDATE chain_head SET sequence = 1, row_hash = (SELECT row_hash FROM consent_event)")
+
+    async with installation.started() as ledger:
+        assert Recalled(1) == installation.recalled
+        await ledger.refuse(Person.of(ledger.keyring, BEN), OPEN, BY_FOOTER)
+        assert [State.WITHDRAWN, State.REFUSED] == await states(ledger, ANN, BEN)
+        assert not (await ledger.verify()).whole
 
 
 async def test_a_second_restore_of_the_same_backup(installation: Installation) -> None:

@@ -75,6 +75,41 @@ async def test_byte_by_byte() -> None:
     assert b"QUIT" == await line.line(512)
 
 
+class Tap(asyncio.ReadTransport):
+    """A connection that can be made to wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flows = True
+
+    def pause_reading(self) -> None:
+        """Let nothing more in."""
+        self.flows = False
+
+    def resume_reading(self) -> None:
+        """Let more in."""
+        self.flows = True
+
+
+async def test_client_that_is_ahead_waits() -> None:
+    """Whoever sends more than is read waits until it was read; what came in clear is gone once TLS has begun."""
+    tap, line = Tap(), Wire(lambda: None)
+    line.begin(tap)
+    line.feed(b"NOOP\r\n" * 80_000)
+    assert tap.flows
+    line.feed(b"NOOP\r\n" * 80_000)
+    assert not tap.flows
+
+    for _ in range(80_000):
+        assert b"NOOP" == line.next_line(512)
+    assert tap.flows
+
+    line.feed(b"NOOP\r\n" * 80_000)
+    line.begin(Tap())
+    assert tap.flows
+    assert line.next_line(512) is None
+
+
 @pytest.mark.parametrize(
     "packets",
     [
