@@ -42,8 +42,8 @@ def fingerprint(letter: Letter) -> Fingerprint | None:
 
 
 def _shingles(words: Sequence[str]) -> Iterator[bytes]:
-    for run in zip(*(words[offset:] for offset in range(SHINGLE)), strict=False):
-        yield " ".join(run).encode("utf-8", "replace")
+    encoded = [word.encode("utf-8", "replace") for word in words]
+    return map(b" ".join, zip(*(encoded[offset:] for offset in range(SHINGLE)), strict=False))
 
 
 def alike(one: AbstractSet[int], other: AbstractSet[int]) -> bool:

@@ -16,7 +16,12 @@ _WINDOWS_1252 = {
 
 def decode_attribute(value: str) -> str:
     """Return an attribute value with its character references replaced."""
-    return _REFERENCE.sub(_replace, value) if "&" in value else value
+    if "&" not in value:
+        return value
+    if value.count("&") == value.count("&amp;"):
+        # Of most addresses that is all.
+        return value.replace("&amp;", "&")
+    return _REFERENCE.sub(_replace, value)
 
 
 def decode_with_offsets(value: str) -> tuple[str, list[int]]:

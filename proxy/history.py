@@ -39,7 +39,7 @@ _OUTLOOK_RULE = re.compile(
     re.IGNORECASE,
 )
 # What programs write above history as text, in the languages that the product speaks.
-_DASHES = b"----"
+DASHES = b"----"
 _QUOTE_LINE = re.compile(
     rb"-{4,}+(?:\s*+(?:original message|forwarded message|urspr(?:\xc3\xbc|\xfc|&uuml;)ngliche (?:nachricht|mail)"
     rb"|weitergeleitete nachricht|original-nachricht"
@@ -95,12 +95,12 @@ def quote_line(lowered: bytes) -> int | None:
     return at_once(finding_quote_line(lowered))
 
 
-def finding_quote_line(lowered: bytes) -> Walk[int | None]:
-    """Walk to the line that ``quote_line`` returns, in steps."""
+def finding_quote_line(lowered: bytes, *, dashes: bool = True) -> Walk[int | None]:
+    """Walk to the line that ``quote_line`` returns, in steps. ``dashes`` says whether there may be any side by side."""
     for start in range(0, len(lowered), STEP_BYTES):
         forwarded = lowered.find(_FORWARDED, start, start + STEP_BYTES + len(_FORWARDED) - 1)
         end = forwarded if forwarded != -1 else start + STEP_BYTES
-        line = _dashed_line(lowered, start, end)
+        line = _dashed_line(lowered, start, end) if dashes else None
         if line is not None or forwarded != -1:
             return line if line is not None else forwarded
         yield
@@ -109,14 +109,14 @@ def finding_quote_line(lowered: bytes) -> Walk[int | None]:
 
 def _dashed_line(lowered: bytes, start: int, end: int) -> int | None:
     """Return where a line between dashes begins between two offsets."""
-    at = lowered.find(_DASHES, start, end + len(_DASHES) - 1)
+    at = lowered.find(DASHES, start, end + len(DASHES) - 1)
     while at != -1:
         match = _QUOTE_LINE.match(lowered, at)
         assert match is not None  # it stands at four dashes
         if match[1] is not None and not lowered.startswith(b"-", at - 1):
             return at
         # Behind the run, or the next one would be part of it.
-        at = lowered.find(_DASHES, match.end(), end + len(_DASHES) - 1)
+        at = lowered.find(DASHES, match.end(), end + len(DASHES) - 1)
     return None
 
 

@@ -8,16 +8,18 @@ from heapq import merge
 from typing import NamedTuple
 
 from proxy.hidden import finding_covers
-from proxy.history import begins_quote, finding_quote_line, finding_stops
+from proxy.history import DASHES, begins_quote, finding_quote_line, finding_stops
+from proxy.links import OPT_OUTS
 from proxy.page import Page, page
 from proxy.slices import STEP_BYTES, Walk, at_once
-from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Attribute, Scanner, Tag, skipper
+from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Attribute, Scanner, Tag, seeker, skipper
 from proxy.visible import said
 
 # Names by their first letters: every alternative is tried at every tag.
 _RAW_TEXT = b"s(?:cript|tyle)|t(?:extarea|itle)|xmp|iframe|no(?:embed|frames)|plaintext"
 _QUICK = rb"[c-gj-moqruwyzC-GJ-MOQRUWYZ]|[pP](?![lL])|[sS](?![cCtT])|[tT](?![eEiI])"
-_SKIP = skipper(b"a(?:rea)?|b(?:ody|lockquote)|html|" + _RAW_TEXT, closing=b"a(?:rea)?|body", quick=_QUICK)
+_NAMES, _CLOSING = b"a(?:rea)?|b(?:ody|lockquote)|html|" + _RAW_TEXT, b"a(?:rea)?|body"
+_SKIP, _SEEK = (make(_NAMES, _CLOSING, quick=_QUICK) for make in (skipper, seeker))
 
 
 class Anchor(NamedTuple):
@@ -28,6 +30,7 @@ class Anchor(NamedTuple):
     href: str
     """Decoded; characters above ASCII are latin-1 readings of their bytes."""
     attributes: dict[str, str]
+    """Those that anybody asks for: the address, labels, and what may say that the link is to be left alone."""
     text: str
     labels: str = ""
     """What is said of it without being its text: title, alternative texts of it and of images in it."""
@@ -46,6 +49,8 @@ class Scan:
     """False where the document ends inside a tag, a comment or raw text: nothing can be appended to it."""
     quote_at: int | None = None
     """Where quoted history begins."""
+    dashes: bool = True
+    """Four dashes stand side by side somewhere; without them there is no inline PGP either."""
     language: str = ""
     """The ``lang`` of the html element, or of the body as Outlook writes it, in lower case."""
     covers: frozenset[bytes] = frozenset()
@@ -61,7 +66,7 @@ def scanning(page: Page) -> Walk[Scan]:
     """Walk through an HTML document as ``scan`` does, in steps."""
     data = page.data
     stops = yield from finding_stops(page)
-    scanner = Scanner(data, _SKIP, merge(stops.hints, stops.pauses))
+    scanner = Scanner(data, _SEEK if page.plain else _SKIP, merge(stops.hints, stops.pauses), seeking=page.plain)
     reader = _Reader(data, page.lowered)
     step_end = STEP_BYTES
     for number, tag in enumerate(scanner.tags(0, len(data)), 1):
@@ -74,9 +79,11 @@ def scanning(page: Page) -> Walk[Scan]:
             step_end = tag.end + STEP_BYTES
             yield
     yield
-    line = yield from finding_quote_line(page.lowered)
+    dashes = DASHES in page.lowered
+    yield
+    line = yield from finding_quote_line(page.lowered, dashes=dashes)
     found = reader.result(line)
-    found.complete = scanner.complete
+    found.complete, found.dashes = scanner.complete, dashes
     found.covers = yield from finding_covers(page.markup)
     return found
 
@@ -148,14 +155,16 @@ class _Reader:
         return found
 
 
+_LABELS = ("title", "alt", "aria-label")
+_ASKED_FOR = OPT_OUTS.union(_LABELS, ["href"])
 _MAX_ANCHOR_TEXT = 4_096
 _MAX_ANCHORS = 5_000
 """Of a document with more links than any letter has, the rest stays as it is."""
 
 
 def _anchor(data: bytes, tag: Tag, attributes: dict[str, Attribute], text_end: int) -> Anchor:
-    texts = {name: attribute.text(data) for name, attribute in attributes.items()}
+    texts = {name: attribute.text(data) for name, attribute in attributes.items() if name in _ASKED_FOR}
     href = attributes["href"]
     text, alternatives = said(data[tag.end : min(text_end, tag.end + _MAX_ANCHOR_TEXT)])
-    labels = [texts[name] for name in ("title", "alt", "aria-label") if name in texts]
+    labels = [texts[name] for name in _LABELS if name in texts]
     return Anchor(href.start, href.end, texts["href"], texts, text, " ".join(labels + alternatives))

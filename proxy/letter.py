@@ -32,7 +32,7 @@ _BREAK = re.compile(
 )
 _TAG = re.compile(rb"</?[A-Za-z!][^<>]*>?")
 _SPACES = bytes.maketrans(b"\t\n\r\f", b"    ")
-_INVISIBLE = dict.fromkeys([0xAD, 0x34F, *range(0x200B, 0x2010), 0x2060, 0xFEFF]) | {0xA0: " ", 0x2019: "'"}
+_INVISIBLE = re.compile("[\xad\u034f\u200b-\u200f\u2060\ufeff]+")
 
 # How mail programs mark the signature: Thunderbird, Gmail, Outlook (desktop, web, mobile), Apple Mail, Proton.
 _SIGNATURES = (
@@ -51,9 +51,14 @@ def letter(message: Message, names: Iterable[str]) -> Letter | None:
     if _is_reply(message, subject, quotes=quotes):
         return None
     known = _names(message, names)
-    text = without_greeting(text.translate(_INVISIBLE).casefold())
+    text = without_greeting(_plain(text).casefold())
     own = text[: end_of_letter(text)]
     return Letter(_words(_PREFIX.sub("", subject), known), _words(own, known))
+
+
+def _plain(text: str) -> str:
+    """Return a text without what nobody sees, and with one kind of space and of apostrophe."""
+    return text if text.isascii() else _INVISIBLE.sub("", text).replace("\xa0", " ").replace("\u2019", "'")
 
 
 # Re: in the languages that the product speaks, and of programs in Scandinavia, Poland, Portugal and the Netherlands.
@@ -121,7 +126,7 @@ def _html_text(body: HtmlBody) -> str:
 
 def _without_tags(data: bytes) -> bytes:
     lowered = data.lower()
-    marks = [at for at in map(lowered.find, _SIGNATURES) if at != -1]
+    marks = [at for at in map(lowered.find, _SIGNATURES) if at != -1] if b"sig" in lowered else []
     if marks:
         data = data[: max(0, data.rfind(b"<", 0, min(marks)))]
     data = _UNSEEN.sub(b" ", data)
@@ -148,13 +153,11 @@ def _words(text: str, names: frozenset[str]) -> tuple[str, ...]:
     if not text.isascii():
         # Chinese and Japanese put no spaces between words: every character counts as one.
         text = _IDEOGRAPH.sub(r" \g<0> ", text)
-    found: list[str] = []
-    for word in _WORD.findall(text):
-        if word in names:
-            word = "@"
-        elif not word.isalpha() and any(map(str.isdigit, word)):
-            word = "0"
-        # "Ms Mary Jones" is no longer than "Bob", and "1.200,00" no longer than "900".
-        if word not in _SAME or not found or found[-1] != word:
-            found.append(word)
-    return tuple(found)
+    words = [
+        "@" if word in names else "0" if not word.isalpha() and any(map(str.isdigit, word)) else word
+        for word in _WORD.findall(text)
+    ]
+    # "Ms Mary Jones" is no longer than "Bob", and "1.200,00" no longer than "900".
+    return tuple(
+        [word for word, before in zip(words, ["", *words], strict=False) if word not in _SAME or word != before]
+    )

@@ -98,7 +98,8 @@ def _with_bodies(
         editable = tuple((yield from each(text_bodies(raw, plain, reading, unsubscribe, text_only=not bodies))))
     except (Unparsable, TooLarge) as problem:
         return Message(raw, _header_facts(raw, fields, entities, problem=_reason(problem)), fields)
-    read = [*texts, *(body.encoded.decoded for body in bodies), *_without_marks((*bodies, *editable))]
+    pages = [body.encoded.decoded for body in bodies if body.scan.dashes]
+    read = [*texts, *pages, *_without_marks((*bodies, *editable))]
     if any((yield from each(_PGP.search(text) for text in read))):
         seen = tuple(Trackers(body.own, body.foreign) for body in (*bodies, *editable))
         facts = _header_facts(raw, fields, entities, Protection.ENCRYPTED)

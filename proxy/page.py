@@ -22,6 +22,8 @@ class Page(NamedTuple):
     It may hold more than that, up to the whole document. Programs write the same few tags over and over, so that it is
     a tenth of the document for most, and many searches in it cost less than one there.
     """
+    plain: bool
+    """Every "<" begins a tag, a comment or a declaration, and the next ">" ends it; of a comment at the earliest."""
 
 
 def page(data: bytes) -> Page:
@@ -43,4 +45,6 @@ def reading_page(data: bytes) -> Walk[Page]:
     # A tag ends at the first ">" unless that stands in a value. Where each piece is a whole tag (or nothing that a tag
     # can hide behind), the next tag begins in a piece of its own, so none is missing.
     known = len(pieces) <= _MAX_PIECES and all(map(ends_with, pieces))
-    return Page(data, lowered, b"\n".join(pieces) if known else lowered)
+    markup = b"\n".join(pieces) if known else lowered
+    ended = lowered.rfind(b"<") <= lowered.rfind(b">")
+    return Page(data, lowered, markup, known and ended and markup.count(b"<") == len(pieces))

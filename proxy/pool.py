@@ -74,7 +74,7 @@ class Pool:
             try:
                 return await self._opened(route)
             except TurnedAway as error:
-                refusal = error
+                refusal = self._unless_full_with_others(error)
         self._end_a_guest()
         until, hope = asyncio.get_running_loop().time() + self.route.limits.patience, asyncio.Event()
         self._hoping.append(hope)
@@ -94,8 +94,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         found = rested()
         while found is None:
-            # Where no worker has a connection there, none will go: the upstream is full with others.
-            if not self._census.connected(self._number) or loop.time() >= until:
+            if loop.time() >= until:
                 raise refusal
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(min(until, loop.time() + AGAIN_SECONDS)):
@@ -104,11 +103,19 @@ class Pool:
             hope.clear()
             found = rested()
             if found is None and (told or hope is self._hoping[0]):
-                with suppress(TurnedAway):
+                try:
                     found = await self._opened(route)
                     # There may be room for more than one.
                     hope.set()
+                except TurnedAway as error:
+                    refusal = self._unless_full_with_others(error)
         return found
+
+    def _unless_full_with_others(self, refusal: TurnedAway) -> TurnedAway:
+        """Return the refusal; raise it where no worker has a connection there, so that none will go."""
+        if not self._census.connected(self._number):
+            raise refusal
+        return refusal
 
     async def _opened(self, route: Route) -> Connection:
         """Return a new connection, counted from its beginning to its end. Raises ReplyError."""

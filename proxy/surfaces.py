@@ -108,7 +108,7 @@ def may_fetch(lowered: bytes, names: Set[bytes]) -> bool:
 
 def may_style(lowered: bytes, names: Set[bytes]) -> bool:
     """Tell whether a style may fetch anything. Costs little."""
-    if _STYLE_FUNCTION.search(lowered) is not None:
+    if b"(" in lowered and _STYLE_FUNCTION.search(lowered) is not None:
         return True
     return b"style" in names and b"@" in lowered and b"@import" in lowered
 

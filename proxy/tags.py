@@ -24,7 +24,8 @@ _ATTRIBUTE = (
 # its value right behind it, what else has no quote mark needs no closer look: ">" ends the tag.
 _PLAIN = rb"[^>\"'=]*+(?:(?<=[A-Za-z0-9])=(?:\"[^\"]*+\"|'[^']*+'|[^\t\n\f\r >\"'][^\t\n\f\r >]*+)[^>\"'=]*+)*+(?=>)"
 _INSIDE = rb"(?:(?=>)|" + _PLAIN + rb"|(?:[\t\n\f\r /]++|" + _ATTRIBUTE + rb")*+)"
-_ANY_TAG = rb"<(/?)([A-Za-z][^\t\n\f\r />]*+)(" + _INSIDE + rb")>"
+_BEHIND_SIGN = rb"(/?)([A-Za-z][^\t\n\f\r />]*+)(" + _INSIDE + rb")>"
+_ANY_TAG = rb"<" + _BEHIND_SIGN
 _TAG = re.compile(_ANY_TAG)
 _ATTRIBUTES = re.compile(
     rb"([^\t\n\f\r />][^\t\n\f\r />=]*+)"
@@ -46,6 +47,10 @@ _COMMENT_END = re.compile(rb"--!?>")
 _CONDITIONAL = re.compile(rb"<!--\[if\b[^\]>]*+\]>", re.IGNORECASE)
 
 
+def _stopping(names: bytes) -> bytes:
+    return _any_case(names) + rb"|[vV]:[^\t\n\f\r />]*+"
+
+
 def skipper(names: bytes, closing: bytes = b"", *, quick: bytes = b"(?!)") -> re.Pattern[bytes]:
     """Return a pattern that runs over text and over every tag whose name is not one of ``names`` (alternatives).
 
@@ -53,12 +58,21 @@ def skipper(names: bytes, closing: bytes = b"", *, quick: bytes = b"(?!)") -> re
     is what names begin with that are none of either, so that most tags need no closer look. The tag at which it stops
     is matched with it, as ``_TAG`` does.
     """
-    start, end = (_any_case(each) + rb"|[vV]:[^\t\n\f\r />]*+" for each in (names, closing or names))
+    start, end = _stopping(names), _stopping(closing or names)
     rest = rb"[^\t\n\f\r />]*+(?:>|" + _INSIDE + rb">)"
     return re.compile(
         rb"[^<]*+(?:<(?:/?(?:" + quick + rb")" + rest + rb"|(?:/(?!(?:" + end + rb")[\t\n\f\r />])"
         rb"|(?!/|(?:" + start + rb")[\t\n\f\r />]))[A-Za-z]" + rest + rb"|(?![A-Za-z/!?])"
         rb")[^<]*+)*+(?:" + _ANY_TAG + rb")?+"
+    )
+
+
+def seeker(names: bytes, closing: bytes = b"", *, quick: bytes = b"(?!)") -> re.Pattern[bytes]:
+    """Return a pattern that finds what ``skipper``'s stops at, in a plain page: there the rest needs no look at all."""
+    start, end = _stopping(names), _stopping(closing or names)
+    return re.compile(
+        rb"<(?!/?(?:" + quick + rb"))(?=(?:" + start + rb"|/(?:" + end + rb"))[\t\n\f\r />]|!--)"
+        rb"(?:" + _BEHIND_SIGN + rb")?+"
     )
 
 
@@ -125,21 +139,24 @@ class Tag(NamedTuple):
 @dataclass(slots=True)
 class Scanner:
     data: bytes
-    skip: re.Pattern[bytes]
+    pattern: re.Pattern[bytes]
     stops: Iterator[int] = field(default_factory=lambda: iter(()))
     """Offsets of a "<" at which to stop too, in order, whatever tag begins there."""
     stop: int = -1
     complete: bool = True
+    seeking: bool = False
+    """The pattern is a ``seeker``'s."""
 
     def tags(self, at: int, end: int, conditional: bool = False) -> Iterator[Tag]:
-        """Yield the tags that the skip pattern stops at. Clears ``complete`` where the input ends inside something."""
-        data, skip = self.data, self.skip.match
+        """Yield the tags that the pattern stops at. Clears ``complete`` where the input ends inside something."""
+        data, following = self.data, self.pattern.search if self.seeking else self.pattern.match
         while True:
             while self.stop < at:
                 self.stop = next(self.stops, len(data))
-            match = skip(data, at, min(self.stop, end))
+            limit = min(self.stop, end)
+            match = following(data, at, limit)
             if match is None or match[2] is None:
-                at = match.end() if match else end
+                at = limit if match is None else match.start() if self.seeking else match.end()
                 if at >= end:
                     return
                 # A stop, or something else than a tag. A stop that stands inside a tag has cut it short, so that it
@@ -158,7 +175,7 @@ class Scanner:
             at = self._past_raw_text(name, after, end) if name in _RAW_NAMES and not slash else after
 
     def _inside_conditional(self, at: int, end: int) -> Iterator[Tag]:
-        inner = Scanner(self.data, self.skip, self.stops, self.stop)
+        inner = Scanner(self.data, self.pattern, self.stops, self.stop, seeking=self.seeking)
         yield from inner.tags(at, end, True)
         self.stop = inner.stop
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 
 from proxy.header import Unparsable
+from proxy.places import Places
 from proxy.slices import STEP_BYTES, Walk, at_once, each
 
 Edit = tuple[int, int, bytes]
@@ -135,12 +136,15 @@ class Base64(Encoded):
 class QuotedPrintable(Encoded):
     """Quoted-printable (RFC 2045 §6.7), strictly: every ``=`` starts an octet or a soft line break."""
 
-    _ALLOWED = bytes([*b"\t\r\n", *range(0x20, 0x7F)])
+    _CHARACTERS = bytes([*b"\t", *range(0x20, 0x7F)])
     # One letter at the front of each, and no repeat where two sets will do: these run over all of every part.
     _BARE_RETURN = re.compile(rb"\r(?!\n)")
     _BAD_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f][0-9A-Fa-f]|\r?\n|[ \t]*+\r?(?:\n|\Z))")
     _PADDING = re.compile(rb"\n(?:(?<=[ \t]\n)|(?<=[ \t]\r\n))")
     _LINE_END_SPACE = re.compile(rb"[ \t](?=\r?\n)")
+    _UNUSUAL = re.compile(rb"=(?!\r\n|[2-9A-Fa-f][0-9A-Fa-f])")
+    """Anything but a soft line break without padding, and octets that are no controls."""
+    _UNUSUAL_END = re.compile(rb"\n(?<![^ \t]\r\n)")
 
     def __init__(self, content: bytes, unpadded: bytes, decoded: bytes) -> None:
         self._content = content
@@ -150,8 +154,13 @@ class QuotedPrintable(Encoded):
     @classmethod
     def decoding(cls, content: bytes) -> Walk["QuotedPrintable"]:
         """Walk to the content decoded. Raises Unparsable where it is not what it says."""
-        if content.translate(None, cls._ALLOWED):
+        breaks = content.translate(None, cls._CHARACTERS)
+        if breaks.strip(b"\r\n"):
             raise Unparsable("not quoted-printable")
+        yield
+        decoded = yield from cls._usual(content, breaks)
+        if decoded is not None:
+            return cls(content, content, decoded)
         for fault in (cls._BARE_RETURN, cls._BAD_ESCAPE):
             yield
             if fault.search(content):
@@ -163,6 +172,22 @@ class QuotedPrintable(Encoded):
             unpadded = _LINE_PADDING.sub(b"", content)
         yield
         return cls(content, unpadded, binascii.a2b_qp(unpadded))
+
+    @classmethod
+    def _usual(cls, content: bytes, breaks: bytes) -> Walk[bytes | None]:
+        """Walk to the content decoded, if it is as programs write it; ``breaks`` are its CRs and LFs, in order.
+
+        Where they take turns, no octet is one of them and no soft line break is padded, all other faults and padding
+        stand at the ends of lines. Those show in what is decoded, which has far fewer of them.
+        """
+        if breaks != b"\r\n" * (len(breaks) // 2) or content[-1:] in (b" ", b"\t", b"="):
+            return None
+        if cls._UNUSUAL.search(content) is not None:
+            return None
+        yield
+        decoded = binascii.a2b_qp(content)
+        yield
+        return decoded if cls._UNUSUAL_END.search(decoded) is None else None
 
     def editing(self, edits: Sequence[Edit], eol: bytes) -> Walk[bytes]:
         """Walk to the content with the lines that an edit touches written anew, and all others as they were."""
@@ -186,7 +211,7 @@ class QuotedPrintable(Encoded):
 
     def _line_edits(self, edits: Sequence[Edit], eol: bytes) -> Iterator[Edit]:
         """Yield what edits of the decoded bytes amount to: where the first and the last line begin, and both anew."""
-        places = _Places(self._unpadded, len(self.decoded))
+        places = Places(self._unpadded, self.decoded)
         first = last = at = -1
         pieces: list[bytes] = []
         for edit_start, edit_end, replacement in edits:
@@ -198,7 +223,7 @@ class QuotedPrintable(Encoded):
                     yield first, last, self._rewritten(pieces, at, last, eol)
                 first = at = places.line_start
                 pieces = []
-            to = places.find(edit_end, self.decoded[edit_end : edit_end + 1])
+            to = places.find(edit_end)
             pieces += [self._unpadded[at:from_], quote(replacement)]
             last, at = places.line_start, max(to, from_)
         if pieces:
@@ -234,88 +259,6 @@ def _characters(line: bytes) -> int:
 
 _LINE_PADDING = re.compile(rb"[ \t]++(?=\r?\n|\Z)")
 """White space at the end of a line, which decoders drop (RFC 2045 §6.7 rule 3)."""
-
-
-_FAR = 256
-_OPAQUE = frozenset(bytes([one]) for one in b"\"'<>#")
-"""Bytes that are no part of how another one is written."""
-
-
-class _Places:
-    """Where decoded offsets, asked for in order, lie in quoted-printable that has no padding.
-
-    Nothing is counted twice, and most of it by ``bytes.count``: many edits in one part cost little more than one.
-    """
-
-    def __init__(self, content: bytes, decoded: int) -> None:
-        self._content = content
-        self._growth = len(content) / max(1, decoded)
-        self.decoded = 0
-        """The last decoded offset that was asked for."""
-        self._at = 0
-        self.line_start = 0
-        """Where the line of the last place begins."""
-
-    def find(self, offset: int, follower: bytes = b"") -> int:
-        """Return the place of a decoded offset: behind a soft line break that stands there.
-
-        ``follower`` is the byte that stands at the offset, where that is known.
-        """
-        content, at, rest = self._content, self._at, offset - self.decoded
-        length = len(content)
-        if rest > _FAR:
-            at, rest = self._jumped(at, rest)
-        elif follower and follower in _OPAQUE:
-            # Often the next one of its kind: the quote behind an address. It is that if it is as far away as it says.
-            end = content.find(follower, at + rest, at + 4 * rest + 4)
-            if end != -1 and self._said(at, end) == rest:
-                at, rest = end, 0
-        while rest > 0:
-            # What is decoded is never longer than what it was, so this is not too far; nor may it cut through "=3D".
-            end = at + rest
-            cut = content.rfind(b"=", max(at, end - 2), end)
-            if cut == at:
-                at, characters = self._behind_sign(at)
-                rest -= characters
-                continue
-            end = end if cut == -1 else cut
-            rest -= self._said(at, end)
-            at = end
-            if at >= length and rest:
-                raise Unparsable("quoted-printable lines do not add up")
-        while content.startswith((b"=\r", b"=\n"), at):
-            at, _ = self._behind_sign(at)
-        if content.startswith(b"\r\n", at - 1) and at:
-            raise Unparsable("an edit begins or ends inside a line break")
-        self.line_start = content.rfind(b"\n", self._at, at) + 1 or self.line_start
-        self._at, self.decoded = at, offset
-        return at
-
-    def _jumped(self, at: int, rest: int) -> tuple[int, int]:
-        """Return a place on the way to one that is far away, and how much is left: all of it looks about the same."""
-        end = at + int((rest - _FAR // 4) * self._growth)
-        cut = self._content.rfind(b"=", end - 2, end)
-        end = end if cut == -1 else cut
-        said = self._said(at, end)
-        return (end, rest - said) if 0 < said <= rest and end < len(self._content) else (at, rest)
-
-    def _said(self, at: int, end: int) -> int:
-        """Return how many decoded bytes stand between two places."""
-        # An octet is two bytes longer than what it means; a soft line break means nothing, and CRLF is one longer.
-        return end - at - 2 * self._content.count(b"=", at, end) - self._content.count(b"=\r\n", at, end)
-
-    def _behind_sign(self, at: int) -> tuple[int, int]:
-        """Return the place behind the octet or soft line break whose ``=`` is at ``at``, and how much it says."""
-        if self._content[at + 1] == 10:
-            return at + 2, 0
-        return at + 3, int(self._content[at + 1] != 13)
-
-    def left(self) -> int:
-        """Return how many characters stand behind the last place."""
-        content, at = self._content, self._at
-        # A sign at the very end means nothing.
-        ends_open = content.endswith(b"=")
-        return len(content) - at - 2 * content.count(b"=", at) - content.count(b"=\r\n", at) + ends_open
 
 
 def quote(text: bytes) -> bytes:

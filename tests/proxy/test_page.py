@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy import page as module
+from proxy.html import scanning
 from proxy.page import page
+from proxy.slices import at_once
 from proxy.tags import all_tags
 from tests.bench.samples import newsletter
 from tests.fuzz.mutate import OLD_SHAPES, SHAPES
@@ -33,6 +35,51 @@ def test_however_it_is_cut(data: bytes, step: int) -> None:
         stepped = page(data).markup
 
     assert set(page(data).markup.split(b"\n")) == set(stepped.split(b"\n"))
+
+
+PLAIN_PIECES = [
+    *(one for one in (*SHAPES, *OLD_SHAPES) if page(one).plain), b"<A HREF='https://x.example/'>go</A >", b"</a>",
+    b"<p>text</p>", b"<span class=z-cite>", b"<hr style='border-top: solid'>", b"<div class=gmail_quote a=b>", b"<xmp>",
+    b"<!--[if mso]>", b"<![endif]-->", b"<!-->>", b"<!-- >", b"-->", b"<style>", b"</style>", b"<script>", b"<s>",
+    b"<!-- ><script>", b"</script>", b"<TITLE>", b"</Title x>", b"<bodyguard>", b"</BODY\n>", b"<body lang=de>", b"</>",
+    b"<v:rect href=x>", b"</v:rect>", b"<abbr>a</abbr>", b"<?x>", b"</1>", b"<textarea/>", b"<plaintexts>", b"<a\x0bb>",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PLAIN_PIECES), max_size=12).map(b"".join))
+def test_a_plain_page_is_scanned_like_any_other(data: bytes) -> None:
+    """Where only what matters is looked for, the same is found as where every tag is looked at."""
+    found = page(data)
+
+    assert found.plain
+    assert at_once(scanning(found._replace(plain=False))) == at_once(scanning(found))
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join))
+def test_a_page_that_is_taken_for_a_plain_one(data: bytes) -> None:
+    """Whatever a document is made of: where it counts as plain, the same is found in it."""
+    found = page(data)
+
+    assert at_once(scanning(found._replace(plain=False))) == at_once(scanning(found))
+
+
+@pytest.mark.parametrize(
+    ("data", "plain"),
+    [
+        (newsletter(100, 20), True),
+        (b"", True),
+        (b"text", True),
+        (b"<p title='<b>'>", False),
+        (b'<p title="a>b">', False),
+        (b"3 < 4", False),
+        (b"<p", False),
+        (b"<p><!--", False),
+    ],
+    ids=["newsletter", "nothing", "text", "a tag in a value", "an end in a value", "a sign in text", "open", "comment"],
+)
+def test_plain(data: bytes, plain: bool) -> None:
+    """A page is plain where no sign of markup can mean anything but what it seems to."""
+    assert plain is page(data).plain
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,24 @@ async def test_a_login_waits_for_an_upstream_that_is_full(tmp_path: Path) -> Non
     assert 3 == len(upstream.logged_in)
 
 
+async def test_many_log_in_where_the_upstream_takes_few(tmp_path: Path) -> None:
+    """Nobody is put off while those before them hand in their mail and go, however many wait."""
+    names = [f"person{number}@example.org" for number in range(12)]
+    logins = dict.fromkeys(names, "pw")
+    listener = Listener((), auth="pass-through")
+    upstream = FakeUpstream(most_at_once=2, extensions=("8BITMIME", "AUTH PLAIN"), logins=logins, data_delay=0.02)
+    async with upstream, running_relay(tmp_path, upstream.port, listener=listener) as running:
+        await until(lambda: not upstream.writers)
+
+        async def hand_in(name: str) -> tuple[str, str]:
+            async with Sender(running.port) as sender:
+                login = "AUTH PLAIN " + base64.b64encode(f"\0{name}\0pw".encode()).decode()
+                return await sender.say(login), await sender.message()
+
+        answers = await asyncio.gather(*map(hand_in, names))
+    assert {("235 2.7.0 Welcome", "250 2.0.0 Ok: queued as 4XYZ")} == set(answers)
+
+
 async def test_an_upstream_that_is_full_with_others(tmp_path: Path) -> None:
     """Where no worker has a connection there is nothing to wait for."""
     async with (

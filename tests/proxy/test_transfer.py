@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.header import Unparsable
 from proxy.slices import at_once
-from proxy.transfer import Edit, decode, line_break, splice, splicing, to_quoted_printable
+from proxy.transfer import Edit, QuotedPrintable, decode, line_break, splice, splicing, to_quoted_printable
 
 EOL = b"\r\n"
 REPLACEMENTS = st.lists(
@@ -167,6 +167,45 @@ def test_quoted_printable_judge(content: bytes) -> None:
     lines = [re.sub(rb"[ \t]+(?=\r\n\Z|\Z)", b"", line) for line in content.splitlines(keepends=True)]
 
     assert decode(content, "quoted-printable").decoded == b"".join(map(quopri.decodestring, lines))
+
+
+ATOMS = [
+    b"a",
+    b" ",
+    b"\t",
+    b"\r\n",
+    b"=\r\n",
+    b"=3D",
+    b"=20",
+    b"=0A",
+    b"=0d",
+    b"=",
+    b"\r",
+    b"\n",
+    b"=\n",
+    b"3",
+    b"D",
+    b"\x07",
+]
+
+
+@given(st.lists(st.sampled_from(ATOMS), max_size=12).map(b"".join))
+def test_quoted_printable_in_few_looks(content: bytes) -> None:
+    """What goes the short way, as most content does, is what every look at it says that it is."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(QuotedPrintable, "_UNUSUAL", re.compile(b""))
+        expected = _decoded(content)
+
+    assert expected == _decoded(content)
+
+
+def _decoded(content: bytes) -> tuple[bytes, bytes] | None:
+    """Return content decoded, and with an edit; None where it is not quoted-printable."""
+    try:
+        encoded = decode(content, "quoted-printable")
+        return encoded.decoded, encoded.with_edits([(0, 0, b"x")], b"\r\n")
+    except Unparsable:
+        return None
 
 
 @given(st.data(), st.lists(st.sampled_from([b"abc", b"d=20e", b"=3D", b"f =", b"", b"g\t"]), min_size=1, max_size=12))
