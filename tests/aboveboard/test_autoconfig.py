@@ -122,7 +122,7 @@ def test_what_is_configured_is_told() -> None:
     root = told(
         more='[autoconfig]\nincoming = ["imap+starttls://mail.example.org:1143", "pop3s://pop.example.org"]\n'
         'outgoing = "smtps://balancer.example.org"\nusername = "local-part"\ndomains = ["one.example"]\n'
-        'display_name = "Mail\\u0007"\n'
+        'display_name = "Mail"\n'
     )
     first, second = servers(root, "incomingServer")
     assert ("mail.example.org", "1143", "STARTTLS", "%EMAILLOCALPART%") == (
@@ -142,6 +142,9 @@ def test_what_is_configured_is_told() -> None:
         (NETWORKS, '[autoconfig]\nincoming = "imap://imap.example.org"', 'autoconfig.incoming: must be "imaps://HOST"'),
         (NETWORKS, '[autoconfig]\nincoming = "imaps://a.example:99999"', 'autoconfig.incoming: must be "imaps://HOST"'),
         (NETWORKS, "[autoconfig]\nincoming = []", "autoconfig.incoming: must not be empty"),
+        # XML 1.0 §2.2 has no way to say these.
+        (NETWORKS, IMAP + 'display_name = "Mail\\u0007"', "autoconfig.display_name: must be one line of text without"),
+        (NETWORKS, IMAP + 'display_name = "Mail\\uFFFE"', "autoconfig.display_name: must be one line of text without"),
         (NETWORKS, IMAP + 'outgoing = "smtps://a.example:0"', "autoconfig.outgoing: must have a port from 1 to 65535"),
         (NETWORKS, "[autoconfig]", "autoconfig.incoming: is missing."),
     ],

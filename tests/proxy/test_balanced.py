@@ -174,7 +174,7 @@ async def test_starttls_behind_a_balancer(tmp_path: Path) -> None:
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, listener=behind) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
         writer.write(version_1("192.0.2.7") + b"EHLO client.test\r\nSTARTTLS\r\n")
-        while not (await asyncio.wait_for(reader.readline(), 10)).startswith(b"220 Ready"):
+        while not (await asyncio.wait_for(reader.readline(), 10)).startswith(b"220 2.0.0 "):
             pass
         await asyncio.wait_for(writer.start_tls(client, server_hostname="relay.test"), 10)
         writer.write(MESSAGE)
