@@ -148,7 +148,7 @@ def test_what_is_configured_is_told() -> None:
         (NETWORKS, IMAP + 'outgoing = "smtps://a.example:0"', "autoconfig.outgoing: must have a port from 1 to 65535"),
         (NETWORKS, "[autoconfig]", "autoconfig.incoming: is missing."),
     ],
-    ids=["nobody reaches it", "in clear", "no port", "no server", "port 0", "nothing"],
+    ids=["nobody reaches it", "in clear", "no port", "no server", "a control", "no character", "port 0", "nothing"],
 )
 def test_mistakes_are_named(listeners: str, more: str, expected: str) -> None:
     """What cannot be told is one sentence with its key path."""
