@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -111,6 +112,13 @@ def test_mail_flows_while_any_of_the_relays_is_killed(crowd: Service, postfix: P
         assert crowd.send(letter(to), to) == {}
         assert opened(postfix.next_delivered(to)).content == letter(to)
     until(lambda: len(set(crowd.workers("relay")) - set(pids)) == 4, "four new processes", seconds=60)
+
+
+def test_a_large_message_grows_in_place(crowd: Service) -> None:
+    """Every worker has large pieces of memory from the kernel, which moves them without a copy, however many it had."""
+    for pid in crowd.workers("relay"):
+        words = Path(f"/proc/{pid}/environ").read_text("utf-8", "surrogateescape").split("\0")
+        assert "MALLOC_MMAP_THRESHOLD_=1048576" in words
 
 
 def test_one_that_does_not_start_keeps_no_other_from_it(crowd: Service) -> None:
