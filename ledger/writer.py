@@ -25,7 +25,7 @@ ManyWork = Callable[[Batch, list[Any]], None]
 _TRIES = 3
 
 PAUSE_SECONDS = 0.002
-"""Between two commits of one process: SQLite has one writer at a time, and the other processes must get their turn."""
+"""Between two commits of one process, at least: what comes meanwhile shares the next one."""
 UNAWAITED_SECONDS = 0.05
 
 log = structlog.get_logger()
