@@ -136,8 +136,11 @@ class Session(BareSMTP):
             except Exception as error:  # noqa: BLE001  # the client gets an answer, whatever it is
                 self._failed(error)
             else:
+                # The client was heard, also if it takes us long to answer.
+                self._reset_timeout()
                 if work is not None:
-                    self._work = self.loop.create_task(self._finish(work))
+                    self._work = self.loop.create_task(work)
+                    self._work.add_done_callback(self._finished)
 
     def _wait(self) -> None:
         """Wait for the next command, if there will be one."""
@@ -146,19 +149,16 @@ class Session(BareSMTP):
         else:
             self._reset_timeout()
 
-    async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
-        """Carry out a command that takes its time, and go on."""
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001  # as above
+    def _finished(self, work: "asyncio.Task[None]") -> None:
+        """Answer what came of a command that took its time, if only that it was cancelled before it began; go on."""
+        self._work = None
+        if not work.cancelled() and (error := work.exception()) is not None:
             self._failed(error)
-        finally:
-            self._work = None
-            if not self.is_open:
-                self._end()
+        if work.cancelled() or not self.is_open:
+            self._end()
         self.go_on()
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         """Answer a command that could not be carried out, and end the session where that is too much."""
         if isinstance(error, ClientGone | ConnectionError | TLSSetupException):
             log.debug("smtp.client_gone")

@@ -1,6 +1,7 @@
 """The server's conduct when a side goes away or is slow: nothing acknowledged is lost."""
 
 import asyncio
+import os
 import socket
 import struct
 from pathlib import Path
@@ -10,6 +11,7 @@ import structlog
 
 from proxy import upstream as upstream_module
 from proxy.relay import Relay
+from proxy.route import LIMITS
 from proxy.server import BACKLOG, ONE_AT_A_TIME
 from tests.proxy.sending import until
 from tests.relaying import running_relay
@@ -233,3 +235,30 @@ async def test_a_worker_takes_one_connection_at_a_time(tmp_path: Path) -> None:
         # struct tcp_info of Linux: of a listening socket, tcpi_sacked is the backlog.
         (backlog,) = struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)
         assert min(BACKLOG, int(Path("/proc/sys/net/core/somaxconn").read_text())) == backlog
+
+
+async def test_a_command_ends_a_silence(tmp_path: Path) -> None:
+    """Silence is counted anew from every command, also from one that is answered before more can come."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        _, writer = await talk(running.port, ENVELOPE, 4)
+        (session,) = running.server.sessions
+        session._silent_until = asyncio.get_running_loop().time() + 10
+        writer.write(b"DATA\r\n")
+        await until(lambda: session._work is not None)
+        assert session._silent_until - asyncio.get_running_loop().time() > 100
+        writer.close()
+
+
+async def test_a_client_that_resets_with_data(tmp_path: Path) -> None:
+    """A client whose connection is reset together with its DATA leaves the connection to the upstream for others."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        _, writer = await talk(running.port, ENVELOPE, 4)
+        client = writer.get_extra_info("socket")
+        # Both at once, before the relay gets its turn.
+        os.write(client.fileno(), b"DATA\r\n")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        (pool,) = running.server.upstreams.pools
+        await until(lambda: not running.server.sessions and pool._idle)
+        assert LIMITS.connections == pool._slots._value
+    assert [] == upstream.messages
