@@ -26,6 +26,7 @@ from ledger import outbox
 from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.outbox import Claimed, Letter
+from ledger.tally import Tally
 from ledger.tokens import stop_url
 from policies.address import domain_of, split
 from policies.footer import Language
@@ -40,7 +41,7 @@ LOOK_SECONDS = 5.0
 """How often the outbox is looked into."""
 _WIDTH = 76
 
-SENT = Counter("aboveboard_letters", "Mail of our own, by kind and what became of it.", ["kind", "outcome"])
+SENT = Tally(Counter("aboveboard_letters", "Mail of our own, by kind and what became of it.", ["kind", "outcome"]))
 WAITING = Gauge("aboveboard_letters_waiting", "Mail of our own that is not sent yet.", multiprocess_mode="livemax")
 
 log = structlog.get_logger()
@@ -167,7 +168,7 @@ async def _send(ledger: Ledger, sender: Sender, claimed: Claimed) -> None:
         await ledger.job(lambda connection: outbox.not_sent(connection, claimed, now, permanent=permanent))
         outcome = "failed" if permanent or claimed.attempts >= outbox.MAX_ATTEMPTS else "later"
         log.warning("post.not_sent", kind=claimed.letter.kind, code=answer.code if answer else None, outcome=outcome)
-    SENT.labels(claimed.letter.kind, outcome).inc()
+    SENT.count(claimed.letter.kind, outcome)
 
 
 async def _hand_in(sender: Sender, address: str, content: bytes) -> Reply:

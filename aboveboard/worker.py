@@ -20,6 +20,7 @@ import structlog
 from aboveboard import compose
 from aboveboard.reload import Current, InForce, signature
 from aboveboard.upkeep import keep_up
+from ledger import tally
 from ledger.batch import write_statements
 from ledger.database import Place
 from ledger.errors import LedgerUnavailable
@@ -183,3 +184,4 @@ async def _run(part: Part, task: Task, ready: int, life: int) -> None:
         os.close(ready)
 
     await part(task, say_ready, stop)
+    tally.hand_over()

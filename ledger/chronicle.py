@@ -66,7 +66,7 @@ class Chronicle(Store):
                 await asyncio.to_thread(self._journal.write, entries)
         except (LedgerError, OSError) as error:
             # The event itself is on disk and counts; what a restore would forget is only written later.
-            FAILURES.labels("journal").inc()
+            FAILURES.count("journal")
             log.error("ledger.journal", why=str(error))
 
     async def _advance(self, head: tuple[int, str] | None) -> None:

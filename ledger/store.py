@@ -19,9 +19,12 @@ from ledger.keys import Keyring
 from ledger.notice import Teller
 from ledger.reader import Reader
 from ledger.retention import Periods
+from ledger.tally import Tally
 from ledger.writer import Writer
 
-FAILURES = Counter("aboveboard_ledger_failures", "What could not be asked of or written to the ledger.", ["doing"])
+FAILURES = Tally(
+    Counter("aboveboard_ledger_failures", "What could not be asked of or written to the ledger.", ["doing"])
+)
 _COMPLAIN_SECONDS = 1.0
 
 Result = TypeVar("Result")
@@ -83,7 +86,7 @@ class Store:
 
     def _complain(self, doing: str, error: BaseException | None) -> None:
         """Count a failure, and log it, but no more than once a second: an outage under load must not fill a disk."""
-        FAILURES.labels(doing).inc()
+        FAILURES.count(doing)
         now = asyncio.get_running_loop().time()
         if now - self._complained >= _COMPLAIN_SECONDS:
             self._complained = now

@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 from prometheus_client import Counter
 
+from ledger.tally import Tally
 from proxy.pool import Pool, Upstreams
 from proxy.reply import Reply, ReplyError, reply
 from proxy.sasl import Ask, Credential, hear
@@ -20,7 +21,7 @@ DELAYS = (1.0, 3.0, 5.0)
 
 WRONG = reply(535, "5.7.8 User name or password is wrong")
 
-LOGINS = Counter("aboveboard_logins", "Attempts to log in, by what became of them.", ["result"])
+LOGINS = Tally(Counter("aboveboard_logins", "Attempts to log in, by what became of them.", ["result"]))
 
 log = structlog.get_logger()
 
@@ -151,7 +152,7 @@ class Authentication:
         if self.login is not None:
             raise ReplyError(reply(503, "5.5.1 You are logged in already"))
         if self._failures >= MAX_TRIES:
-            LOGINS.labels("too_many").inc()
+            LOGINS.count("too_many")
             raise ReplyError(reply(421, "4.7.0 Too many failed logins"), close=True)
         mechanism, _, initial = argument.partition(" ")
         if not mechanism:
@@ -167,12 +168,12 @@ class Authentication:
         if self.login is None:
             await self._failed(answer, "refused" if answer.code >= 500 else "unavailable")
             raise ReplyError(answer, close=answer.code == 421)
-        LOGINS.labels("accepted").inc()
+        LOGINS.count("accepted")
         return answer
 
     async def _failed(self, answer: Reply, result: str) -> None:
         """Count a login that failed, and have its client wait for the answer where it may have been guessing."""
-        LOGINS.labels(result).inc()
+        LOGINS.count(result)
         log.info("auth.failed", code=answer.code, result=result)
         if result != "unavailable":
             self._failures += 1

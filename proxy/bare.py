@@ -90,6 +90,8 @@ class BareSMTP(SMTP):
     def pause_writing(self) -> None:
         """Do nothing more for the client for now: it does not take up the answers it has."""
         self._is_unheard = True
+        # Also where we had been the ones to be waited for: from now on it is the client again.
+        self._reset_timeout()
 
     def resume_writing(self) -> None:
         """Go on: the client has taken up the answers that it had left lying."""
@@ -97,9 +99,15 @@ class BareSMTP(SMTP):
         self.go_on()
 
     def hang_up(self) -> None:
-        """Close the connection, after what was written to it."""
+        """Close the connection, after what was written to it; nobody waits for ever until that is taken up."""
         if self.transport is not None:
+            self._reset_timeout()
             self.transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once, with what was not sent yet."""
+        if self.transport is not None:
+            self.transport.abort()
 
     # Silence
 
@@ -117,6 +125,10 @@ class BareSMTP(SMTP):
         left = self._silent_until - self.loop.time()
         if left > 0:
             self._timeout_handle = self.loop.call_later(min(left, self._idle_seconds), self._timeout_cb)
+            return
+        if self._is_unheard or not self.is_open:
+            # What was written before is not taken up, and nothing more would be.
+            self.abort()
             return
         self.say(reply(421, "4.4.2 Nothing was heard for too long"))
         self.hang_up()

@@ -4,7 +4,6 @@ Never lose, never alter: whatever goes wrong on the way, the original bytes go o
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from ledger.ledger import Ledger
 from ledger.merge import Arrival
 from ledger.reader import Known
 from ledger.senders import Saved
+from ledger.tally import Tally
 from ledger.tokens import Marks, new_message_id
 from policies import (
     UNAVAILABLE,
@@ -45,10 +45,9 @@ from proxy.inviting import Way, invite, margin
 from proxy.letter import letter
 from proxy.message import Message, Reading, reading_message
 from proxy.reply import Reply, ReplyError, reply
-from proxy.report import refused, vendor_names
+from proxy.report import refusal, refused, vendor_names
 from proxy.rewrite import Outgoing, tracking, untracked, untracking
 from proxy.slices import Walk, at_once, in_slices
-from proxy.tally import Tally
 from proxy.trace import Marker, loops, received
 from proxy.upstream import Connection, OutcomeUnknown
 from proxy.wish import CONTROL_HEADER, message_wish, removals_unread, tag_stays, without_tag
@@ -57,10 +56,12 @@ MESSAGES = Tally(
     Counter("aboveboard_messages", "Messages passed on, by class and reason.", ["message_class", "reason"])
 )
 REPLIES = Tally(Counter("aboveboard_upstream_replies", "The upstream's final replies, by class of code.", ["kind"]))
-FOREIGN = Counter(
-    "aboveboard_foreign_trackers",
-    "Trackers found in messages, by vendor, tier and action.",
-    ["vendor", "tier", "action"],
+FOREIGN = Tally(
+    Counter(
+        "aboveboard_foreign_trackers",
+        "Trackers found in messages, by vendor, tier and action.",
+        ["vendor", "tier", "action"],
+    )
 )
 SECONDS = Histogram("aboveboard_prepare_seconds", "Time from the final dot to the first byte sent upstream.")
 
@@ -241,7 +242,7 @@ class Relay:
         if prepared.decision.refused:
             # Nothing of it may reach the upstream, which must be ready for another one.
             await upstream.reset()
-            return await self._concluded(prepared, _refusal(prepared), Outcome.REFUSED)
+            return await self._concluded(prepared, refusal(prepared.decision, prepared.vendors), Outcome.REFUSED)
         MESSAGES.count(prepared.decision.message_class, prepared.decision.reason)
         try:
             answer = await upstream.data(prepared.content)
@@ -313,9 +314,18 @@ class Relay:
     @staticmethod
     def _count(found: Sequence[FoundTracker]) -> None:
         for one in found:
-            FOREIGN.labels(one.vendor or "unknown", one.tier, one.action).inc(one.count)
+            FOREIGN.count(one.vendor or "unknown", one.tier, one.action, amount=one.count)
 
     async def _concluded(self, prepared: _Prepared, answer: Reply, outcome: Outcome) -> Reply:
+        """Return the answer, once it is on record. Whatever goes wrong there, what the upstream said is what counts."""
+        try:
+            await self._record(prepared, answer, outcome)
+        except Exception:
+            # To say anything else now would have the client send once more what has arrived.
+            log.exception("relay.not_recorded", message=prepared.id)
+        return answer
+
+    async def _record(self, prepared: _Prepared, answer: Reply, outcome: Outcome) -> None:
         """Record how it ended: with the next commit for a tracked message, before the answer for an untracked one."""
         if not prepared.decision.refused:
             REPLIES.count(f"{answer.code // 100}xx")
@@ -335,7 +345,6 @@ class Relay:
             self._ledger.record_outcome(prepared.id, outcome)
         elif prepared.decision.reason is not Reason.LEDGER_UNAVAILABLE:
             await self._ledger.record_decision(_decided(prepared, outcome))
-        return answer
 
 
 def _as_it_came(
@@ -382,18 +391,3 @@ def _decided(prepared: _Prepared, outcome: Outcome = Outcome.PENDING) -> Decided
     return DecidedMessage(
         prepared.id, prepared.decision, prepared.envelope, prepared.subject, prepared.now, outcome, prepared.found
     )
-
-
-_MAX_NAMED = 5
-"""Vendors that a refusal names, so that its line stays short (RFC 5321 §4.5.3.1.5)."""
-
-
-def _refusal(prepared: _Prepared) -> Reply:
-    """Return what a client hears whose message a rule refuses, or that holds trackers which policy refuses."""
-    vendors = prepared.vendors
-    if prepared.decision.refusal is not None:
-        return reply(550, f"5.7.1 {prepared.decision.refusal}")
-    named = [re.sub(r"[^ -~]", "?", name)[:40] for name in vendors[:_MAX_NAMED]]
-    others = f" and {len(vendors) - _MAX_NAMED} more" if len(vendors) > _MAX_NAMED else ""
-    text = f"5.7.1 Not sent: the message holds tracking by {', '.join(named)}{others}, which the policy here forbids"
-    return reply(550, text)

@@ -3,19 +3,24 @@
 Hosts only, never a full address: those of some tools hold the addresses of people.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from policies import Decision
 from policies.tracker import OWN_VENDOR, FoundTracker
 from policies.words import Protection, Scope, Surface, Tier, TrackerAction
 from proxy.body import Body
 from proxy.message import Message
 from proxy.own import OwnMarks
+from proxy.reply import Reply, reply
 from proxy.trackers import Finding
 
 MAX_KINDS = 50
 """Kinds of tracker that are told and remembered of one message."""
+_MAX_NAMED = 5
+"""Vendors that a refusal names, so that its line stays short (RFC 5321 §4.5.3.1.5)."""
 _GOES = frozenset({TrackerAction.REMOVED, TrackerAction.UNWRAPPED})
 _STAYS = frozenset({TrackerAction.OPAQUE, TrackerAction.UNDECODABLE})
 _SEALED = frozenset({Protection.SIGNED, Protection.ENCRYPTED, Protection.DKIM})
@@ -52,6 +57,16 @@ def vendor_names(message: Message) -> tuple[str, ...]:
     """Return the names of the vendors that the sender's own tools are from."""
     found = (one for body in (*message.bodies, *message.texts) for one in body.foreign)
     return tuple(dict.fromkeys(one.name for one in found if one.certain and one.scope is Scope.TOOL))
+
+
+def refusal(decision: Decision, vendors: Sequence[str]) -> Reply:
+    """Return what a client hears whose message a rule refuses, or that holds trackers which policy refuses."""
+    if decision.refusal is not None:
+        return reply(550, f"5.7.1 {decision.refusal}")
+    named = [re.sub(r"[^ -~]", "?", name)[:40] for name in vendors[:_MAX_NAMED]]
+    others = f" and {len(vendors) - _MAX_NAMED} more" if len(vendors) > _MAX_NAMED else ""
+    text = f"5.7.1 Not sent: the message holds tracking by {', '.join(named)}{others}, which the policy here forbids"
+    return reply(550, text)
 
 
 def _found(one: Finding, action: TrackerAction) -> FoundTracker:

@@ -6,11 +6,11 @@ import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from prometheus_client import Counter, Gauge
 
-from proxy import tally
+from ledger.tally import Tally
 from proxy.auth import Admission, Authentication, Trust, Verifier
 from proxy.backlog import BACKLOG, ONE_AT_A_TIME
 from proxy.balanced import Balanced
@@ -26,7 +26,7 @@ IDLE_SECONDS = 300.0
 """How long a client may be silent (RFC 5321 §4.5.3.2.7)."""
 
 SESSIONS = Gauge("aboveboard_smtp_sessions", "SMTP sessions that are open.", multiprocess_mode="livesum")
-TURNED_AWAY = Counter("aboveboard_smtp_turned_away", "Connections that were turned away, by reason.", ["why"])
+TURNED_AWAY = Tally(Counter("aboveboard_smtp_turned_away", "Connections that were turned away, by reason.", ["why"]))
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -115,7 +115,7 @@ class Server:
                 return Session(self, listener, client)
 
             if listener.balancers:
-                headless = TURNED_AWAY.labels("proxy_protocol").inc
+                headless = partial(TURNED_AWAY.count, "proxy_protocol")
                 self._listening.append(Balanced(sock, listener.is_balancer, session, implicit, headless))
             else:
                 server = await loop.create_server(session, sock=sock, ssl=implicit, backlog=ONE_AT_A_TIME)
@@ -138,15 +138,14 @@ class Server:
         for session in list(self.sessions):
             session.dismiss()
         await self.upstreams.close()
-        tally.hand_over()
 
     def enter(self, session: Session) -> Reply | None:
         """Count a session that begins; return what it hears instead where there are too many."""
         if self._census.connections >= self._limits.connections:
-            TURNED_AWAY.labels("all").inc()
+            TURNED_AWAY.count("all")
             return reply(421, "4.3.2 Too many connections; please try again later")
         if self._census.of_client(session.peer) >= self._limits.per_client:
-            TURNED_AWAY.labels("client").inc()
+            TURNED_AWAY.count("client")
             return reply(421, "4.7.0 Too many connections from your address")
         self._census.enter(session.peer)
         self.sessions.add(session)

@@ -13,6 +13,7 @@ import structlog
 from aiosmtpd.smtp import TLSSetupException
 from prometheus_client import Counter
 
+from ledger.tally import Tally
 from policies import Envelope
 from proxy.auth import is_local
 from proxy.bare import BareSMTP
@@ -21,7 +22,6 @@ from proxy.path import Offer, Recipient, mail_parameters, parse_path, recipient
 from proxy.proxyprotocol import Client
 from proxy.reply import Reply, ReplyError, reply
 from proxy.sasl import MAX_LINE, response
-from proxy.tally import Tally
 from proxy.transaction import Transaction
 from proxy.wire import ClientGone
 

@@ -168,6 +168,21 @@ async def test_a_decision_that_cannot_be_recorded_is_not_acted_on(
     assert ["ledger_unavailable"] == [one["reason"] for one in logged if one["event"] == "relay.message"]
 
 
+@pytest.mark.parametrize("consents", [True, False], ids=["tracked", "untracked"])
+async def test_what_cannot_be_noted_changes_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, consents: bool
+) -> None:
+    """168: whatever raises after the upstream's answer, the client hears that answer, and does not send again."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        if consents:
+            await running.agree("bob@customer.test")
+        monkeypatch.setattr(relay.REPLIES, "count", _raise)
+        with structlog.testing.capture_logs() as logged:
+            await send(running)
+    assert 1 == len(upstream.messages)
+    assert 1 == sum(one["event"] == "relay.not_recorded" for one in logged)
+
+
 async def test_a_rewritten_message_over_the_upstreams_limit_goes_as_the_original(tmp_path: Path) -> None:
     """Rewriting makes a message longer; where that is too long for the upstream, the original goes."""
     # Enough for the original, and for the rewritten message by the letter, but not with what an upstream adds.

@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from ledger import trackers
 from policies import PolicyModel
-from proxy import body
+from proxy import body, relay
 from proxy.relay import Conduct
 from proxy.vendors import load_rules
 from tests.proxy.test_relay import HTML, delivered, send
@@ -179,10 +179,11 @@ async def test_a_failure_harms_no_mail(tmp_path: Path, monkeypatch: pytest.Monke
 async def test_counted(tmp_path: Path) -> None:
     """The metric counts by vendor, tier and action, and names no host."""
     labels = {"vendor": "yesware", "tier": "B", "action": "removed"}
+    relay.FOREIGN.hand_over()
     before = REGISTRY.get_sample_value("aboveboard_foreign_trackers_total", labels) or 0
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, settings=with_policy()) as running:
         await send(running, TRACKED)
-
+    relay.FOREIGN.hand_over()
     assert before + 1 == REGISTRY.get_sample_value("aboveboard_foreign_trackers_total", labels)
 
 

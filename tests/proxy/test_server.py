@@ -1,6 +1,7 @@
 """The server's conduct when a side goes away or is slow: nothing acknowledged is lost."""
 
 import asyncio
+import math
 import os
 import socket
 import struct
@@ -246,6 +247,38 @@ async def test_a_command_ends_a_silence(tmp_path: Path) -> None:
         writer.write(b"DATA\r\n")
         await until(lambda: session._work is not None)
         assert session._silent_until - asyncio.get_running_loop().time() > 100
+        writer.close()
+
+
+async def test_a_client_that_takes_up_no_answer(tmp_path: Path) -> None:
+    """A client that leaves its answers lying, also that to its message, is silent, and in the end let go of."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        _, writer = await talk(running.port, ENVELOPE + b"DATA\r\n" + MESSAGE + b".\r\n", 6)
+        (session,) = running.server.sessions
+        session._rest_timeout()
+        session.pause_writing()
+        assert session._silent_until < math.inf
+        # More than the system takes in for it: an answer under way that stays here.
+        session.transport.write(bytes(1 << 24))
+        session._silent_until = 0.0
+        session._timeout_cb()
+        await until(lambda: not running.server.sessions)
+        writer.close()
+
+
+async def test_a_client_that_takes_up_no_farewell(tmp_path: Path) -> None:
+    """A session that is over, and whose last answers are not taken up, keeps its connection only for so long."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        _, writer = await talk(running.port, ENVELOPE, 4)
+        (session,) = running.server.sessions
+        session.transport.write(bytes(1 << 24))
+        session._rest_timeout()
+        session.hang_up()
+        assert session._silent_until < math.inf
+        assert running.server.sessions
+        session._silent_until = 0.0
+        session._timeout_cb()
+        await until(lambda: not running.server.sessions)
         writer.close()
 
 
