@@ -27,7 +27,7 @@ from policies import Decision, Envelope, MessageClass, Purpose, Reason
 from policies.policy import canonical_text
 from policies.tracker import FoundTracker
 from policies.words import Scope, Surface, Tier, TrackerAction
-from tests.aboveboard.test_reload import CONFIG
+from tests.aboveboard.calling import CONFIG
 
 Command = Callable[..., Result]
 FOUND = FoundTracker(Scope.TOOL, "mailtrack", Surface.IMAGE, Tier.A, TrackerAction.REMOVED, "pixel.tracker.example", 1)
