@@ -80,7 +80,9 @@ WRONG = [
     ("relay.upstream.0.url", ["smtps://a", "imap://b"], 'relay.upstream[0].url: must be "smtp://HOST:PORT"'),
     ("relay.upstream.0.url", ["smtps://a", "smtp://[::1]:1587"], "relay.upstream[0].url: is a listener of this relay"),
     ("relay.upstream.0.connections", 0, "relay.upstream[0].connections: input should be greater than"),
-    ("relay.max_message_bytes", "big", "relay.max_message_bytes: input should be a valid integer"),
+    ("relay.max_message_bytes", "big", "relay.max_message_bytes: must be a whole number, without quotes"),
+    ("relay.max_connections", True, "relay.max_connections: must be a whole number, without quotes, not True."),
+    ("relay.received", "no", "relay.received: must be true or false, without quotes, not 'no'."),
     ("relay.max_message_bytes", 1, "relay.max_message_bytes: input should be greater than or equal to 65536"),
     ("web.public_url", "http://track.example.org", "web.public_url: must begin with https://"),
     ("web.public_url", "https://t.example.org/?x=1", "web.public_url: must be a web address"),
@@ -132,6 +134,14 @@ WRONG = [
     ("policy.preset", "none", "policy.preset: must be 'strict', 'report-only' or 'never-track', not 'none'."),
     ("policy.preset", ["strict"], "policy.preset: must be 'strict', 'report-only' or 'never-track', not ['strict']."),
     ("policy.rule.0.name", "two\nlines", "policy.rule[0].name: must be one line of text"),
+    ("retention.hits_days", True, "retention.hits_days: must be a whole number, without quotes, not True."),
+    ("retention.hits_days", "90", "retention.hits_days: must be a whole number, without quotes, not '90'."),
+    ("policy.plain_text_links", 1, "policy.plain_text_links: must be true or false, without quotes, not 1."),
+    ("policy.rule.0.when", {"has_attachment": "no"}, "policy.rule[0].when.has_attachment: must be true or false"),
+    ("ledger.key_file", 3, "ledger.key_file: must be text in quotes, not 3."),
+    ("ledger.url", "postgresql://u@h:x/d", 'ledger.url: must be "sqlite:///FILE" or "postgresql://USER@HOST/DATABASE"'),
+    ("organisation.contact", "\0@example.org", "organisation.contact: must be an e-mail address"),
+    ("requests", {"holidays": ["x"]}, "requests.holidays[0]: must be a day without quotes, like 2026-12-25, not 'x'."),
     ("retention.hits_days", 400, "retention.hits_days: input should be less than or equal to 395"),
     ("consent.point", [{"id": "Web form"}], 'consent.point[0].id: must be small letters, digits and hyphens'),
     ("consent.point", [{**POINT, "wording": " "}], "consent.point[0].wording: must say something"),
@@ -169,6 +179,43 @@ def test_what_is_wrong_is_named(path: str, value: Any, sentence: str) -> None:
     found = problems(changed(path, value))
     assert any(one.startswith(sentence) for one in found), found
     assert all("\n" not in one and one.endswith(".") for one in found)
+
+
+@pytest.mark.parametrize(
+    ("window", "sentence"),
+    [
+        ("on", """policy.merge_window: must be "off", or like { messages = 5, minutes = 10 }, not 'on'."""),
+        ({"messages": 0}, "policy.merge_window.messages: input should be greater than or equal to 2, not 0."),
+        ({"minuts": 1}, 'policy.merge_window.minuts: is not a known key (did you mean "minutes"?).'),
+    ],
+    ids=["neither", "too few", "misspelt"],
+)
+def test_a_mistake_with_two_forms_is_said_once(window: object, sentence: str) -> None:
+    """A value that may be a word or a table is judged as the one it is meant to be."""
+    assert [sentence] == problems(changed("policy.merge_window", window))
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"journal_file": "aboveboard.key"}, "ledger.journal_file: is the same file as ledger.key_file"),
+        ({"url": "sqlite:///x", "key_file": "y/../x"}, "ledger.key_file: is the same file as ledger.url"),
+        ({"head_file": "h", "account_file": "h"}, "ledger.account_file: is the same file as ledger.head_file"),
+    ],
+    ids=["journal over key", "key over ledger", "accounts over head"],
+)
+def test_no_file_is_two_things(keys: dict[str, str], sentence: str) -> None:
+    """Files that would be written over each other are refused, however their paths are spelt."""
+    assert [f"{sentence}; each needs one of its own."] == problems(changed("ledger", keys))
+
+
+def test_a_form_that_nobody_could_answer_is_said() -> None:
+    """A public form without mail of our own is no error, and is named, for whoever opens it finds nothing."""
+    content = changed("consent", {"point": [POINT | {"public": True}]})
+    assert not any(one.startswith("consent") for one in notes(parse(content, Path("/etc"))))
+    del content["system_mail"]
+    (note,) = [one for one in notes(parse(content, Path("/etc"))) if one.startswith("consent")]
+    assert note.startswith("consent.point[0].public: there is no form at /join/fair without [system_mail]")
 
 
 def test_an_anchor_by_mail_needs_a_mail_server() -> None:
