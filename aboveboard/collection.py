@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from policies.setting import Section
+from policies.setting import Section, YesNo
 
 MAIL = "mail"
 """Instead of a file, for ``consent.anchor``."""
@@ -35,7 +35,7 @@ class CollectionPoint(Section):
     where: Said = Field(description="Where agreement is collected: an address on the web, a place.")
     wording: Said = Field(description="The words that people agree to there, exactly.")
     proof: Said = Field(description="What proves that a person agreed there, and where it is kept.")
-    public: bool = Field(default=False, description="Offer a form of its own at /join/{id}.")
+    public: YesNo = Field(default=False, description="Offer a form of its own at /join/{id}.")
 
 
 class ConsentSection(Section):

@@ -12,6 +12,7 @@ from aboveboard.collection import MAIL
 from aboveboard.crosschecks import cross_checks, without_effect
 from aboveboard.mistakes import sentence
 from aboveboard.settings import Config, LedgerSection
+from aboveboard.values import SQLITE
 from policies import checks, compile_policy
 from policies.address import canonical_domain
 
@@ -64,7 +65,6 @@ def parse(content: dict[str, Any], base: Path) -> Config:
 _PATH_KEYS = frozenset(
     {"certificate", "key", "password_file", "key_file", "head_file", "journal_file", "account_file", "anchor"}
 )
-_SQLITE = "sqlite:///"
 
 
 def _with_defaults(content: dict[str, Any]) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def _absolute(value: Any, base: Path, key: str = "") -> Any:
         return [_absolute(inner, base, key) for inner in value]
     if isinstance(value, str) and key in _PATH_KEYS and not (key == "anchor" and value in ("", MAIL)):
         return str(base / value)
-    if isinstance(value, str) and key == "url" and value.startswith(_SQLITE) and len(value) > len(_SQLITE):
-        return _SQLITE + str(base / value.removeprefix(_SQLITE))
+    if isinstance(value, str) and key == "url" and value.startswith(SQLITE) and len(value) > len(SQLITE):
+        return SQLITE + str(base / value.removeprefix(SQLITE))
     return value
 
 

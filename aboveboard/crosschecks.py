@@ -1,11 +1,14 @@
 """What is wrong between settings: two on one port, mail in clear, a relay that is its own upstream."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from aboveboard import autoconfig
+from aboveboard.collection import MAIL
 from aboveboard.settings import Config, ListenerSection, SystemMailSection, UpstreamSection
-from aboveboard.values import LOOPBACK_NAMES, is_loopback, split_address
+from aboveboard.values import LOOPBACK_NAMES, SQLITE, is_loopback, split_address
 from policies.checks import address_globs
 from policies.policy import PolicyModel
 from proxy.route import DEFAULT_PORTS
@@ -15,7 +18,7 @@ _ALL = frozenset({"0.0.0.0", "::"})  # noqa: S104  # addresses to compare with
 
 def cross_checks(config: Config) -> list[str]:
     """Return a sentence for everything that is wrong between settings, each beginning with a key path."""
-    problems = list(_taken_addresses(config))
+    problems = [*_taken_addresses(config), *_taken_files(config)]
     for at, listener in enumerate(config.relay.listener):
         problems += _listener_checks(f"relay.listener[{at}]", listener)
     for at, upstream in enumerate(config.relay.upstream):
@@ -52,8 +55,45 @@ def _taken_addresses(config: Config) -> Iterator[str]:
         seen.append((path, host, port))
 
 
+def _taken_files(config: Config) -> Iterator[str]:
+    """Find files of the ledger that are to be two things at once: one would be written over the other."""
+    said = config.ledger
+    is_file = said.url.startswith(SQLITE)
+    files = {
+        "ledger.url": Path(said.url.removeprefix(SQLITE)) if is_file else None,
+        "ledger.key_file": said.key_file,
+        "ledger.head_file": said.head_file,
+        "ledger.journal_file": said.journal_file,
+        "ledger.account_file": said.account_file,
+        "consent.anchor": None if config.consent.anchor in (None, MAIL) else Path(config.consent.anchor),
+    }
+    seen: dict[str, str] = {}
+    for path, file in files.items():
+        if file is None:
+            continue
+        before = seen.setdefault(os.path.normpath(file), path)
+        if before != path:
+            yield f"{path}: is the same file as {before}; each needs one of its own."
+
+
 def without_effect(config: Config) -> list[str]:
-    """Return a sentence for every upstream that no mail goes to, for an earlier one takes all of it."""
+    """Return a sentence for every upstream that no mail goes to, and every form that nobody could answer."""
+    return [*_idle_upstreams(config), *_dead_forms(config)]
+
+
+def _dead_forms(config: Config) -> Iterator[str]:
+    if config.system_mail is not None:
+        return
+    for at, point in enumerate(config.consent.point):
+        if point.public:
+            yield (
+                f"consent.point[{at}].public: there is no form at /join/{point.id} without [system_mail], "
+                "for agreement by it counts by a link that is mailed."
+            )
+
+
+def _idle_upstreams(config: Config) -> list[str]:
+    """Find upstreams that no mail goes to, for an earlier one takes all of it."""
     everybody = next((at for at, one in enumerate(config.relay.upstream) if {"*", "*@*"} & set(one.senders)), None)
     if everybody is None:
         return []

@@ -7,6 +7,16 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+_KINDS = {
+    "string_type": "text in quotes",
+    "path_type": "text in quotes",
+    "bool_type": "true or false, without quotes",
+    "int_type": "a whole number, without quotes",
+    "date_from_datetime_parsing": "a day without quotes, like 2026-12-25",
+    "date_type": "a day without quotes, like 2026-12-25",
+}
+"""What a value must be, by pydantic's word for one that is of another kind."""
+
 
 def _key_path(location: tuple[int | str, ...]) -> str:
     path = ""
@@ -33,8 +43,8 @@ def sentence(error: ErrorDetails, content: dict[str, Any], schema: dict[str, Any
         return f"{path}: {context['error']}{_but_is(error['input'])}{rule}."
     if kind == "list_type":
         return f"{path}: must be {_as_list(location, error['input'])}{rule}."
-    if kind == "string_type":
-        return f"{path}: must be text in quotes{_but_is(error['input'])}{rule}."
+    if kind in _KINDS:
+        return f"{path}: must be {_KINDS[kind]}{_but_is(error['input'])}{rule}."
     if kind in ("model_type", "dict_type"):
         return f"{path}: must be a section with keys of its own{_but_is(error['input'])}{rule}."
     if kind == "too_short":
@@ -92,7 +102,7 @@ def _did_you_mean(location: tuple[int | str, ...], schema: dict[str, Any]) -> st
 
 def _inner(schema: dict[str, Any], here: dict[str, Any], step: int | str) -> dict[str, Any]:
     found: dict[str, Any] = here.get("items", {}) if isinstance(step, int) else here.get("properties", {}).get(step, {})
-    for option in found.get("anyOf", []):
+    for option in found.get("anyOf", found.get("oneOf", [])):
         if "$ref" in option:
             found = option
     if "$ref" in found:

@@ -23,7 +23,7 @@ from aboveboard.values import (
 )
 from policies.footer import Language
 from policies.policy import PolicyModel
-from policies.setting import OneLine, Section
+from policies.setting import OneLine, Section, Whole, YesNo
 
 
 class Organisation(Section):
@@ -75,9 +75,9 @@ class UpstreamSection(Section):
     username: str | None = Field(default=None, description="Service login at this server.")
     password_file: Path | None = Field(default=None, description="File with the service login's password.")
     password_env: str | None = Field(default=None, description="Environment variable with it, in place of a file.")
-    insecure: bool = Field(default=False, description="Allow smtp:// to a server that is not on this machine.")
-    connections: int = Field(default=40, ge=1, le=10_000, description="Connections open at once, of all workers.")
-    messages_per_connection: int = Field(
+    insecure: YesNo = Field(default=False, description="Allow smtp:// to a server that is not on this machine.")
+    connections: Whole = Field(default=40, ge=1, le=10_000, description="Connections open at once, of all workers.")
+    messages_per_connection: Whole = Field(
         default=100, ge=1, le=100_000, description="Messages sent over one connection before it is closed."
     )
 
@@ -100,16 +100,16 @@ class RelaySection(Section):
     hostname: Domain | None = Field(
         default=None, description="How the relay calls itself; by default public_url's host."
     )
-    max_message_bytes: int = Field(
+    max_message_bytes: Whole = Field(
         default=36_700_160, ge=65_536, le=1_073_741_824, description="Largest message taken."
     )
-    max_connections: int = Field(default=1_000, ge=1, le=1_000_000, description="SMTP connections at once.")
-    max_connections_per_client: int = Field(default=50, ge=1, le=60_000, description="Of them, from one address.")
-    max_bytes_in_flight: int = Field(
+    max_connections: Whole = Field(default=1_000, ge=1, le=1_000_000, description="SMTP connections at once.")
+    max_connections_per_client: Whole = Field(default=50, ge=1, le=60_000, description="Of them, from one address.")
+    max_bytes_in_flight: Whole = Field(
         default=536_870_912, ge=65_536, description="Octets of all messages that are being handed in."
     )
-    received: bool = Field(default=True, description="Add one Received line.")
-    processed_header: bool = Field(default=False, description="Loop marker for Exchange and Workspace round trips.")
+    received: YesNo = Field(default=True, description="Add one Received line.")
+    processed_header: YesNo = Field(default=False, description="Loop marker for Exchange and Workspace round trips.")
     dkim_signed: Literal["untouched", "remove-own"] = Field(
         default="untouched", description="What to do with signed mail."
     )
@@ -172,17 +172,17 @@ class SystemMailSection(Section):
 class RetentionSection(Section):
     """How long things are kept, in days; each has a cap."""
 
-    recording_days: int = Field(default=30, ge=0, le=90, description="After sending, hits of a message are recorded.")
-    hits_days: int = Field(default=90, ge=0, le=395, description="Hits.")
-    messages_days: int = Field(
+    recording_days: Whole = Field(default=30, ge=0, le=90, description="After sending, hits of a message are recorded.")
+    hits_days: Whole = Field(default=90, ge=0, le=395, description="Hits.")
+    messages_days: Whole = Field(
         default=90, ge=0, le=395, description="Sender, recipient and subject of tracked messages."
     )
-    foreign_days: int = Field(default=90, ge=0, le=395, description="Other people's trackers found in messages.")
-    decisions_days: int = Field(default=365, ge=0, le=1_095, description="Decisions about tracked messages.")
-    cases_days: int = Field(default=1_095, ge=0, le=2_190, description="Requests, after they are closed.")
-    access_days: int = Field(default=730, ge=0, le=2_555, description="Who looked at what is recorded.")
-    consent_days: int = Field(default=365, ge=1, le=730, description="A grant counts, from when it was given.")
-    consent_events_days: int = Field(
+    foreign_days: Whole = Field(default=90, ge=0, le=395, description="Other people's trackers found in messages.")
+    decisions_days: Whole = Field(default=365, ge=0, le=1_095, description="Decisions about tracked messages.")
+    cases_days: Whole = Field(default=1_095, ge=0, le=2_190, description="Requests, after they are closed.")
+    access_days: Whole = Field(default=730, ge=0, le=2_555, description="Who looked at what is recorded.")
+    consent_days: Whole = Field(default=365, ge=1, le=730, description="A grant counts, from when it was given.")
+    consent_events_days: Whole = Field(
         default=1_095, ge=0, le=2_190, description="Consent events, after a person's last one; refusals stay."
     )
 
@@ -190,10 +190,14 @@ class RetentionSection(Section):
 class RequestsSection(Section):
     """Until when requests and complaints must be answered."""
 
-    acknowledge_working_days: int = Field(default=10, ge=1, le=20, description="Receipt is confirmed, working days.")
-    complaint_days: int = Field(default=40, ge=1, le=90, description="A complaint is answered.")
-    answer_days: int = Field(default=30, ge=1, le=31, description="Other requests are answered; a month at the latest.")
-    uk_acknowledge_days: int = Field(default=30, ge=1, le=30, description="A complaint is acknowledged, at the latest.")
+    acknowledge_working_days: Whole = Field(default=10, ge=1, le=20, description="Receipt is confirmed, working days.")
+    complaint_days: Whole = Field(default=40, ge=1, le=90, description="A complaint is answered.")
+    answer_days: Whole = Field(
+        default=30, ge=1, le=31, description="Other requests are answered; a month at the latest."
+    )
+    uk_acknowledge_days: Whole = Field(
+        default=30, ge=1, le=30, description="A complaint is acknowledged, at the latest."
+    )
     holidays: list[date] = Field(default=[], description="Days that are no working days.")
 
 

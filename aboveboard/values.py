@@ -12,6 +12,8 @@ from proxy.providers import Network, provider_of
 
 _INCOMING = ("imaps", "imap+starttls", "pop3s", "pop3+starttls")
 """How mail programs may fetch mail: never in clear, for a password travels with it."""
+SQLITE = "sqlite:///"
+"""How the URL of a ledger in a file begins."""
 LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
 _NOT_IN_URLS = re.compile(r"[\s\"<>\\^`{|}\x00-\x20\x7f]")
 _DOMAIN = re.compile(
@@ -156,13 +158,23 @@ def _listed(value: object) -> object:
 
 
 def _ledger_url(value: str) -> str:
-    if not value.startswith(("sqlite:///", "postgresql://")) or value == "sqlite:///":
+    whole = value != SQLITE if value.startswith(SQLITE) else _is_postgresql(value)
+    if not whole:
         raise ValueError('must be "sqlite:///FILE" or "postgresql://USER@HOST/DATABASE"')
     return value
 
 
+def _is_postgresql(value: str) -> bool:
+    """Tell whether a URL names a PostgreSQL database; one without a host is reached by its local socket."""
+    try:
+        parts = urlsplit(value)
+        return parts.scheme == "postgresql" and value.startswith("postgresql://") and parts.port != 0
+    except ValueError:
+        return False
+
+
 def _mail_address(value: str) -> str:
-    if not re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", value):
+    if not re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", value) or not value.isprintable():
         raise ValueError('must be an e-mail address, like "privacy@example.org"')
     return value
 

@@ -36,13 +36,11 @@ class Asked:
     head: tuple[int, str]
 
 
-async def may_ask(connection: AsyncConnection, keyring: Keyring, address: str, now: datetime) -> bool:
-    """Tell whether a person may be asked: nobody asked them for six months, and they have not said yes or no."""
-    return await why_not(connection, keyring, address, now) is None
-
-
 async def why_not(connection: AsyncConnection, keyring: Keyring, address: str, now: datetime) -> str | None:
-    """Return why a person may not be asked now, as a sentence; None where they may."""
+    """Return why a person may not be asked now, as a sentence; None where they may.
+
+    They may where nobody asked them for six months and they have not said yes or no.
+    """
     person = Person.of(keyring, address)
     consent = await consent_of(connection, person)
     if (await connection.execute(select(meta.c.value).where(meta.c.name == SUSPENDED_UP_TO))).first() is not None:
@@ -86,7 +84,7 @@ async def asked(
 ) -> Asked:
     """Record that a person is asked, and how ("footer", "mail", "renewal"): one event per purpose.
 
-    Call it with ``may_ask`` in one transaction, the chain locked (``chain.lock``), so that of two that ask at the same
+    Call it with ``why_not`` in one transaction, the chain locked (``chain.lock``), so that of two that ask at the same
     time one sees the other. ``notice`` is the one they are shown, and must be on record (``notices.keep``).
     """
     question_id, folded_hash = secrets.token_hex(16), Person.of(keyring, address).folded_hash

@@ -255,11 +255,6 @@ class Database:
         _set_up_sqlite(engine.sync_engine, "BEGIN IMMEDIATE" if writes else "BEGIN", patient=False)
         return engine
 
-    @property
-    def is_sqlite(self) -> bool:
-        """Tell whether it is the embedded database."""
-        return self._place.sqlite is not None
-
     async def _notice_absence(self) -> None:
         """See that the file is still the one that is open: a deleted one would go on taking writes into nothing."""
         if self._place.sqlite is None:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from policies.address import canonical_domain
 from policies.footer import FooterModel
@@ -18,7 +18,7 @@ from policies.matching import Rules
 from policies.presets import PRESETS
 from policies.roles import LIST_PATTERNS, ROLE_PATTERNS
 from policies.rule import RuleModel
-from policies.setting import Ceiling, Glob, Section
+from policies.setting import Ceiling, Glob, Section, Whole, YesNo
 from policies.vendor import VendorId, VendorModel
 from policies.words import ForeignTracking, MessageClass, Purpose
 
@@ -40,8 +40,25 @@ class ForeignTrackingModel(Section):
 class MergeWindow(Section):
     """So many look-alike single messages in so many minutes are bulk."""
 
-    messages: int = Field(default=5, ge=2)
-    minutes: int = Field(default=10, ge=1, le=1440)
+    messages: Whole = Field(default=5, ge=2)
+    minutes: Whole = Field(default=10, ge=1, le=1440)
+
+
+def _window(value: object) -> str | None:
+    """Tell which form of ``merge_window`` is meant, so that what is wrong with it is said once."""
+    if isinstance(value, dict | MergeWindow):
+        return "Window"
+    return "Off" if value == "off" else None
+
+
+MergeWindowOrOff = Annotated[
+    Annotated[MergeWindow, Tag("Window")] | Annotated[Literal["off"], Tag("Off")],
+    Discriminator(
+        _window,
+        custom_error_type="no_window",
+        custom_error_message='must be "off", or like { messages = 5, minutes = 10 }',
+    ),
+]
 
 
 Members = Annotated[list[Glob], Field(min_length=1)]
@@ -62,8 +79,8 @@ class PolicyModel(Section):
     do_not_write: Literal["refuse", "ignore"] = Field(
         default="refuse", description="Mail to one person who asked not to be written to."
     )
-    plain_text_links: bool = Field(default=False, description="Wrap the links of text-only messages.")
-    visible_url_links: bool = Field(default=False, description="Wrap links whose text is itself an address.")
+    plain_text_links: YesNo = Field(default=False, description="Wrap the links of text-only messages.")
+    visible_url_links: YesNo = Field(default=False, description="Wrap links whose text is itself an address.")
     never_wrap: list[Glob] = Field(default=[], description="URL globs of links that are never wrapped.")
     role_addresses: list[Glob] = Field(default=[], description="More shared mailboxes, as globs; they count as groups.")
     list_addresses: list[Glob] = Field(default=[], description="More mailing lists and distribution lists, as globs.")
@@ -72,7 +89,7 @@ class PolicyModel(Section):
     foreign_allowed: list[Glob] = Field(default=[], description="URL globs that are never taken for trackers.")
     vendors_off: list[VendorId] = Field(default=[], description="Ids of shipped vendor rules that are switched off.")
     vendor: list[VendorModel] = Field(default=[], description="Rules for vendors that the shipped ones do not know.")
-    merge_window: MergeWindow | Literal["off"] = Field(default=MergeWindow())
+    merge_window: MergeWindowOrOff = Field(default=MergeWindow())
     groups: dict[str, Members] = Field(default={}, description="Groups of senders for rules: globs over addresses.")
     rule: list[RuleModel] = Field(default=[], description="Rules that lower the ceiling.")
 

@@ -15,6 +15,8 @@ from policies.setting import (
     ReplyText,
     Section,
     TimeOfDay,
+    Whole,
+    YesNo,
     Zone,
 )
 from policies.words import ForeignTracking, MessageClass, Purpose
@@ -37,8 +39,8 @@ class Weekday(StrEnum):
 class SizeRange(Section):
     """How large the message is, in bytes as it came; both ends belong to it."""
 
-    min: int | None = Field(default=None, ge=0, description="At least so many bytes.")
-    max: int | None = Field(default=None, ge=0, description="At most so many bytes.")
+    min: Whole | None = Field(default=None, ge=0, description="At least so many bytes.")
+    max: Whole | None = Field(default=None, ge=0, description="At most so many bytes.")
 
 
 class TimeWindow(Section):
@@ -73,7 +75,7 @@ class RuleCondition(Section):
         default=[], min_length=1, description="Globs over name or GUID of a Microsoft sensitivity label."
     )
     size: SizeRange | None = Field(default=None, description="How large the message is.")
-    has_attachment: bool | None = Field(default=None, description="Whether anything is attached.")
+    has_attachment: YesNo | None = Field(default=None, description="Whether anything is attached.")
     listener: list[str] = Field(default=[], min_length=1, description="Listener addresses, as in relay.listener.")
     client: list[Network] = Field(default=[], min_length=1, description="Networks of the sending machine.")
     time: TimeWindow | None = Field(default=None, description="When the message is sent.")

@@ -6,7 +6,7 @@ from datetime import time
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, StringConstraints
 
 _ALLOWING = frozenset({"always", "on", "yes", "true", "allow", "allowed", "enable", "enabled", "all", "force", "1"})
 _FIELD_NAME = re.compile(r"[!-9;-~]{1,200}")
@@ -86,6 +86,10 @@ def _reply_text(value: str) -> str:
     return _one_line(value)
 
 
+Whole = Annotated[int, Strict()]
+"""A whole number, and nothing that could be made one of: `hits_days = true` is no day."""
+YesNo = Annotated[bool, Strict()]
+"""`true` or `false`, and nothing that could be taken for it."""
 Ceiling = Annotated[Literal["never", "with-consent"], BeforeValidator(_no_permission)]
 Never = Annotated[Literal["never"], BeforeValidator(_no_raise)]
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=320)]

@@ -15,8 +15,8 @@ from policies.words import Scope, Surface, Tier, TrackerAction
 from proxy.entities import decode_attribute
 from proxy.hidden import finding_hidden, has_token, hides, is_tiny, names_recipient
 from proxy.html import Scan
-from proxy.page import Page, page
-from proxy.slices import STEP_BYTES, Walk, at_once, each
+from proxy.page import Page
+from proxy.slices import STEP_BYTES, Walk, each
 from proxy.surfaces import (
     FETCHING_TAGS,
     Fetched,
@@ -67,17 +67,10 @@ _GLYPHS = frozenset({"", "\u1427", "\u1427".encode().decode("latin-1")})
 """What stands in Streak's element beside its image, in white: U+1427, as such or as its bytes in UTF-8."""
 
 
-def find_in_html(
-    data: bytes, scan: Scan, watch: Watch, unsubscribe: frozenset[str] = frozenset()
-) -> tuple[Finding, ...]:
-    """Return the foreign trackers of an HTML part, in order. ``unsubscribe`` are the targets of List-Unsubscribe."""
-    return at_once(finding_in_html(page(data), scan, watch, unsubscribe))
-
-
 def finding_in_html(
     page: Page, scan: Scan, watch: Watch, unsubscribe: frozenset[str] = frozenset()
 ) -> Walk[tuple[Finding, ...]]:
-    """Walk through an HTML part as ``find_in_html`` does, in steps."""
+    """Walk to the foreign trackers of an HTML part, in order. ``unsubscribe`` are the targets of List-Unsubscribe."""
     data, markup = page.data, page.markup
     names = yield from finding_tag_names(markup)
     finder = _Finder(data, scan, watch, _base(data) if b"base" in names else "")

@@ -98,13 +98,13 @@ def _with_bodies(
         editable = tuple((yield from each(text_bodies(raw, plain, reading, unsubscribe, text_only=not bodies))))
     except (Unparsable, TooLarge) as problem:
         return Message(raw, _header_facts(raw, fields, entities, problem=_reason(problem)), fields)
+    everything = (*bodies, *editable)
     pages = [body.encoded.decoded for body in bodies if body.scan.dashes]
-    read = [*texts, *pages, *_without_marks((*bodies, *editable))]
+    read = [*texts, *pages, *_without_marks(everything)]
     if any((yield from each(_PGP.search(text) for text in read))):
-        seen = tuple(Trackers(body.own, body.foreign) for body in (*bodies, *editable))
+        seen = tuple(Trackers(body.own, body.foreign) for body in everything)
         facts = _header_facts(raw, fields, entities, Protection.ENCRYPTED)
         return Message(raw, facts, fields, untouchable=seen)
-    everything = (*bodies, *editable)
     has_text = any((yield from each(text.strip() for text in texts)))
     empty = yield from _is_empty(bodies, has_text=has_text)
     facts = _header_facts(

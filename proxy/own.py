@@ -15,8 +15,8 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from proxy.links import addresses_in_text, is_whole
-from proxy.page import Page, page
-from proxy.slices import STEP_BYTES, Walk, at_once
+from proxy.page import Page
+from proxy.slices import STEP_BYTES, Walk
 from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Tag, all_tags, removal
 from proxy.transfer import Edit, apart
 from proxy.visible import visible_text
@@ -198,13 +198,8 @@ def no_gateways(_: str) -> None:
     """Unwrap nothing."""
 
 
-def find_in_html(data: bytes, tokens: OpensTokens, unwrap: Unwrap = no_gateways) -> OwnMarks:
-    """Return what there is of ours in an HTML part. Costs three short searches where there is nothing."""
-    return at_once(finding_in_html(page(data), tokens, unwrap))
-
-
 def finding_in_html(page: Page, tokens: OpensTokens, unwrap: Unwrap = no_gateways) -> Walk[OwnMarks]:
-    """Walk through an HTML part as ``find_in_html`` does, in steps."""
+    """Walk to what there is of ours in an HTML part. Costs three short searches where there is nothing."""
     if not (yield from _finding_hint(page.markup)):
         return OwnMarks()
     data = page.data

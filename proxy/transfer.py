@@ -285,16 +285,11 @@ def _wrap_line(line: bytes, eol: bytes) -> bytes:
     return (b"=" + eol).join(pieces)
 
 
-def to_quoted_printable(decoded: bytes, eol: bytes) -> bytes:
-    """Return text as quoted-printable throughout, for a part whose lines have become too long for 7bit or 8bit.
+def quoting(decoded: bytes, eol: bytes) -> Walk[bytes]:
+    """Walk to text as quoted-printable throughout, for a part whose lines have become too long for 7bit or 8bit.
 
     Only ``eol`` is a line break; any other CR or LF is an octet like the rest, or it would come out as a line break.
     """
-    return at_once(quoting(decoded, eol))
-
-
-def quoting(decoded: bytes, eol: bytes) -> Walk[bytes]:
-    """Walk to text as quoted-printable as ``to_quoted_printable`` does, in steps."""
     written: list[bytes] = []
     done = 0
     for line in decoded.split(eol):

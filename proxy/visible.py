@@ -3,7 +3,7 @@
 import re
 
 from proxy.entities import decode_attribute
-from proxy.slices import Walk, at_once
+from proxy.slices import Walk
 from proxy.tags import RAW_TEXT, TAGS_PER_STEP, all_tags
 
 
@@ -45,13 +45,11 @@ _SHOWS = frozenset({"img", "input", "video", "object", "embed", "svg", "v:shape"
 _HIDDEN_TEXT = frozenset(name.decode() for name in RAW_TEXT if name != b"textarea") | {"head"}
 
 
-def is_empty(data: bytes) -> bool:
-    """Tell whether nobody would see anything in the document: no text and no picture. Stops at the first thing seen."""
-    return at_once(finding_empty(data))
-
-
 def finding_empty(data: bytes, start: int = 0) -> Walk[bool]:
-    """Walk through a document as ``is_empty`` does, in steps; or through what follows a ``<body>`` tag."""
+    """Tell, in steps, whether nobody would see anything in a document from ``start`` on: no text and no picture.
+
+    Stops at the first thing seen. ``start`` is where the document begins, or behind its ``<body>`` tag.
+    """
     at, hidden = start, ""
     for number, tag in enumerate(all_tags(data, start), 1):
         if not hidden and not tag.conditional and _says_something(data[at : tag.start]):

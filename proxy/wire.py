@@ -127,6 +127,7 @@ class Wire:
                 raise ReplyError(refusal)
             await self._more(begun, content.size)
         self._buffer[:] = rest
+        self._relieve()
         if content.size > limit:
             raise ReplyError(_too_large(limit))
         if not grow(content.size):
@@ -145,6 +146,7 @@ class Wire:
             tail = tail[-4:] + bytes(self._buffer)
             self._buffer.clear()
         self._buffer += tail[at + len(END) :]
+        self._relieve()
 
     async def _more(self, begun: float, size: int) -> None:
         """Wait for more of a message, of which so many octets have come, unless it comes too slowly."""

@@ -1,14 +1,13 @@
 """A throw-away PostgreSQL cluster: started for a session of tests, one fresh database for each."""
 
 import os
-import pwd
 import secrets
 import shlex
 import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 from tests.e2e.waiting import free_port
-from tests.peers import program, require
+from tests.peers import account, program
 
 _FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 _SUPERUSER = "aboveboard"
@@ -79,15 +78,14 @@ class Cluster:
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Have it shut down at once, connections and all, and started again in the end."""
-        pg_ctl, account = program("pg_ctl", *_FOLDERS), _account()
-        command = [pg_ctl, "-D", self.data, "-w", "-t", "30", "-l", self.folder / "server.log"]
+        command = [program("pg_ctl", *_FOLDERS), "-D", self.data, "-w", "-t", "30", "-l", self.folder / "server.log"]
         # With the options that it was started with.
         options = shlex.split((self.data / "postmaster.opts").read_text())[1:]
-        _run([*command, "-m", "fast", "stop"], self.folder, account)
+        _run([*command, "-m", "fast", "stop"], self.folder)
         try:
             yield
         finally:
-            _run([*command, "-o", shlex.join(options), "start"], self.folder, account)
+            _run([*command, "-o", shlex.join(options), "start"], self.folder)
 
     @staticmethod
     def name_in(url: str) -> str:
@@ -102,20 +100,8 @@ class Cluster:
         return b"".join(file.read_bytes() for file in files if file.is_file())
 
 
-def _account() -> dict[str, Any]:
-    """Return how to start a program as somebody who is not root, whom PostgreSQL refuses to run as."""
-    if os.geteuid() != 0:
-        return {}
-    for name in ("postgres", "nobody"):
-        try:
-            found = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
-    require("there is no account to run PostgreSQL with")
-
-
-def _run(command: list[str | Path], folder: Path, account: Mapping[str, Any], **environment: str) -> None:
+def _run(command: list[str | Path], folder: Path, **environment: str) -> None:
+    """Run a command of PostgreSQL's as somebody who is not root, whom it refuses."""
     log = folder / "log"
     with log.open("ab") as output:
         done = subprocess.run(
@@ -127,7 +113,7 @@ def _run(command: list[str | Path], folder: Path, account: Mapping[str, Any], **
             env={**os.environ, "LC_ALL": "C", **environment},
             timeout=60,
             check=False,
-            **account,
+            **account("postgres"),
         )
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed:\n{log.read_text('utf-8', 'replace')}")
@@ -141,25 +127,25 @@ def cluster(*, durable: bool = False, preload: Path | None = None) -> Iterator[C
     processes, which find the path of a file to write in ``SYNCS``: ``syncs`` in the cluster's folder.
     """
     initdb, pg_ctl = program("initdb", *_FOLDERS), program("pg_ctl", *_FOLDERS)
-    account = _account()
+    owner = account("postgres")
     # pytest's own folder is closed to every other account.
     folder = Path(tempfile.mkdtemp(prefix="aboveboard-postgresql-"))
     settings = {**_SETTINGS, "fsync": "on" if durable else "off", "unix_socket_directories": str(folder)}
     try:
-        if account:
-            os.chown(folder, account["user"], account["group"])
+        if owner:
+            os.chown(folder, owner["user"], owner["group"])
         found = Cluster(folder, free_port())
         arguments = ["-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D", found.data]
-        _run([initdb, *arguments], folder, account)
+        _run([initdb, *arguments], folder)
         options = " ".join(f"-c {name}={value}" for name, value in (settings | {"port": str(found.port)}).items())
         environment = {}
         if preload is not None:
             environment = {"LD_PRELOAD": shutil.copy(preload, folder), "SYNCS": str(folder / "syncs")}
         start = [pg_ctl, "-D", found.data, "-w", "-t", "30", "-l", folder / "server.log", "-o", options, "start"]
-        _run(start, folder, account, **environment)
+        _run(start, folder, **environment)
         try:
             yield found
         finally:
-            _run([pg_ctl, "-D", found.data, "-w", "-t", "30", "-m", "immediate", "stop"], folder, account)
+            _run([pg_ctl, "-D", found.data, "-w", "-t", "30", "-m", "immediate", "stop"], folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -30,6 +30,8 @@ from proxy.server import IDLE_SECONDS, Listener, Server
 from proxy.throttle import Throttle
 
 PUBLIC_URL = "http://track.test:8080"
+ASKED = 1
+"""The connection on which the relay asks, when it starts, what the upstream can do."""
 PAPER = Act("admin", "paper", Assurance.ASSERTED, "recorded by an administrator", "form 12, signed")
 
 

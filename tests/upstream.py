@@ -52,6 +52,10 @@ class FakeUpstream:
         """Take no more connections."""
         self._server.close()
 
+    def count(self, command: str) -> int:
+        """Return how often it has heard a command that begins so."""
+        return sum(line.startswith(command) for line in self.heard)
+
     def say(self, words: str) -> None:
         """Say something that nobody asked for, on every connection."""
         for writer in self.writers:

@@ -48,8 +48,10 @@ def import_(file: Path, point_id: str | None, dry_run: bool, config_path: Path) 
     except AgreementsError as error:
         more = [f"… and {len(error.problems) - _SHOWN} more."] if len(error.problems) > _SHOWN else []
         fail(*error.problems[:_SHOWN], *more, "Nothing was imported.")
-    # Where it goes must not be where the report goes.
-    with click.progressbar(length=len(rows), label="Agreements", file=sys.stderr) as bar:
+    # Where it goes must not be where the report goes; for whom nobody waits it is no line in a log either.
+    with click.progressbar(
+        length=len(rows), label="Agreements", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
         act = None if dry_run else "consent import"
         done = with_ledger(
             config, lambda ledger: _run(config, ledger, rows, point, bar.update, dry_run=dry_run), act=act
@@ -104,9 +106,8 @@ def _report(done: Imported, rows: int, *, dry_run: bool) -> list[str]:
         f"  {done.landed[landing]} {landing}: {_MEANING[landing]}." for landing in Landing if done.landed[landing]
     ]
     if done.letters:
-        lines.append(
-            f"{done.letters} receipts {'would go' if dry_run else 'go'} out by mail, each with a link to undo."
-        )
+        go = "would go" if dry_run else "go" if done.letters > 1 else "goes"
+        lines.append(f"{_counted(done.letters, 'receipt')} {go} out by mail, each with a link to undo.")
     if done.batch is not None:
         lines.append(f"This import is {done.batch}; `aboveboard consent suspend` has it rest.")
     return lines
@@ -121,7 +122,7 @@ def batches(as_json: bool, config_path: Path) -> None:
     def line(one: dict[str, str]) -> str:
         rests = f", rests since {one['suspended_at']}" if one["suspended_at"] else ""
         point = one["collection_point"] or "without a collection point"
-        rows = f"{one['rows']} rows" if one["rows"] else "not whole, counts for nobody"
+        rows = _counted(int(one["rows"]), "row") if one["rows"] else "not whole, counts for nobody"
         return f"{one['batch']} {one['imported_at']} by {one['imported_by']}: {point}, {rows}{rests}"
 
     print_rows(config_path, "consent batches", as_json, lambda ledger: ledger.read(imports.batches), line)

@@ -1,19 +1,43 @@
-"""Trouble with files and screens: said in one sentence, whatever the command was doing."""
+"""Trouble: a wrong call, files and screens; said in one sentence, whatever the command was doing."""
 
 import errno
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
 
 import click
+from click.exceptions import NoArgsIsHelpError
+
+
+class WrongCall(click.ClickException):
+    """A wrong call, said in one sentence; click's own takes four lines to say it."""
+
+    exit_code = 2
+
+    def __init__(self, error: click.UsageError) -> None:
+        said = " ".join(error.format_message().split())
+        command = error.ctx.command_path if error.ctx is not None else "aboveboard"
+        super().__init__(f"{command}: {said}{'' if said.endswith(('.', '?')) else '.'}")
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the sentence."""
+        click.echo(self.message, file=file, err=True)
 
 
 class OneSentence(click.Group):
-    """A group whose commands end with one sentence where the system does not let them read or write."""
+    """A group whose commands end with one sentence where they are called wrongly, or may not read or write."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Return the context of a call."""
+        with _one_sentence():
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command."""
         try:
-            return super().invoke(ctx)
+            with _one_sentence():
+                return super().invoke(ctx)
         except OSError as error:
             if error.errno == errno.EPIPE:
                 # Nobody reads on, as with `| head`: that is no error to speak of, and click ends quietly.
@@ -21,3 +45,14 @@ class OneSentence(click.Group):
             what = error.filename if error.filename is not None else "What was to be written"
             click.echo(f"{what}: {error.strerror or error}.", err=True)
             sys.exit(1)
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    try:
+        yield
+    except NoArgsIsHelpError:
+        # A group called without a command prints its help.
+        raise
+    except click.UsageError as error:
+        raise WrongCall(error) from error

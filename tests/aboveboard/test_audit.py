@@ -27,7 +27,7 @@ from policies import Decision, Envelope, MessageClass, Purpose, Reason
 from policies.policy import canonical_text
 from policies.tracker import FoundTracker
 from policies.words import Scope, Surface, Tier, TrackerAction
-from tests.aboveboard.test_reload import CONFIG
+from tests.aboveboard.calling import CONFIG
 
 Command = Callable[..., Result]
 FOUND = FoundTracker(Scope.TOOL, "mailtrack", Surface.IMAGE, Tier.A, TrackerAction.REMOVED, "pixel.tracker.example", 1)
@@ -114,10 +114,11 @@ def test_nothing_is_shown_that_cannot_be_recorded(command: Command, tmp_path: Pa
     ids=" ".join,
 )
 def test_wrong_calls(command: Command, words: tuple[str, ...]) -> None:
-    """A wrong call is exit 2, with a sentence."""
+    """A wrong call is exit 2, with one sentence that begins with the command."""
     answer = command("audit", *words)
     assert 2 == answer.exit_code
-    assert "Error: " in answer.stderr
+    (sentence,) = answer.stderr.splitlines()
+    assert sentence.startswith("main audit: ")
 
 
 def test_a_policy_in_full(command: Command, tmp_path: Path) -> None:

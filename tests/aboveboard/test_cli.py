@@ -8,7 +8,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from aboveboard.cli import main
 from aboveboard.config import ConfigError
 from aboveboard.sockets import bind
 from tests.aboveboard.calling import CONFIG, EVIDENCE, GRANT, MESSAGE, Command
@@ -58,6 +60,34 @@ def test_wrong_call(command: Command) -> None:
         command("consent", "grant", "not an address", "--purpose", "open", "--method", "x").exit_code,
         command("rewrite", *MESSAGE, "--assume-consent", "everything").exit_code,
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("nonsense",), "main: No such command 'nonsense'"),
+        (("--nonsense",), "main: No such option '--nonsense'."),
+        (
+            GRANT[:3],
+            "main consent grant: Missing option '--purpose'. Choose from: open, click, detail.",
+        ),
+        (("subject", "erase", "bob@customer.test"), "main subject erase: This cannot be undone: say --yes."),
+    ],
+    ids=["command", "option", "missing", "unsure"],
+)
+def test_a_wrong_call_is_one_sentence(words: tuple[str, ...], sentence: str) -> None:
+    """What is wrong with a call stands alone on standard error, on one line."""
+    answer = CliRunner().invoke(main, list(words))
+    assert (2, "", 1) == (answer.exit_code, answer.stdout, len(answer.stderr.splitlines()))
+    assert answer.stderr.startswith(sentence)
+
+
+@pytest.mark.parametrize("words", [(), ("consent",)], ids=["aboveboard", "a group"])
+def test_a_group_without_a_command_helps(words: tuple[str, ...]) -> None:
+    """Whoever calls a group alone reads what there is in it."""
+    answer = CliRunner().invoke(main, list(words))
+    assert 2 == answer.exit_code
+    assert "Commands:" in answer.stderr
 
 
 def test_grant_and_show(command: Command) -> None:

@@ -1,94 +1,13 @@
 """The configuration file: what is right loads, what is wrong is named by its key path in one sentence."""
 
-import copy
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aboveboard import compose, premises, relaying
+from aboveboard import compose, premises
 from aboveboard.config import ConfigError, load, notes, parse
-
-DESIGN = """
-[organisation]
-name = "Example GmbH"
-domains = ["example.org"]
-privacy_url = "https://example.org/privacy"
-contact = "privacy@example.org"
-
-[[relay.listener]]
-address = "127.0.0.1:1587"
-tls = "none"
-auth = "networks"
-networks = ["127.0.0.0/8", "::1/128"]
-
-[[relay.upstream]]
-url = "smtp://127.0.0.1:25"
-senders = ["*"]
-
-[relay]
-max_message_bytes = 36_700_160
-received = true
-processed_header = false
-dkim_signed = "untouched"
-
-[web]
-address = "127.0.0.1:8080"
-public_url = "http://127.0.0.1:8080"
-trusted_proxies = []
-metrics_address = "127.0.0.1:9108"
-
-[ledger]
-url = "sqlite:///aboveboard.db"
-key_file = "aboveboard.key"
-
-[system_mail]
-from = "privacy@example.org"
-url = "smtp+starttls://mail.example.org:587"
-
-[policy]
-open = "with-consent"
-click = "with-consent"
-detail = "never"
-internal = "never"
-sender_default = "on"
-ask = "never"
-plain_text_links = false
-visible_url_links = false
-never_wrap = []
-foreign_tracking = { individual = "remove", group = "remove", bulk = "remove" }
-merge_window = { messages = 5, minutes = 10 }
-
-[[policy.rule]]
-name = "Never the press"
-when = { recipient = ["*@press.example", "*@*.news.example"] }
-then = { open = "never", click = "never" }
-
-[retention]
-"""
-BASE = tomllib.loads(DESIGN)
-
-
-def changed(path: str, value: Any) -> dict[str, Any]:
-    """Return the file of DESIGN.md with one key set, or with None removed."""
-    content = copy.deepcopy(BASE)
-    *way, last = path.split(".")
-    here: Any = content
-    for step in way:
-        here = here[int(step)] if step.isdigit() else here.setdefault(step, {})
-    if value is None:
-        del here[last]
-    else:
-        here[last] = value
-    return content
-
-
-def problems(content: dict[str, Any], base: Path = Path("/etc")) -> list[str]:
-    """Return what is wrong with a file."""
-    with pytest.raises(ConfigError) as caught:
-        parse(content, base)
-    return caught.value.problems
+from tests.aboveboard.configuration import BASE, DESIGN, changed, problems
 
 
 def test_the_file_of_the_design_loads() -> None:
@@ -161,7 +80,9 @@ WRONG = [
     ("relay.upstream.0.url", ["smtps://a", "imap://b"], 'relay.upstream[0].url: must be "smtp://HOST:PORT"'),
     ("relay.upstream.0.url", ["smtps://a", "smtp://[::1]:1587"], "relay.upstream[0].url: is a listener of this relay"),
     ("relay.upstream.0.connections", 0, "relay.upstream[0].connections: input should be greater than"),
-    ("relay.max_message_bytes", "big", "relay.max_message_bytes: input should be a valid integer"),
+    ("relay.max_message_bytes", "big", "relay.max_message_bytes: must be a whole number, without quotes"),
+    ("relay.max_connections", True, "relay.max_connections: must be a whole number, without quotes, not True."),
+    ("relay.received", "no", "relay.received: must be true or false, without quotes, not 'no'."),
     ("relay.max_message_bytes", 1, "relay.max_message_bytes: input should be greater than or equal to 65536"),
     ("web.public_url", "http://track.example.org", "web.public_url: must begin with https://"),
     ("web.public_url", "https://t.example.org/?x=1", "web.public_url: must be a web address"),
@@ -213,6 +134,14 @@ WRONG = [
     ("policy.preset", "none", "policy.preset: must be 'strict', 'report-only' or 'never-track', not 'none'."),
     ("policy.preset", ["strict"], "policy.preset: must be 'strict', 'report-only' or 'never-track', not ['strict']."),
     ("policy.rule.0.name", "two\nlines", "policy.rule[0].name: must be one line of text"),
+    ("retention.hits_days", True, "retention.hits_days: must be a whole number, without quotes, not True."),
+    ("retention.hits_days", "90", "retention.hits_days: must be a whole number, without quotes, not '90'."),
+    ("policy.plain_text_links", 1, "policy.plain_text_links: must be true or false, without quotes, not 1."),
+    ("policy.rule.0.when", {"has_attachment": "no"}, "policy.rule[0].when.has_attachment: must be true or false"),
+    ("ledger.key_file", 3, "ledger.key_file: must be text in quotes, not 3."),
+    ("ledger.url", "postgresql://u@h:x/d", 'ledger.url: must be "sqlite:///FILE" or "postgresql://USER@HOST/DATABASE"'),
+    ("organisation.contact", "\0@example.org", "organisation.contact: must be an e-mail address"),
+    ("requests", {"holidays": ["x"]}, "requests.holidays[0]: must be a day without quotes, like 2026-12-25, not 'x'."),
     ("retention.hits_days", 400, "retention.hits_days: input should be less than or equal to 395"),
     ("consent.point", [{"id": "Web form"}], 'consent.point[0].id: must be small letters, digits and hyphens'),
     ("consent.point", [{**POINT, "wording": " "}], "consent.point[0].wording: must say something"),
@@ -252,6 +181,43 @@ def test_what_is_wrong_is_named(path: str, value: Any, sentence: str) -> None:
     assert all("\n" not in one and one.endswith(".") for one in found)
 
 
+@pytest.mark.parametrize(
+    ("window", "sentence"),
+    [
+        ("on", """policy.merge_window: must be "off", or like { messages = 5, minutes = 10 }, not 'on'."""),
+        ({"messages": 0}, "policy.merge_window.messages: input should be greater than or equal to 2, not 0."),
+        ({"minuts": 1}, 'policy.merge_window.minuts: is not a known key (did you mean "minutes"?).'),
+    ],
+    ids=["neither", "too few", "misspelt"],
+)
+def test_a_mistake_with_two_forms_is_said_once(window: object, sentence: str) -> None:
+    """A value that may be a word or a table is judged as the one it is meant to be."""
+    assert [sentence] == problems(changed("policy.merge_window", window))
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"journal_file": "aboveboard.key"}, "ledger.journal_file: is the same file as ledger.key_file"),
+        ({"url": "sqlite:///x", "key_file": "y/../x"}, "ledger.key_file: is the same file as ledger.url"),
+        ({"head_file": "h", "account_file": "h"}, "ledger.account_file: is the same file as ledger.head_file"),
+    ],
+    ids=["journal over key", "key over ledger", "accounts over head"],
+)
+def test_no_file_is_two_things(keys: dict[str, str], sentence: str) -> None:
+    """Files that would be written over each other are refused, however their paths are spelt."""
+    assert [f"{sentence}; each needs one of its own."] == problems(changed("ledger", keys))
+
+
+def test_a_form_that_nobody_could_answer_is_said() -> None:
+    """A public form without mail of our own is no error, and is named, for whoever opens it finds nothing."""
+    content = changed("consent", {"point": [POINT | {"public": True}]})
+    assert not any(one.startswith("consent") for one in notes(parse(content, Path("/etc"))))
+    del content["system_mail"]
+    (note,) = [one for one in notes(parse(content, Path("/etc"))) if one.startswith("consent")]
+    assert note.startswith("consent.point[0].public: there is no form at /join/fair without [system_mail]")
+
+
 def test_an_anchor_by_mail_needs_a_mail_server() -> None:
     """What is to be mailed needs [system_mail]; a file needs nothing, and is relative to the configuration."""
     content = changed("system_mail", None)
@@ -269,23 +235,6 @@ def test_every_error_is_named_at_once() -> None:
     assert ["organisation.name", "policy.open", "web.publik_url"] == sorted(
         one.partition(":")[0] for one in problems(content)
     )
-
-
-def test_several_hosts_of_one_upstream() -> None:
-    """An upstream's URL may be a list: its hosts in order, each with its port and TLS."""
-    config = parse(changed("relay.upstream.0.url", ["smtps://a.example", "smtp+starttls://b.example:25"]), Path("/etc"))
-    (route,) = relaying.upstreams(config).routes
-    assert [("a.example", 465, "implicit"), ("b.example", 25, "starttls")] == [
-        (host.name, host.port, host.tls) for host in route.hosts
-    ]
-
-
-@pytest.mark.parametrize(("workers", "each"), [(1, 9), (2, 4), (20, 1)])
-def test_workers_share_the_connections(workers: int, each: int) -> None:
-    """The connections that an upstream allows are those of all workers together, and each has at least one."""
-    config = parse(changed("relay.upstream.0.connections", 9), Path("/etc"))
-    (route,) = relaying.upstreams(config, workers).routes
-    assert each == route.limits.connections
 
 
 def test_passwords_are_not_repeated() -> None:
@@ -320,28 +269,6 @@ def test_a_host_name_is_said_in_ascii() -> None:
     assert "xn--mil-qla.example.org" == compose.hostname(config)
 
 
-@pytest.mark.parametrize(
-    "url", ["smtps://mäil.example.org", "smtps://mail_server", "smtps://[::1]:465", "smtps://mail.example.org."]
-)
-def test_names_of_upstreams(url: str) -> None:
-    """Names of every kind that a mail server can have are taken."""
-    assert [url] == parse(changed("relay.upstream.0.url", url), Path("/etc")).relay.upstream[0].url
-
-
-def test_addresses_of_both_families_on_one_port() -> None:
-    """One listener for all addresses of IPv4 and one for all of IPv6 get on."""
-    content = changed("relay.listener.0.address", "0.0.0.0:1587")
-    content["relay"]["listener"].append({"address": "[::]:1587"})
-    assert 2 == len(parse(content, Path("/etc")).relay.listener)
-
-
-def test_an_upstream_that_no_mail_goes_to_is_said() -> None:
-    """An upstream behind one for everybody is named: it is no spare, which a list in url would be."""
-    content = changed("relay.upstream", [{"url": "smtp://127.0.0.1:25"}, {"url": "smtp://127.0.0.1:26"}])
-    (note,) = [one for one in notes(parse(content, Path("/etc"))) if one.startswith("relay")]
-    assert note.startswith("relay.upstream[1].senders: nobody's mail goes there, for relay.upstream[0] takes")
-
-
 def test_what_has_no_effect_is_said() -> None:
     """A rule that lowers nothing is named by its key path and its name, and is no error."""
     content = changed("policy.open", "never")
@@ -361,72 +288,6 @@ def test_asking_needs_a_mail_server() -> None:
     )
 
 
-def _listening(**listener: object) -> dict[str, Any]:
-    content = copy.deepcopy(tomllib.loads(DESIGN))
-    content["relay"]["listener"] = [listener]
-    return content
-
-
-@pytest.mark.parametrize(
-    ("listener", "problem"),
-    [
-        (
-            {"address": "0.0.0.0:587", "auth": "pass-through"},
-            'relay.listener[0].tls: logins would travel in clear; set "starttls" or "implicit", or listen on loopback.',
-        ),
-        (
-            {"address": "127.0.0.1:587", "auth": "pass-through", "networks": ["127.0.0.0/8"]},
-            'relay.listener[0].networks: has no meaning with auth = "pass-through": who may send is told by login.',
-        ),
-    ],
-    ids=["clear", "networks"],
-)
-def test_listener_with_logins(listener: dict[str, Any], problem: str) -> None:
-    """Logins need TLS where others could listen in, and no network makes up for one."""
-    with pytest.raises(ConfigError) as raised:
-        parse(_listening(**listener), Path("/etc"))
-    assert [problem] == raised.value.problems
-
-
-def test_listener_with_logins_on_loopback() -> None:
-    """On loopback a listener may take logins without TLS."""
-    config = parse(_listening(address="127.0.0.1:1587", auth="pass-through"), Path("/etc"))
-    assert "pass-through" == relaying.listener(0, config.relay.listener[0]).auth
-
-
-@pytest.mark.parametrize(
-    ("keys", "problem"),
-    [
-        ({"username": "relay"}, "relay.upstream[0]: username and password_file, or password_env, belong together."),
-        ({"password_env": "X"}, "relay.upstream[0]: username and password_file, or password_env, belong together."),
-        (
-            {"username": "relay", "password_env": "X", "password_file": "/dev/null"},
-            "relay.upstream[0]: password_file and password_env are one too many.",
-        ),
-    ],
-    ids=["no-password", "no-username", "both"],
-)
-def test_service_login(keys: dict[str, str], problem: str) -> None:
-    """A service login is a user name and one place for its password."""
-    content = copy.deepcopy(tomllib.loads(DESIGN))
-    content["relay"]["upstream"][0] |= keys
-    with pytest.raises(ConfigError) as raised:
-        parse(content, Path("/etc"))
-    assert [problem] == raised.value.problems
-
-
-@pytest.mark.parametrize("content", ["", "\n", "one\ntwo\n"], ids=["empty", "blank", "two lines"])
-def test_service_password_from_a_file(tmp_path: Path, content: str) -> None:
-    """A password file that holds no password, or more than that, is named before anybody logs in with it."""
-    (tmp_path / "password").write_text(content)
-    config = parse(changed("relay.upstream", [
-        {"url": "smtp://127.0.0.1:25", "username": "relay", "password_file": "password"}
-    ]), tmp_path)  # fmt: skip
-    assert ["relay.upstream[0].password_file: must hold the password alone, on one line."] == premises.problems(config)
-    with pytest.raises(ConfigError, match="must hold the password alone"):
-        relaying.upstreams(config)
-
-
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
@@ -444,17 +305,3 @@ def test_what_this_machine_does_not_have(tmp_path: Path, path: str, value: str, 
     (found,) = premises.problems(parse(changed(path, value), tmp_path))
     assert found.startswith(sentence)
     assert found.endswith(".")
-
-
-def test_service_password_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service's password comes from the environment variable that the file names; without it, that is said."""
-    content = copy.deepcopy(tomllib.loads(DESIGN))
-    content["relay"]["upstream"][0] |= {"username": "relay", "password_env": "RELAY_PASSWORD"}
-    config = parse(content, Path("/etc"))
-    monkeypatch.setenv("RELAY_PASSWORD", "secret")
-    (route,) = relaying.upstreams(config).routes
-    assert ("relay", "secret") == (route.username, route.password)
-    monkeypatch.delenv("RELAY_PASSWORD")
-    with pytest.raises(ConfigError) as raised:
-        relaying.upstreams(config)
-    assert ["relay.upstream[0].password_env: the environment has no RELAY_PASSWORD."] == raised.value.problems

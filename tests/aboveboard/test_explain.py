@@ -20,26 +20,16 @@ from ledger.tokens import sender_url
 from policies import Envelope, Purpose
 from proxy import relay
 from proxy.message import Reading, read_message
+from tests.aboveboard.calling import CONFIG
 from tests.proxy.samples import CORPUS, MAIL, needs_corpus
 from tests.relaying import PAPER, Running, open_ledger, running_relay
 from tests.upstream import FakeUpstream
 from web.app import build
 
-FILE = """
-[organisation]
-name = "Example GmbH"
-domains = ["example.org"]
-privacy_url = "https://example.org/privacy"
-contact = "privacy@example.org"
-[[relay.listener]]
-address = "127.0.0.1:1587"
+MORE = """
 [[relay.listener]]
 address = "127.0.0.1:1588"
 class = "automated"
-[[relay.upstream]]
-url = "smtp://127.0.0.1:25"
-[web]
-public_url = "http://127.0.0.1:8080"
 [ledger]
 url = "sqlite:///ledger.db"
 key_file = "keys"
@@ -76,7 +66,7 @@ ENVELOPE = Envelope("alice@example.org", ("bob@customer.test",))
 
 def configuration(folder: Path, policy: str = RULES, domains: tuple[str, ...] = ("example.org",)) -> Config:
     """Return the configuration of an installation whose ledger is in the folder."""
-    content = tomllib.loads(FILE + policy)
+    content = tomllib.loads(CONFIG + MORE + policy)
     content["organisation"]["domains"] = list(domains)
     return parse(content, folder)
 

@@ -9,20 +9,8 @@ import pytest
 from aboveboard import reload
 from aboveboard.config import ConfigError, load, read_text
 from aboveboard.reload import InForce, WatchedFile
+from tests.aboveboard.calling import CONFIG
 
-CONFIG = """
-[organisation]
-name = "Example GmbH"
-domains = ["example.org"]
-privacy_url = "https://example.org/privacy"
-contact = "privacy@example.org"
-[[relay.listener]]
-address = "127.0.0.1:1587"
-[[relay.upstream]]
-url = "smtp://127.0.0.1:25"
-[web]
-public_url = "http://127.0.0.1:8080"
-"""
 STRICTER = CONFIG + '[policy]\nopen = "never"\n'
 
 

@@ -11,7 +11,8 @@ from time import process_time
 from proxy.html import scan
 from proxy.message import read_message
 from proxy.rewrite import untracked
-from proxy.visible import is_empty
+from proxy.slices import at_once
+from proxy.visible import finding_empty
 from tests.bench.messages import CONDUCT
 from tests.bench.samples import FROM_TO
 
@@ -104,7 +105,7 @@ HEADER_SHAPES = frozenset({"recipients", "comments in From", "comments that clos
 def look_at(page: bytes) -> None:
     """Scan a page for all that is asked of one."""
     scan(page)
-    is_empty(page)
+    at_once(finding_empty(page))
 
 
 def examine(raw: bytes) -> None:

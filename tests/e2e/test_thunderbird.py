@@ -3,7 +3,6 @@
 import email
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from email import policy
 from email.message import EmailMessage
@@ -52,10 +51,9 @@ HTML = f'<p>Guten Tag, schöne Grüße! <a href="{LINK}">Our offer</a></p>'
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[Certificates]:
-    """Certificates in a folder that every account may read."""
-    with tempfile.TemporaryDirectory(prefix="aboveboard-thunderbird-") as folder:
-        Path(folder).chmod(0o755)
-        yield certificates(Path(folder))
+    """Certificates for every server."""
+    with certificates() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

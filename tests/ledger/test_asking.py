@@ -33,7 +33,7 @@ async def ask(ledger: Ledger, address: str = MAX) -> Asked:
 
 async def may_ask(ledger: Ledger, later: timedelta = timedelta(0), address: str = MAX) -> bool:
     """Tell whether somebody may be asked, now or later."""
-    return await ledger.read(lambda c: asking.may_ask(c, ledger.keyring, address, now() + later))
+    return await ledger.read(lambda c: asking.why_not(c, ledger.keyring, address, now() + later)) is None
 
 
 async def test_47_somebody_new_may_be_asked(ledger: Ledger) -> None:

@@ -1,10 +1,8 @@
 """The real peers, each started once for all tests that ask for it; and a relay in front of each upstream."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
-from pathlib import Path
 
 import pytest
 
@@ -18,10 +16,9 @@ from tests.peers.relay import Relay, Upstream, running_relay
 
 @pytest.fixture(scope="session")
 def authority() -> Iterator[Certificates]:
-    """Certificates for every server, in a folder that every account may read."""
-    with tempfile.TemporaryDirectory(prefix="aboveboard-peers-") as folder:
-        Path(folder).chmod(0o755)
-        yield certificates(Path(folder))
+    """Certificates for every server."""
+    with certificates() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,8 @@ Runs as somebody who is not root, as Dovecot's documentation describes; it hands
 
 import base64
 import grp
-import os
 import pwd
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +14,7 @@ from pathlib import Path
 from tests.e2e.waiting import free_port
 from tests.peers import account, environment, program, require
 from tests.peers.authority import Certificates
-from tests.peers.daemon import Daemon
+from tests.peers.daemon import Daemon, owned_folders, running
 from tests.peers.login import PASSWORDS, TOKEN_KEY
 from tests.peers.postfix import Postfix
 
@@ -90,15 +87,10 @@ class Dovecot(Daemon):
     """A Dovecot of our own, in front of a Postfix, which delivers."""
 
     def __init__(self, work: Path, commands: tuple[Path, Path], certificates: Certificates, behind: Postfix) -> None:
-        self.work = work
         self.starttls_port, self.implicit_port = free_port(), free_port()
         """With login behind STARTTLS, and with login behind TLS."""
         self.maildir = behind.maildir
-        runs_as = account()
-        uid, gid = runs_as.get("user", os.geteuid()), runs_as.get("group", os.getegid())
-        for name in ("", "mail", "keys", "keys/default", "keys/default/HS256"):
-            (work / name).mkdir(exist_ok=True)
-            os.chown(work / name, uid, gid)
+        uid, gid = owned_folders(work, "mail", "keys", "keys/default", "keys/default/HS256")
         config = CONFIG.format(
             work=work, user=pwd.getpwuid(uid).pw_name, group=grp.getgrgid(gid).gr_name, uid=uid, gid=gid,
             behind=behind.port, starttls=self.starttls_port, implicit=self.implicit_port, certificates=certificates,
@@ -111,13 +103,8 @@ class Dovecot(Daemon):
         (doveconf, dovecot), file = commands, work / "dovecot.conf"
         # What the program does by itself as well, but with the place where doveconf is installed.
         command = [doveconf, "-f", "service=master", "-c", file, "-e", dovecot, "-F", "-c", file]
-        super().__init__(command, self.starttls_port, work, environment(), runs_as)
+        super().__init__(work, command, self.starttls_port, "dovecot.log", environment(), account())
         self._dovecot = dovecot
-
-    @property
-    def log(self) -> str:
-        """What it has written into its log so far."""
-        return (self.work / "dovecot.log").read_text("utf-8")
 
     @property
     def version(self) -> str:
@@ -137,12 +124,5 @@ def running_dovecot(certificates: Certificates, behind: Postfix) -> Iterator[Dov
     commands = program("doveconf"), program("dovecot")
     if not Path("/usr/lib/dovecot/submission").exists():
         require("/usr/lib/dovecot is missing: Dovecot looks for its modules there")
-    work = Path(tempfile.mkdtemp(prefix="aboveboard-dovecot-"))
-    work.chmod(0o755)
-    dovecot = Dovecot(work, commands, certificates, behind)
-    try:
-        dovecot.start()
+    with running("dovecot", lambda work: Dovecot(work, commands, certificates, behind)) as dovecot:
         yield dovecot
-    finally:
-        dovecot.stop()
-        shutil.rmtree(work, ignore_errors=True)

@@ -1,9 +1,6 @@
 """Exim as an upstream, from Debian's package, unpacked beside Postfix; run by somebody who is not root."""
 
-import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +8,7 @@ from pathlib import Path
 from tests.e2e.waiting import free_port
 from tests.peers import UNPACKED, account, environment, program, require
 from tests.peers.authority import Certificates
-from tests.peers.daemon import Daemon
+from tests.peers.daemon import Daemon, owned_folders, running
 from tests.peers.login import PASSWORDS
 from tests.peers.maildir import Maildir
 
@@ -93,15 +90,10 @@ class Exim(Daemon):
     """An Exim of our own. Everybody at customer.test has a mailbox but those whose name begins with "nobody"."""
 
     def __init__(self, work: Path, command: Path, wrapper: Path, certificates: Certificates) -> None:
-        self.work = work
         self.port, self.starttls_port, self.implicit_port = free_port(), free_port(), free_port()
         """Of trusted networks, with login behind STARTTLS, and with login behind TLS."""
         self.maildir = Maildir(work / "mail/box")
-        runs_as = account()
-        uid, gid = runs_as.get("user", os.geteuid()), runs_as.get("group", os.getegid())
-        for name in ("", "spool", "log", "mail"):
-            (work / name).mkdir(exist_ok=True)
-            os.chown(work / name, uid, gid)
+        uid, gid = owned_folders(work, "spool", "log", "mail")
         config = CONFIG.format(
             uid=uid, gid=gid, program=command, work=work, port=self.port, starttls=self.starttls_port,
             implicit=self.implicit_port, certificates=certificates,
@@ -114,19 +106,15 @@ class Exim(Daemon):
         names = {"NSS_WRAPPER_PASSWD": str(work / "passwd"), "NSS_WRAPPER_GROUP": str(work / "group")}
         names["LD_PRELOAD"] = str(wrapper)
         self._exim = [command, "-C", work / "exim.conf"]
-        super().__init__([*self._exim, "-bdf"], self.port, work, {**environment(), **names}, runs_as)
-
-    @property
-    def log(self) -> str:
-        """What it has written into its log so far."""
-        return (self.work / "log/main").read_text("utf-8")
+        command_line = [*self._exim, "-bdf"]
+        super().__init__(work, command_line, self.port, "log/main", {**environment(), **names}, account())
 
     @property
     def version(self) -> str:
         """What it calls itself."""
         command = [*self._exim, "-bV"]
         done = subprocess.run(
-            command, env=self._environment, capture_output=True, text=True, check=True, **self._account
+            command, env=self._environment, capture_output=True, text=True, check=True, **self._runs_as
         )
         return f"Exim {done.stdout.split()[2]}"
 
@@ -138,12 +126,5 @@ def running_exim(certificates: Certificates) -> Iterator[Exim]:
     wrapper = next(UNPACKED.glob("usr/lib/*/libnss_wrapper.so"), None)
     if wrapper is None:
         require("libnss-wrapper is not unpacked by .ci/peers")
-    work = Path(tempfile.mkdtemp(prefix="aboveboard-exim-"))
-    work.chmod(0o755)
-    exim = Exim(work, command, wrapper, certificates)
-    try:
-        exim.start()
+    with running("exim", lambda work: Exim(work, command, wrapper, certificates)) as exim:
         yield exim
-    finally:
-        exim.stop()
-        shutil.rmtree(work, ignore_errors=True)

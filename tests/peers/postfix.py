@@ -3,14 +3,14 @@
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.waiting import free_port, says_hello, until
+from tests.e2e.waiting import free_port, until
 from tests.peers import environment, program, require
 from tests.peers.authority import Certificates
+from tests.peers.daemon import Daemon, running
 from tests.peers.login import PASSWORDS
 from tests.peers.maildir import Maildir
 
@@ -94,16 +94,15 @@ endif
 """Everybody at customer.test has a mailbox (one maildir for all), but for those whose name begins with "nobody"."""
 
 
-class Postfix:
+class Postfix(Daemon):
     """A Postfix of our own. It can be stopped and started again on the same port."""
 
     def __init__(self, work: Path, command: Path, smtpd: str = SMTPD, certificates: Certificates | None = None) -> None:
-        self.work = work
-        self._command = [command, "-c", work / "etc"]
+        self._postfix = [command, "-c", work / "etc"]
         self.port, self.starttls_port, self.implicit_port = free_port(), free_port(), free_port()
         """Of trusted networks; and where there are certificates, with login behind STARTTLS and behind TLS."""
         self.maildir = Maildir(work / "mail/box")
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(work, [*self._postfix, "start-fg"], self.port, "mail.log")
         for name in ("etc", "etc/sasl", "spool", "data", "mail"):
             (work / name).mkdir()
         shutil.chown(work / "data", "postfix")
@@ -132,26 +131,8 @@ class Postfix:
             subprocess.run(command, input=password.encode(), env=environment(), check=True, capture_output=True)
         shutil.chown(database, "postfix")
 
-    def start(self) -> None:
-        """Start it and wait for its greeting."""
-        with (self.work / "start.log").open("ab") as output:
-            self._process = subprocess.Popen(
-                [*self._command, "start-fg"], stdout=output, stderr=output, stdin=subprocess.DEVNULL
-            )
-        until(lambda: says_hello(self.port), "Postfix greets")
-
-    def stop(self) -> None:
-        """Stop it; nobody listens on its port then."""
-        if self._process is None:
-            return
-        subprocess.run([*self._command, "stop"], capture_output=True, timeout=30, check=False)
-        self._process.wait(30)
-        self._process = None
-
-    @property
-    def log(self) -> str:
-        """What it has written into its log so far."""
-        return (self.work / "mail.log").read_text("utf-8")
+    def _tell_to_end(self, process: subprocess.Popen[bytes]) -> None:
+        subprocess.run([*self._postfix, "stop"], capture_output=True, timeout=30, check=False)
 
     @property
     def version(self) -> str:
@@ -178,16 +159,8 @@ def running_postfix(smtpd: str = SMTPD, certificates: Certificates | None = None
     ``smtpd`` is the line of its configuration for the port of trusted networks. With certificates there are ports for
     submission too.
     """
-    postfix_command = program("postfix", Path("/usr/sbin"))
+    command = program("postfix", Path("/usr/sbin"))
     if os.geteuid() != 0:
         require("Postfix can only be started by root")
-    # Not pytest's tmp_path: nobody but its owner may pass through that, and Postfix delivers as somebody else.
-    work = Path(tempfile.mkdtemp(prefix="aboveboard-postfix-"))
-    work.chmod(0o755)
-    postfix = Postfix(work, postfix_command, smtpd, certificates)
-    try:
-        postfix.start()
+    with running("postfix", lambda work: Postfix(work, command, smtpd, certificates)) as postfix:
         yield postfix
-    finally:
-        postfix.stop()
-        shutil.rmtree(work, ignore_errors=True)

@@ -71,7 +71,7 @@ async def test_account_sends_by_the_service(tmp_path: Path) -> None:
         async with Sender(running.port) as sender:
             assert "535 5.7.8" == (await sender.say(plain("secret word")))[:9]
     assert 3 == len(upstream.messages)
-    assert [] == [line for line in upstream.heard if line.startswith("AUTH")]
+    assert 0 == upstream.count("AUTH")
 
 
 async def test_login_mechanism(tmp_path: Path) -> None:

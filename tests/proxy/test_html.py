@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.html import _SKIP, scan
+from proxy.slices import at_once
 from proxy.tags import MAX_VALUE, RAW_TEXT, all_tags, some_tags
-from proxy.visible import is_empty, visible_text
+from proxy.visible import finding_empty, visible_text
 from tests.proxy.samples import CORPUS, needs_corpus
 
 
@@ -198,7 +199,7 @@ def test_language(data: bytes, language: str) -> None:
 )  # fmt: skip
 def test_empty(data: bytes) -> None:
     """A body in which nobody would see anything is empty (case 119)."""
-    assert is_empty(data) is True
+    assert at_once(finding_empty(data)) is True
 
 
 @pytest.mark.parametrize(
@@ -218,7 +219,7 @@ def test_empty(data: bytes) -> None:
 )  # fmt: skip
 def test_not_empty(data: bytes) -> None:
     """Text or a picture that somebody would see makes a body not empty."""
-    assert is_empty(data) is False
+    assert at_once(finding_empty(data)) is False
 
 
 HOSTILE = {
@@ -250,7 +251,7 @@ def test_hostile(data: bytes) -> None:
     found = scan(data)
 
     assert all(0 <= anchor.start <= anchor.end <= len(data) for anchor in found.anchors)
-    assert isinstance(is_empty(data), bool)
+    assert isinstance(at_once(finding_empty(data)), bool)
 
 
 MARKUP = st.lists(
@@ -272,7 +273,7 @@ def test_any_document(data: bytes) -> None:
     assert spans == sorted(spans)
     assert all(first[1] <= second[0] for first, second in pairwise(spans))
     assert [value for value in quoted if b'"' in value] == []
-    assert isinstance(is_empty(data), bool)
+    assert isinstance(at_once(finding_empty(data)), bool)
 
 
 @needs_corpus

@@ -25,7 +25,9 @@ from policies.words import ForeignTracking
 from proxy.footer import Footer
 from proxy.inviting import with_invitation
 from proxy.message import Reading
-from proxy.own import find_in_html
+from proxy.own import finding_in_html
+from proxy.page import page
+from proxy.slices import at_once
 from tests.proxy.samples import read
 from tests.proxy.test_relay import HTML, delivered, send
 from tests.relaying import PUBLIC_URL, Running, conduct, open_ledger, running_relay
@@ -213,5 +215,5 @@ def test_a_quoted_invitation_is_taken_out() -> None:
 
     out = with_invitation(read(HTML), UNKNOWN, Footer("Example GmbH"), one.url)
     assert out is not None
-    found = find_in_html(read(out.raw).bodies[-1].encoded.decoded, OwnTokens(keyring))
+    found = at_once(finding_in_html(page(read(out.raw).bodies[-1].encoded.decoded), OwnTokens(keyring)))
     assert 1 == found.footers

@@ -17,8 +17,10 @@ from policies.words import Protection
 from proxy.footer import Footer
 from proxy.header import Unparsable
 from proxy.message import Reading, read_message
-from proxy.own import find_in_html, find_in_text
+from proxy.own import find_in_text, finding_in_html
+from proxy.page import page
 from proxy.rewrite import tracked, untracked
+from proxy.slices import at_once
 from proxy.trackers import Watch
 from proxy.transfer import decode, splice
 from proxy.vendors import load_rules
@@ -76,7 +78,7 @@ def test_html(html: str, expected: str | None) -> None:
     """Cases 110 and 111: our pixel, links and footer are taken out of HTML; whatever is not ours stays as it is."""
     data = html.encode()
 
-    result = splice(data, find_in_html(data, TOKENS).edits)
+    result = splice(data, at_once(finding_in_html(page(data), TOKENS)).edits)
 
     assert (html if expected is None else expected) == result.decode()
 
@@ -200,8 +202,8 @@ def test_text_part_beside_html() -> None:
 )
 def test_hostile_input_ends(html: str) -> None:
     """Nesting and numbers cost no more than their size."""
-    find_in_html(html.encode(), TOKENS)
-    assert find_in_html(html.encode()[:1_000], TOKENS).links == 0
+    at_once(finding_in_html(page(html.encode()), TOKENS))
+    assert at_once(finding_in_html(page(html.encode()[:1_000]), TOKENS)).links == 0
 
 
 @pytest.mark.parametrize("on", [False, True], ids=["untracked", "tracked"])

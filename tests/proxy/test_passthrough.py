@@ -19,11 +19,9 @@ from proxy.relay import Relay
 from proxy.route import Limits, parse_route
 from proxy.server import Listener, Server
 from tests.proxy.sending import BODY, Sender, until
-from tests.relaying import Running, conduct, open_ledger, running_relay
+from tests.relaying import ASKED, Running, conduct, open_ledger, running_relay
 from tests.upstream import FakeUpstream
 
-ASKED = 1
-"""The connection on which the relay asked, when it started, what the upstream can do."""
 ALICE, BOB = "alice@example.org", "bob@example.org"
 SECRET = "correct horse battery"
 ACCEPTED = "250 2.0.0 Ok: queued as 4XYZ"

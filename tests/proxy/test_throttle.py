@@ -317,7 +317,7 @@ async def test_s13_flood_reaches_the_upstream_a_few_times(tmp_path: Path) -> Non
                     answers.append((await sender.say(f"AUTH PLAIN {said}"))[:9])
                     assert "530" == (await sender.say("MAIL FROM:<alice@example.org>"))[:3]
     assert ["535 5.7.8"] * 3 + ["454 4.7.0"] * 48 == answers
-    assert 3 == sum(line.startswith("AUTH") for line in upstream.heard)
+    assert 3 == upstream.count("AUTH")
 
 
 async def test_throttled_tries_end_the_connection_too(tmp_path: Path) -> None:

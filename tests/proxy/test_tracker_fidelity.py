@@ -15,8 +15,10 @@ from policies import Reason
 from policies.words import ForeignTracking
 from proxy.footer import Footer
 from proxy.html import scan
-from proxy.html_trackers import find_in_html
+from proxy.html_trackers import finding_in_html
+from proxy.page import page
 from proxy.rewrite import tracked, untracked
+from proxy.slices import at_once
 from proxy.transfer import apart, splice
 from tests.proxy.samples import (
     EVERYTHING_ON,
@@ -93,7 +95,7 @@ def test_linear(shape: str) -> None:
         html = SHAPES[shape](size).encode()
         found = scan(html)
         begun = time.process_time()
-        find_in_html(html, found, ACME_READING.watch or WATCH)
+        at_once(finding_in_html(page(html), found, ACME_READING.watch or WATCH))
         return time.process_time() - begun
 
     seconds(400)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.header import Unparsable
 from proxy.slices import at_once
-from proxy.transfer import Edit, QuotedPrintable, decode, line_break, splice, splicing, to_quoted_printable
+from proxy.transfer import Edit, QuotedPrintable, decode, line_break, quoting, splice, splicing
 
 EOL = b"\r\n"
 REPLACEMENTS = st.lists(
@@ -298,14 +298,14 @@ def test_line_feeds(encoding: str) -> None:
     ),
     st.booleans(),
 )
-def test_to_quoted_printable(pieces: list[bytes], breaks: bool) -> None:
+def test_quoting(pieces: list[bytes], breaks: bool) -> None:
     """Text as quoted-printable decodes to itself, in legal lines and with the message's line breaks (case 64).
 
     A CR or LF that is not one of these stays an octet: made a line break, or left as it is, it would be another text.
     """
     decoded = (EOL if breaks else b"").join(pieces)
     for eol in (b"\r\n", b"\n"):
-        result = to_quoted_printable(decoded, eol)
+        result = at_once(quoting(decoded, eol))
 
         assert binascii.a2b_qp(result) == decoded
         assert max(map(len, result.split(eol))) <= 76

@@ -111,6 +111,30 @@ async def test_client_that_is_ahead_waits() -> None:
 
 
 @pytest.mark.parametrize(
+    "pieces", [[1.0], [0.4, 0.6], [0.7, 0.3]], ids=["all of it at once", "its end ahead", "most of it ahead"]
+)
+@pytest.mark.parametrize("limit", [LIMIT, 600_000, 100_000], ids=["taken", "a little too large", "too large"])
+async def test_a_message_that_came_ahead(pieces: list[float], limit: int) -> None:
+    """Once a message that had come ahead is read, or refused, whoever sent it is let go on with the next command."""
+    tap, line = Tap(), Wire(lambda: None)
+    line.begin(tap)
+    message = b"0123456789\r\n" * 60_000 + b".\r\n"
+    reading = None
+    for share in pieces:
+        cut = int(len(message) * share)
+        piece, message = message[:cut], message[cut:]
+        line.feed(piece)
+        if reading is None:
+            reading = asyncio.create_task(line.content(limit, has_room))
+        await asyncio.sleep(0)
+    assert reading is not None
+    line.feed(message)
+    (outcome,) = await asyncio.gather(reading, return_exceptions=True)
+    assert isinstance(outcome, bytes if limit == LIMIT else ReplyError)
+    assert tap.flows
+
+
+@pytest.mark.parametrize(
     "packets",
     [
         [b"a\rb\r\n"],
