@@ -1,4 +1,4 @@
-"""The metric files: room is made sure of before anything is counted, and where there is none mail flows all the same."""
+"""The metric files: room is made sure of before anything is counted, and none is no reason to stop."""
 
 import errno
 import os
@@ -28,7 +28,8 @@ def sizes(folder: Path) -> dict[str, int]:
 
 def counting(folder: Path) -> int:
     """Have a process reserve room and count; return its number."""
-    with subprocess.Popen([sys.executable, "-c", COUNT], env={**os.environ, metricfiles.FOLDER: str(folder)}) as process:
+    environment = {**os.environ, metricfiles.FOLDER: str(folder)}
+    with subprocess.Popen([sys.executable, "-c", COUNT], env=environment) as process:
         assert 0 == process.wait(60)
     return process.pid
 
