@@ -5,8 +5,9 @@ import socket
 
 from aboveboard.config import ConfigError
 from aboveboard.values import split_address
-from proxy.backlog import BACKLOG
 
+BACKLOG = 511
+"""Connections that wait to be taken."""
 MANY_FILES = 65_536
 
 

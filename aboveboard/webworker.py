@@ -1,22 +1,17 @@
 """The web application, as a worker runs it."""
 
 import asyncio
-import socket
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 
 import uvicorn
-import uvloop
 
 from aboveboard import showing
 from aboveboard.reload import Current, InForce
+from aboveboard.sockets import BACKLOG
 from aboveboard.worker import Follower, Ready, Task, opened
 from ledger.ledger import Ledger
-from proxy.backlog import BACKLOG, ONE_AT_A_TIME
 from web.app import build
-
-# A tenth less of the processor for each pixel, and more of them at once; mail gains nothing from it.
-new_loop = uvloop.new_event_loop
 
 
 class _WebServer(uvicorn.Server):
@@ -26,12 +21,6 @@ class _WebServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture nothing."""
         yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to take connections; asyncio has cut down the backlog of the sockets meanwhile."""
-        await super().startup(sockets)
-        for sock in sockets or ():
-            sock.listen(BACKLOG)
 
 
 def _posting(ledger: Ledger, current: Current) -> Coroutine[None, None, None] | None:
@@ -68,7 +57,7 @@ async def web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
             server_header=False,
             proxy_headers=False,
             lifespan="off",
-            backlog=ONE_AT_A_TIME,
+            backlog=BACKLOG,
             timeout_graceful_shutdown=10,
         )
         # Imports what answers requests: whoever hears that we are ready must not wait for that.

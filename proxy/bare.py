@@ -79,9 +79,19 @@ class BareSMTP(SMTP):
         return self.transport is not None and not self.transport.is_closing()
 
     def say(self, answer: Reply) -> None:
-        """Send a reply; to a client that has gone, nothing."""
-        if self.transport is not None:
+        """Send a reply; to a client that has gone, or has been taken leave of, nothing."""
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.write(answer.wire())
+
+    async def begin_tls(self) -> None:
+        """Have TLS begin. Where it does not the connection is lost, of which asyncio tells only who is behind TLS."""
+        begun = False
+        try:
+            await self.smtp_STARTTLS("")
+            begun = self.is_open
+        finally:
+            if not begun:
+                self.connection_lost(None)
 
     async def push(self, status: AnyStr) -> None:
         """Say what aiosmtpd has to say, which is only that TLS may begin, with an enhanced code (RFC 2034 §4)."""
@@ -100,7 +110,8 @@ class BareSMTP(SMTP):
 
     def hang_up(self) -> None:
         """Close the connection, after what was written to it; nobody waits for ever until that is taken up."""
-        if self.transport is not None:
+        # Not twice: asyncio's transport behind TLS loses its connection then, and cannot be aborted any more.
+        if self.transport is not None and not self.transport.is_closing():
             self._reset_timeout()
             self.transport.close()
 

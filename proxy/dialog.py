@@ -148,8 +148,12 @@ class Dialog(asyncio.Protocol):
         self._writable = None
 
     def close(self) -> None:
-        """Close the connection; who waits hears that it is lost."""
-        self._transport.close()
+        """Close the connection; who waits hears that it is lost. What was not taken up by now never will be."""
+        if self._transport.get_write_buffer_size():
+            # An orderly end would wait for it, for ever where the other side stands still.
+            self._transport.abort()
+        else:
+            self._transport.close()
 
 
 def _nothing() -> None:

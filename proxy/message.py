@@ -179,7 +179,9 @@ def _header_facts(
     for one in fields:
         by_name.setdefault(one.name, []).append(one.text(raw))
     decoded = {name: tuple(map(decode_words, values)) for name, values in by_name.items() if "=?" in "".join(values)}
-    lists = [parse_address_list(value) for name in ("to", "cc") for value in by_name.get(name, ())]
+    # An empty Cc, as web applications write it, names nobody more; an empty To says that names are kept back.
+    copies = filter(None, by_name.get("cc", ()))
+    lists = [parse_address_list(value) for value in (*by_name.get("to", ()), *copies)]
     authors = [parse_address_list(value) for value in by_name.get("from", ())]
     return Facts(
         size=len(raw),

@@ -11,9 +11,8 @@ from functools import lru_cache, partial
 from prometheus_client import Counter, Gauge
 
 from ledger.tally import Tally
+from proxy.acceptor import Acceptor
 from proxy.auth import Admission, Authentication, Trust, Verifier
-from proxy.backlog import BACKLOG, ONE_AT_A_TIME
-from proxy.balanced import Balanced
 from proxy.certificates import ServerCertificate
 from proxy.limits import SHARED_LIMITS, Census, Held, SharedLimits
 from proxy.pool import Upstreams
@@ -96,7 +95,7 @@ class Server:
         self.sessions: set[Session] = set()
         self.deliveries: set[Session] = set()
         """The sessions whose message is on its way to the upstream, and those that ended meanwhile."""
-        self._listening: list[asyncio.Server | Balanced] = []
+        self._listening: list[Acceptor] = []
 
     def admission(self, listener: Listener) -> Admission:
         """Return what decides whether a new session on a listener may send."""
@@ -107,20 +106,14 @@ class Server:
     async def listen(self, bound: Sequence[tuple[socket.socket, Listener]]) -> None:
         """Take clients on sockets that are bound already."""
         await self.upstreams.learn()
-        loop = asyncio.get_running_loop()
+        headless = partial(TURNED_AWAY.count, "proxy_protocol")
         for sock, listener in bound:
             implicit = listener.tls_context if listener.tls == "implicit" else None
 
-            def session(client: Client | None = None, listener: Listener = listener) -> Session:
+            def session(client: Client | None, listener: Listener = listener) -> Session:
                 return Session(self, listener, client)
 
-            if listener.balancers:
-                headless = partial(TURNED_AWAY.count, "proxy_protocol")
-                self._listening.append(Balanced(sock, listener.is_balancer, session, implicit, headless))
-            else:
-                server = await loop.create_server(session, sock=sock, ssl=implicit, backlog=ONE_AT_A_TIME)
-                self._listening.append(server)
-            sock.listen(BACKLOG)
+            self._listening.append(Acceptor(sock, session, implicit, listener.is_balancer, headless))
 
     async def drain(self, seconds: float) -> None:
         """Stop: no new clients, sessions at rest get 421, transactions under way may end, for ``seconds`` at most."""

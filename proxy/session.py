@@ -253,8 +253,7 @@ class Session(BareSMTP):
         self._end_transaction()
         self._greeted = False
         self._wire.discard()
-        begun: Coroutine[Any, Any, None] = self.smtp_STARTTLS("")
-        return begun
+        return self.begin_tls()
 
     def _mail(self, argument: str) -> None:
         if self._transaction is not None:

@@ -106,7 +106,7 @@ class Wire:
             line += b"\r"
         if line.find(b"\r") != len(line) - 1 or not line or b"\0" in line:
             # RFC 5321 §2.3.8: only CRLF ends a line. A lone LF or CR is how one server's line becomes another's two.
-            raise ReplyError(reply(500, "5.5.2 Lines end with CRLF, and have no other CR, LF or NUL"), close=True)
+            raise ReplyError(_not_strict(line), close=True)
         if len(line) - 1 > limit:
             raise ReplyError(_too_long(line))
         return line[:-1]
@@ -161,6 +161,12 @@ _FULL = reply(452, "4.3.1 Too much mail is under way here; please try again late
 def _too_long(line: bytes | bytearray) -> Reply:
     # RFC 4954 §6 has a code of its own for AUTH.
     return reply(500, f"{'5.5.6' if line[:5].upper() == b'AUTH ' else '5.5.2'} The line is too long")
+
+
+def _not_strict(line: bytes) -> Reply:
+    # The verb is known where the line itself ends well, and then it is the path of MAIL or RCPT that is not one.
+    code = 501 if line.endswith(b"\r") and line[:5].upper() in (b"MAIL ", b"RCPT ") else 500
+    return reply(code, "5.5.2 Lines end with CRLF, and have no other CR, LF or NUL")
 
 
 def _too_large(limit: int) -> Reply:

@@ -1,11 +1,20 @@
 """What tests of every part may ask for."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
+import uvloop
 
 from tests.postgresql import Cluster, cluster
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Return the event loop that a test runs on: the workers' own, or asyncio's for those that look into it."""
+    if item.get_closest_marker("asyncio_itself") is not None:
+        return {"asyncio": asyncio.new_event_loop}
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,9 @@ def _run(part: str, given: Handover) -> None:
 
         run(relay, given)
     else:
-        from aboveboard.webworker import new_loop, web
+        from aboveboard.webworker import web
 
-        run(web, given, new_loop)
+        run(web, given)
 
 
 @click.command(hidden=True)

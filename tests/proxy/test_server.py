@@ -13,7 +13,6 @@ import structlog
 from proxy import upstream as upstream_module
 from proxy.relay import Relay
 from proxy.route import LIMITS
-from proxy.server import BACKLOG, ONE_AT_A_TIME
 from tests.proxy.sending import until
 from tests.relaying import running_relay
 from tests.upstream import FakeUpstream
@@ -225,17 +224,6 @@ async def test_early_answer_in_the_middle_of_the_body(tmp_path: Path, monkeypatc
         writer.close()
     early.close()
     assert "552 5.3.4 That is enough" == replies[-1]
-
-
-async def test_a_worker_takes_one_connection_at_a_time(tmp_path: Path) -> None:
-    """However many wait, a worker takes one and looks up, so that others have a share; the kernel still keeps many."""
-    async with running_relay(tmp_path, 1) as running:
-        (listening,) = running.server._listening
-        (sock,) = listening.sockets
-        assert ONE_AT_A_TIME == listening._backlog  # type: ignore[attr-defined]
-        # struct tcp_info of Linux: of a listening socket, tcpi_sacked is the backlog.
-        (backlog,) = struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)
-        assert min(BACKLOG, int(Path("/proc/sys/net/core/somaxconn").read_text())) == backlog
 
 
 async def test_a_command_ends_a_silence(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ async def longest_step(port: int, content: bytes, steps: list[float]) -> float:
     return max(steps)
 
 
+@pytest.mark.asyncio_itself
 @pytest.mark.parametrize(
     "text",
     [

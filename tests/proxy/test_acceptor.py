@@ -1,18 +1,23 @@
-"""A listener behind balancers, and one on IPv6: whose address counts."""
+"""Taking connections: fairly among workers; from balancers, and on IPv6, by the address that counts."""
 
 import asyncio
 import ipaddress
+import resource
+import socket
 import ssl
 import struct
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import structlog
 import trustme
 
 from policies import PolicyModel
-from proxy import balanced
-from proxy.proxyprotocol import SIGNATURE
+from proxy import acceptor
+from proxy.proxyprotocol import SIGNATURE, Client
 from proxy.server import Listener
+from tests.proxy.sending import until
 from tests.relaying import Running, conduct, running_relay
 from tests.upstream import FakeUpstream
 
@@ -54,6 +59,47 @@ async def said(running: Running, content: bytes) -> str:
         return ""
     finally:
         writer.close()
+
+
+async def test_workers_share_a_burst() -> None:
+    """However many wait, a worker takes one connection and looks up, so that others on its socket have their share."""
+    taken: list[list[int]] = [[], []]
+    with socket.create_server(("127.0.0.1", 0), backlog=20) as bound, ExitStack() as stack:
+        for worker in taken:
+
+            def session(_: Client | None, worker: list[int] = worker) -> asyncio.Protocol:
+                worker.append(1)
+                return asyncio.Protocol()
+
+            stack.callback(acceptor.Acceptor(bound.dup(), session, None, lambda _: False, lambda: None).close)
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(bound.getsockname()))
+        await until(lambda: sum(map(len, taken)) == 20)
+    assert [10, 10] == [len(one) for one in taken]
+
+
+async def test_too_many_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no more files may be open, connections wait, and are taken once there may."""
+    monkeypatch.setattr(acceptor, "_PAUSE_SECONDS", 0.01)
+    taken: list[int] = []
+
+    def session(_: Client | None) -> asyncio.Protocol:
+        taken.append(1)
+        return asyncio.Protocol()
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_server(("127.0.0.1", 0)) as bound, socket.create_connection(bound.getsockname()):
+        accepting = acceptor.Acceptor(bound.dup(), session, None, lambda _: False, lambda: None)
+        with structlog.testing.capture_logs() as logged:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+            try:
+                await until(lambda: logged)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert not taken
+        await until(lambda: taken)
+        accepting.close()
+    assert {"smtp.accept_failed"} == {one["event"] for one in logged}
 
 
 @pytest.mark.parametrize("header", [version_1, version_2], ids=["version 1", "version 2"])
@@ -101,7 +147,7 @@ async def test_no_header_from_a_balancer(tmp_path: Path, content: bytes) -> None
 
 async def test_a_silent_balancer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A balancer that says nothing is not waited for long."""
-    monkeypatch.setattr(balanced, "HEADER_SECONDS", 0.1)
+    monkeypatch.setattr(acceptor, "HEADER_SECONDS", 0.1)
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, listener=listener(HERE)) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
         assert b"" == await asyncio.wait_for(reader.read(), 10)

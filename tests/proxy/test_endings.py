@@ -1,0 +1,112 @@
+"""How connections end, on either side: nothing of them is left behind, whoever does not play along."""
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+
+from proxy import upstream as upstream_module
+from proxy.reply import reply
+from tests.proxy.sending import until
+from tests.proxy.test_server import ENVELOPE
+from tests.relaying import Running, running_relay
+from tests.upstream import FakeUpstream
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """Return who vouches for the relay."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    """Return the relay's side of TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("relay.test").configure_cert(context)
+    return context
+
+
+async def before_tls(running: Running) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return a connection on which TLS may begin."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    writer.write(b"EHLO client.test\r\nSTARTTLS\r\n")
+    await asyncio.wait_for(reader.readuntil(b"220 2.0.0 Go on with TLS\r\n"), 10)
+    return reader, writer
+
+
+def counted(running: Running) -> tuple[int, int]:
+    """Return how many connections are counted, here and for all workers."""
+    return len(running.server.sessions), running.server._census.connections
+
+
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02\x00\x01", b"MAIL FROM:<alice@example.org>\r\n"])
+async def test_a_client_that_does_not_come_to_tls(tmp_path: Path, tls: ssl.SSLContext, said: bytes) -> None:
+    """A client that hangs up after STARTTLS, or says what is no TLS, is counted no more."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, tls=tls) as running:
+        _, writer = await before_tls(running)
+        assert (1, 1) == counted(running)
+        writer.write(said)
+        await writer.drain()
+        writer.transport.abort()
+        await until(lambda: counted(running) == (0, 0))
+
+
+async def test_the_end_of_a_service_with_a_client_half_way_to_tls(tmp_path: Path, tls: ssl.SSLContext) -> None:
+    """A service that ends does so although a client is in the middle of beginning TLS."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, tls=tls) as running:
+        _, writer = await before_tls(running)
+        await running.server.drain(0.1)
+        await until(lambda: counted(running) == (0, 0))
+        writer.close()
+
+
+async def test_a_client_behind_tls_that_does_not_hang_up(
+    tmp_path: Path, tls: ssl.SSLContext, authority: trustme.CA
+) -> None:
+    """One whom the service has said goodbye to, and who leaves TLS open, does not keep the service from ending."""
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, tls=tls) as running:
+        _, writer = await before_tls(running)
+        await writer.start_tls(client, server_hostname="relay.test")
+        writer.write(b"QUIT\r\n")
+        await writer.drain()
+        # From here on nothing that the service says is read, not that TLS ends either.
+        writer.transport.pause_reading()
+        (session,) = running.server.sessions
+        await until(lambda: not session.is_open)
+        session.dismiss()
+        session.dismiss()
+        session.say(reply(250, "2.0.0 OK"))
+        session.abort()
+        await until(lambda: counted(running) == (0, 0))
+        writer.transport.abort()
+
+
+async def test_an_upstream_that_stands_still_in_the_middle_of_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upstream that takes up nothing more of a message is given up: its connection does not stay for ever."""
+    monkeypatch.setattr(upstream_module, "BLOCK_SECONDS", 0.1)
+    seen = asyncio.Event()
+
+    async def stand_still(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        await upstream._say(writer, "354 go on")
+        writer.transport.pause_reading()
+        await seen.wait()
+        return False
+
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        monkeypatch.setattr(upstream, "_message", stand_still)
+        (pool,) = running.server.upstreams.pools
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(ENVELOPE + b"DATA\r\nSubject: x\r\n\r\n" + (b"x" * 70 + b"\r\n") * 130_000 + b".\r\nQUIT\r\n")
+        heard = (await asyncio.wait_for(reader.read(), 10)).decode().splitlines()
+        writer.close()
+        await until(lambda: not pool._open)
+        assert 0 == running.server.upstreams.census.connected(0)
+        seen.set()
+    assert "451 4.4.2 The connection to the mail server behind this relay was lost" == heard[-2]
