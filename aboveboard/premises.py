@@ -9,7 +9,7 @@ from aboveboard.certificates import Pair
 from aboveboard.config import ConfigError
 from aboveboard.settings import Config
 from aboveboard.values import split_address
-from ledger.database import Place
+from ledger.database import Place, wrong_key
 from ledger.errors import LedgerError
 from ledger.keys import KeyFile, Keyring
 
@@ -70,16 +70,19 @@ def _passwords(config: Config) -> Iterator[str]:
 
 def _ledger(config: Config) -> Iterator[str]:
     try:
-        Place(config.ledger.url)
+        place = Place(config.ledger.url)
     except LedgerError as error:
         yield f"ledger.url: {error}"
-    try:
-        KeyFile.read(config.ledger.key_file)
-    except FileNotFoundError:
-        # Made at the first start, unless the ledger has been written with one: serve sees to that.
         return
+    try:
+        # One that is missing is made at the first start, unless the ledger has been written with one.
+        if config.ledger.key_file.exists():
+            KeyFile.read(config.ledger.key_file)
+        wrong = wrong_key(place, config.ledger.key_file)
     except LedgerError as error:
-        yield f"ledger.key_file: {error}"
+        wrong = str(error)
+    if wrong is not None:
+        yield f"ledger.key_file: {wrong}"
 
 
 def _folders(config: Config) -> Iterator[str]:

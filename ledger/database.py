@@ -153,6 +153,10 @@ def check_version(place: Place) -> None:
         raise LedgerError("The ledger's tables are not of this version: run `aboveboard db upgrade` first.")
 
 
+_MISSING_KEY = "The key file {} is missing, and this ledger was written with one: put it back from a backup."
+_OTHER_KEY = "The key file {} is not the one this ledger was written with: put that one back from a backup."
+
+
 def match_keys(place: Place, key_file: Path) -> None:
     """See that key file and ledger belong together; make a key file for an empty ledger that has never had one.
 
@@ -165,16 +169,32 @@ def match_keys(place: Place, key_file: Path) -> None:
         if known is None and not events and not key_file.exists():
             KeyFile.new().write(key_file)
         elif not key_file.exists():
-            raise LedgerError(
-                f"The key file {key_file} is missing, and this ledger was written with one: put it back from a backup."
-            )
+            raise LedgerError(_MISSING_KEY.format(key_file))
         fingerprint = Keyring.load(key_file).fingerprint
         if known is None:
             connection.execute(insert(meta).values(name="key_fingerprint", value=fingerprint))
         elif known != fingerprint:
-            raise LedgerError(
-                f"The key file {key_file} is not the one this ledger was written with: put that one back from a backup."
-            )
+            raise LedgerError(_OTHER_KEY.format(key_file))
+
+
+def wrong_key(place: Place, key_file: Path) -> str | None:
+    """Return why a key file is not that of an SQLite ledger that is there; None where it is, or that cannot be told.
+
+    Changes nothing. Raises LedgerError where the key file is damaged.
+    """
+    if place.sqlite is None or not place.sqlite.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{_file(place.sqlite)}?mode=ro", uri=True)) as connection:
+            known = connection.execute("SELECT value FROM meta WHERE name = 'key_fingerprint'").fetchone()
+    except sqlite3.Error:
+        # Not begun yet, or no ledger: the start says so.
+        return None
+    if known is None:
+        return None
+    if not key_file.exists():
+        return _MISSING_KEY.format(key_file)
+    return None if Keyring.load(key_file).fingerprint == known[0] else _OTHER_KEY.format(key_file)
 
 
 def prepare(url: str, key_file: Path, *, begun: bool = False) -> None:

@@ -5,6 +5,7 @@ stale.
 """
 
 import io
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -39,11 +40,10 @@ def _ranges(header: str) -> Iterator[tuple[str, float]]:
     """Yield the language ranges of a header with their quality; what is written wrongly is as if it were not there."""
     for part in header.lower().split(","):
         name, *parameters = (piece.strip() for piece in part.split(";"))
-        quality = next((one[2:] for one in parameters if one.startswith("q=")), "1")
-        try:
-            yield name, min(float(quality), 1.0)
-        except ValueError:
-            continue
+        weights = (one.replace(" ", "")[2:] for one in parameters if re.match("q *=", one))
+        quality = next(weights, "1")
+        if re.fullmatch(r"[01](\.\d*)?", quality):
+            yield name, float(quality)
 
 
 def catalogue(language: Language) -> Catalog:

@@ -28,8 +28,6 @@ AGREE = listed("Agree to the ones I ticked")
 DO_NOT_WRITE = listed("Do not write to me")
 NEVER = listed("I never agreed")
 ERASE = listed("Erase everything")
-MAX_TEXT = 2_000
-"""Characters of what somebody writes to us."""
 _CLAIMS = GRANTS | {State.IMPORTED_UNPROVEN}
 WRITE_AGAIN = listed("You may write to me again")
 
@@ -194,7 +192,8 @@ async def _erase(visit: Visit, form: Form) -> Response:
 
 
 async def _case(visit: Visit, form: Form, kind: CaseKind) -> Response:
-    text = first(form, "text").strip()[:MAX_TEXT]
+    # A form sends each line end as CRLF (HTML, constructing the entry list) and counts it as one character.
+    text = first(form, "text").replace("\r\n", "\n").strip()
     if not text:
         return await welcome(visit, "wordless")
     number = await visit.site.ledger.open_case(kind, visit.address, text, visit.language)

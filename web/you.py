@@ -19,7 +19,7 @@ from ledger.tokens import stop_url
 from policies.consent import Consent
 from policies.words import Purpose
 from web.agreement import by_owner
-from web.forms import Form, first, read_form
+from web.forms import MAX_WORDS_FORM, Form, first, read_form
 from web.language import listed, said
 from web.refusal import mail_link, other_page, person_of, refuse, shown_address
 from web.site import Site, language_of, page, site_of, slow_down
@@ -74,7 +74,7 @@ async def _ask_for_link(request: Request, site: Site, person: Person) -> Respons
 async def _mailed(request: Request, site: Site) -> Response:
     """Show the button of a mailed link, or on POST do what it is for, or go on with a visit."""
     token = request.path_params["token"]
-    form: Form = await read_form(request) if request.method == "POST" else {}
+    form: Form = await read_form(request, MAX_WORDS_FORM) if request.method == "POST" else {}
     if "visit" in form:
         address = links.visitor(site.ledger.keyring, first(form, "visit"), datetime.now(UTC))
         return page(request, "over.html", 410) if address is None else await step(Visit(request, site, address), form)

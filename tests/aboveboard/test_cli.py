@@ -158,13 +158,16 @@ def test_another_key_file_stops_everything(command: Command, tmp_path: Path) -> 
     assert (1, True) == (missing.exit_code, "is missing" in missing.stderr)
     assert not (tmp_path / "aboveboard.key").exists()
     assert 1 == command("serve").exit_code
+    checked = command("check")
+    assert (1, True) == (checked.exit_code, checked.stderr.startswith("ledger.key_file: The key file "))
     (tmp_path / "other").mkdir()
     (tmp_path / "other/aboveboard.toml").write_text(CONFIG)
     command("db", "upgrade", "--config", "other/aboveboard.toml")
     (tmp_path / "aboveboard.key").write_bytes((tmp_path / "other/aboveboard.key").read_bytes())
     assert "is not the one this ledger was written with" in command("consent", "verify").stderr
+    assert "is not the one this ledger was written with" in command("check").stderr
     (tmp_path / "aboveboard.key").write_bytes(key)
-    assert 0 == command("consent", "verify").exit_code
+    assert [0, 0] == [command("consent", "verify").exit_code, command("check").exit_code]
 
 
 def test_sender_link(command: Command) -> None:

@@ -31,6 +31,8 @@ ROOT = LOCALE.parent.parent
         ("de;q=0", "fr"),
         ("en;q=x, it;q=0.2", "it"),
         ("en;q=0.5,de;q=0.5", "en"),
+        ("en;q=nan, it;q=0.2", "it"),
+        ("en;q = 0.2, it;q=0.5", "it"),
         (";;;,,=q", "fr"),
         ("de" + ",nl" * 10_000, "de"),
     ],

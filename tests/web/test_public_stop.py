@@ -41,7 +41,8 @@ async def test_letters_are_in_the_visitors_language(mailing: Mailing) -> None:
 
 NO_ADDRESSES = [
     "", "bob", "bob@", "@x.test", "a b@x.test", "a@x.test\r\nBcc: b@x.test", "a@b@x.test", "<a@x.test>",
-    "a@x.test,b@x.test", "a@localhost", "\u202ea@x.test", "x" * 65 + "@x.test", "a@" + "x" * 300 + ".test",
+    "a@x.test,b@x.test", "a@localhost", "a@x..test", "a@.x.test", "a@x.test.",
+    "\u202ea@x.test", "x" * 65 + "@x.test", "a@" + "x" * 300 + ".test",
 ]  # fmt: skip
 
 

@@ -230,6 +230,17 @@ async def test_a_request_gets_a_number(mailing: Mailing, action: str) -> None:
     assert case["number"] in page.text
 
 
+@pytest.mark.parametrize("character", ["ж", "€", "😀", "\r\n"], ids=["two bytes", "three", "four", "line ends"])
+async def test_every_word_of_a_complaint_arrives(mailing: Mailing, character: str) -> None:
+    """Row 80: as many characters as the page has room for arrive, whatever they are, and the last one too."""
+    url, visit = await mailing.visit()
+    units = len(character.replace("\r\n", "\n").encode("utf-16-le")) // 2
+    written = "from" + character * ((2_000 - len("fromto")) // units) + "to"
+    page = await mailing.client.post(url, data={"visit": visit, "do": "complain", "text": written})
+    (case,) = (await mailing.ledger.copy_of(Person.of(mailing.ledger.keyring, BOB)))["requests"]
+    assert (200, written.replace("\r\n", "\n")) == (page.status_code, case["text"])
+
+
 async def test_i_never_agreed(mailing: Mailing) -> None:
     """ "I never agreed" makes every grant invalid and opens a case."""
     url, visit = await mailing.visit()
