@@ -89,13 +89,12 @@ def _spki(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def problems(pair: Pair, hosts: Sequence[str], now: datetime | None = None) -> list[str]:
+def problems(pair: Pair, hosts: Sequence[str]) -> list[str]:
     """Return one sentence for everything that mail programs would complain about.
 
     ``hosts`` are the names by which they come; the certificate must be for one of them.
     """
-    now = now or datetime.now(UTC)
-    found = [*_dates(pair, now), *_names(pair, hosts)]
+    found = [*_dates(pair), *_names(pair, hosts)]
     error = _mistrust(pair)
     if error is not None and not (error.verify_code in (_EXPIRED, _NOT_YET) and found):
         what, remedy = in_words(error, "")
@@ -103,10 +102,10 @@ def problems(pair: Pair, hosts: Sequence[str], now: datetime | None = None) -> l
     return found
 
 
-def notes(pair: Pair, hosts: Sequence[str], now: datetime | None = None) -> list[str]:
+def notes(pair: Pair, hosts: Sequence[str]) -> list[str]:
     """Return a sentence for what is right and to be known: that it ends soon, and by which names to come."""
     end = pair.chain[0].not_valid_after_utc
-    left = end - (now or datetime.now(UTC))
+    left = end - datetime.now(UTC)
     found = []
     if timedelta() < left < SOON:
         found.append(f"{pair.path}.certificate: expires on {end:%d %B %Y}; renew it.")
@@ -115,8 +114,8 @@ def notes(pair: Pair, hosts: Sequence[str], now: datetime | None = None) -> list
     return found
 
 
-def _dates(pair: Pair, now: datetime) -> list[str]:
-    own = pair.chain[0]
+def _dates(pair: Pair) -> list[str]:
+    own, now = pair.chain[0], datetime.now(UTC)
     if now > own.not_valid_after_utc:
         return [f"{pair.path}.certificate: has expired on {own.not_valid_after_utc:%d %B %Y}; renew it."]
     if now < own.not_valid_before_utc:

@@ -44,6 +44,10 @@ def web() -> click.Command:
 @later(main, hidden=True)
 def worker() -> click.Command:
     """Run one worker, on what the parent hands over."""
+    from aboveboard import metricfiles
+
+    # Whatever counts something makes its files as soon as it is imported.
+    metricfiles.reserve()
     from aboveboard.commands.worker import worker
 
     return worker

@@ -4,10 +4,12 @@ Only the parent reads the file that people edit. The workers read what the paren
 its own: so all of them go by the same, and one that is started again never meets a file that is just being changed.
 """
 
+import errno
 import json
 import os
 import pwd
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,7 +179,7 @@ class InForce:
         return version_of(self.policy_text)
 
     def write(self, place: Path) -> None:
-        """Write it for the workers, whole or not at all, and for no other account's eyes."""
+        """Write it for the workers, whole or not at all, and for no other account's eyes. Raises OSError."""
         content = {
             "path": str(self.path),
             "begun_with": self.begun_with,
@@ -187,6 +189,7 @@ class InForce:
             "stale": self.stale,
             "certificates": self.certificates,
         }
+        _have_folder(place.parent)
         fresh = place.with_suffix(".new")
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             json.dump(content, file)
@@ -205,6 +208,17 @@ class InForce:
         same = content["text"] == self.text
         config = self.config if same else _taken_up(self.config, loads(content["text"], path))
         return InForce(config=config, path=path, **content)
+
+
+def _have_folder(folder: Path) -> None:
+    """Make the folder of what is in force once more where it was cleared away, as systemd does when its user logs out.
+
+    Raises OSError where it cannot be made, or is somebody else's by now.
+    """
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if folder.lstat().st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(folder))
 
 
 def _read(place: Path) -> tuple[Path, dict[str, Any]]:

@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,7 +25,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from aboveboard import compose, relaying
+from aboveboard import compose, metricfiles, relaying
 from aboveboard.certificatewatch import WatchedCertificates
 from aboveboard.config import ConfigError
 from aboveboard.reload import InForce, WatchedFile
@@ -39,6 +40,8 @@ from proxy.limits import prepare
 START_SECONDS = 60.0
 RESTART_SECONDS = 1.0
 """A worker that dies is started again, but no more often than this."""
+ROOM = 33_554_432
+"""Octets that there must be in memory, or what workers share is kept elsewhere: 128 of them share less."""
 MEMORY = "/dev/shm"  # noqa: S108  # TemporaryDirectory makes a folder in it that is ours alone
 
 FAILURES = Counter("aboveboard_policy_reload_failures", "Changes of the configuration file that were not right.")
@@ -60,7 +63,7 @@ def _in_memory() -> str | None:
     """
     if os.environ.get("TMPDIR") or not os.access(MEMORY, os.W_OK | os.X_OK):
         return None
-    return MEMORY
+    return MEMORY if shutil.disk_usage(MEMORY).free >= ROOM else None
 
 
 def check_connections(config: Config, workers: int) -> None:
@@ -144,7 +147,7 @@ class Parent:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="aboveboard-", dir=memory))
             self._place = Path(directory) / "in-force.json"
             self._show(self._in_force)
-            self._environment["PROMETHEUS_MULTIPROC_DIR"] = directory
+            self._environment[metricfiles.FOLDER] = directory
             self._serve_metrics(directory, stack)
             try:
                 for part in self._parts:
@@ -265,7 +268,9 @@ class Parent:
                 worker.process.kill()
         elif age >= RESTART_SECONDS:
             worker.forget()
-            mark_process_dead(worker.process.pid, self._environment["PROMETHEUS_MULTIPROC_DIR"])
+            with suppress(OSError):
+                mark_process_dead(worker.process.pid, self._environment[metricfiles.FOLDER])
+            metricfiles.give_back(self._environment[metricfiles.FOLDER], worker.process.pid)
             event = "serve.worker_died" if worker.served else "serve.worker_did_not_start"
             log.error(event, part=worker.part, code=worker.process.returncode)
             self._restart(at, worker)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from ledger.answers import fail, settle
 from ledger.batch import APART_SECONDS, CROWDED_SECONDS
 from ledger.consent import Person, consents_of
 from ledger.database import Database
@@ -107,13 +108,8 @@ class Reader:
             self._fail(asked, str(error) if isinstance(error, LedgerUnavailable) else type(error).__name__)
         else:
             for one in asked:
-                if not one.answer.done():
-                    one.answer.set_result(Known(consents[one.recipient], saved.get(one.sender_hash)))
+                settle(one.answer, Known(consents[one.recipient], saved.get(one.sender_hash)))
 
     @staticmethod
     def _fail(asked: list[_Question], why: str) -> None:
-        for one in asked:
-            if not one.answer.done():
-                one.answer.set_exception(LedgerUnavailable(why))
-                # Whoever gave up waiting does not look at it; that must not be reported as lost.
-                one.answer.exception()
+        fail([one.answer for one in asked], LedgerUnavailable(why))

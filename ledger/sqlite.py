@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
+from ledger.answers import settle
 from ledger.batch import TOUCH, Batch, Parameters, Statement, json_lists
 from ledger.turns import Turn, line_up
 
@@ -123,7 +124,7 @@ class _Serving(Thread):
                 problem = error
             with suppress(RuntimeError):
                 # The loop may be closed: then nobody waits.
-                self._loop.call_soon_threadsafe(_settle, done, result, problem)
+                self._loop.call_soon_threadsafe(settle, done, result, problem)
             # Nothing of a call is kept until the next one.
             del work, done, result, problem
 
@@ -174,12 +175,3 @@ class _Serving(Thread):
                 connection.rollback()
             with suppress(sqlite3.Error):
                 connection.close()
-
-
-def _settle(done: "asyncio.Future[Any]", result: Any, problem: Exception | None) -> None:
-    if done.done():
-        return
-    if problem is not None:
-        done.set_exception(problem)
-    else:
-        done.set_result(result)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.answers import fail, settle
 from ledger.batch import APART_SECONDS, CROWDED_SECONDS, Batch, WithinTransaction
 from ledger.database import Database
 from ledger.errors import LedgerContended, LedgerError, LedgerUnavailable
@@ -81,7 +82,7 @@ class Writer:
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         if self._closing:
-            self._fail([future], LedgerUnavailable("The ledger is closed."))
+            fail([future], LedgerUnavailable("The ledger is closed."))
             return future
         self._jobs.append(_Job(work, future))
         self._wake.set()
@@ -99,7 +100,7 @@ class Writer:
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._closing:
-            self._fail([future], LedgerUnavailable("The ledger is closed."))
+            fail([future], LedgerUnavailable("The ledger is closed."))
             return future
         if kind not in self._piles:
             self._piles[kind] = _Pile(work, patient)
@@ -134,16 +135,16 @@ class Writer:
         try:
             outcomes = await self._transact(jobs, piles)
         except LedgerUnavailable as error:
-            self._fail(waiting, error)
+            fail(waiting, error)
         except Exception as error:
             # A defect in one write must not stop the writer: everybody in this commit hears that nothing was written.
             log.exception("ledger.commit_failed")
-            self._fail(waiting, LedgerUnavailable(f"The ledger could not be written ({type(error).__name__})."))
+            fail(waiting, LedgerUnavailable(f"The ledger could not be written ({type(error).__name__})."))
         else:
             for job, result, problem in outcomes:
-                self._settle(job.done, result, problem)
+                settle(job.done, result, problem)
             for done in waiting:
-                self._settle(done, None, None)
+                settle(done, None)
 
     async def _transact(self, jobs: list[_Job], piles: list[_Pile]) -> list[_Outcome]:
         """Do everything in one transaction; again from the start where another process got in its way."""
@@ -176,21 +177,3 @@ class Writer:
             raise
         except LedgerError as problem:
             return job, None, problem
-
-    @staticmethod
-    def _settle(done: asyncio.Future[Any], result: Any, problem: LedgerError | None) -> None:
-        if done.done():
-            return
-        if problem is not None:
-            done.set_exception(problem)
-        else:
-            done.set_result(result)
-
-    @staticmethod
-    def _fail(waiting: list[asyncio.Future[Any]], error: LedgerUnavailable) -> None:
-        for done in waiting:
-            if not done.done():
-                done.set_exception(error)
-                with suppress(LedgerUnavailable):
-                    # Whoever gave up waiting does not look at it; that must not be reported as lost.
-                    done.exception()

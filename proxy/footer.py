@@ -23,11 +23,11 @@ _OPEN, _CLICK = frozenset({Purpose.OPEN}), frozenset({Purpose.CLICK})
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What the footer says in one language: the sentence, what is recorded, and the link's text."""
+    """What a block says in one language: the sentence, what is recorded or asked about, and the link's text."""
 
     sentence: str
     what: Mapping[frozenset[Purpose], str]
-    stop: str
+    link: str
 
 
 _WORDS = {
@@ -79,17 +79,8 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What an invitation says in one language: the question, what is asked about, and the link's text."""
-
-    sentence: str
-    what: Mapping[frozenset[Purpose], str]
-    answer: str
-
-
 _QUESTIONS = {
-    Language.ENGLISH: _Question(
+    Language.ENGLISH: _Words(
         "May {organisation} record {what}? Without your yes nothing is recorded.",
         {
             _OPEN: "when images in its messages to you are loaded",
@@ -98,7 +89,7 @@ _QUESTIONS = {
         },
         "Say yes or no",
     ),
-    Language.GERMAN: _Question(
+    Language.GERMAN: _Words(
         "Darf {organisation} erfassen, {what}? Ohne Ihr Ja wird nichts erfasst.",
         {
             _OPEN: "wann Bilder in Nachrichten an Sie geladen werden",
@@ -107,7 +98,7 @@ _QUESTIONS = {
         },
         "Ja oder Nein sagen",
     ),
-    Language.FRENCH: _Question(
+    Language.FRENCH: _Words(
         "{organisation} peut-il enregistrer {what} ? Sans votre oui, rien n'est enregistré.",
         {
             _OPEN: "quand les images de ses messages sont chargées",
@@ -116,7 +107,7 @@ _QUESTIONS = {
         },
         "Dire oui ou non",
     ),
-    Language.SPANISH: _Question(
+    Language.SPANISH: _Words(
         "¿Puede {organisation} registrar {what}? Sin su sí no se registra nada.",
         {
             _OPEN: "cuándo se cargan las imágenes de sus mensajes",
@@ -125,7 +116,7 @@ _QUESTIONS = {
         },
         "Decir sí o no",
     ),
-    Language.ITALIAN: _Question(
+    Language.ITALIAN: _Words(
         "{organisation} può registrare {what}? Senza il Suo sì non viene registrato nulla.",
         {
             _OPEN: "quando vengono caricate le immagini dei suoi messaggi",
@@ -193,29 +184,32 @@ class Footer:
                 f'<img src="{escape(pixel_url)}" width="1" height="1" alt="" border="0" '
                 'style="width:1px;height:1px;border:0">'
             )
-        said = _linked(self.sentence(decision, language), stop_url, _WORDS[language].stop)
+        said = _linked(self.sentence(decision, language), stop_url, _WORDS[language].link)
         return _block(said + pixel, language, document_language, eol)
 
     def invitation_html(
         self, decision: Decision, language: Language, url: str, *, document_language: str = "", eol: str = "\r\n"
     ) -> bytes:
         """Return the block that asks for an agreement: a sentence and the link to say yes or no, no picture."""
-        said = _linked(self.question(decision, language), url, _QUESTIONS[language].answer)
+        said = _linked(self.question(decision, language), url, _QUESTIONS[language].link)
         return _block(said, language, document_language, eol)
 
     def invitation_text(self, decision: Decision, language: Language, url: str, eol: str = "\r\n") -> bytes:
-        """Return the same for a text-only message; accents are left out, for it is ASCII."""
-        said = _without_accents(self.question(decision, language), language)
-        return f"{said}{eol}{_without_accents(_QUESTIONS[language].answer, language)}: {url}".encode("ascii")
+        """Return the same for a text-only message."""
+        return _plain(self.question(decision, language), url, _QUESTIONS[language].link, language, eol)
 
     def text(self, decision: Decision, language: Language, stop_url: str, eol: str = "\r\n") -> bytes:
-        """Return the footer of a text-only message whose links are wrapped; accents are left out, for it is ASCII."""
-        sentence = _without_accents(self.sentence(decision, language), language)
-        return f"{sentence}{eol}{_without_accents(_WORDS[language].stop, language)}: {stop_url}".encode("ascii")
+        """Return the footer of a text-only message whose links are wrapped."""
+        return _plain(self.sentence(decision, language), stop_url, _WORDS[language].link, language, eol)
 
 
 def _linked(sentence: str, url: str, text: str) -> str:
     return f'{_ascii(sentence)} <a href="{escape(url)}">{_ascii(text)}</a>'
+
+
+def _plain(sentence: str, url: str, text: str, language: Language, eol: str) -> bytes:
+    """Return what stands below a text-only message; accents are left out, for it is ASCII."""
+    return f"{_without_accents(sentence, language)}{eol}{_without_accents(text, language)}: {url}".encode("ascii")
 
 
 def _block(content: str, language: Language, document_language: str, eol: str) -> bytes:

@@ -121,6 +121,7 @@ def _dashed_line(lowered: bytes, start: int, end: int) -> int | None:
 
 
 def begins_quote(data: bytes, tag: Tag) -> bool:
+    """Tell whether a tag is one that programs put around, or above, what they quote."""
     if tag.name == "blockquote":
         return True
     if tag.name not in ("div", "span", "table", "hr", "p"):

@@ -118,9 +118,10 @@ class Census:
 
 
 def prepare(descriptor: int, rows: int) -> None:
-    """Make a file big enough for the rows of so many workers, and empty."""
+    """Make a file big enough for the rows of so many workers, and empty. Raises OSError where there is no room."""
     os.ftruncate(descriptor, 0)
-    os.ftruncate(descriptor, _KEY + rows * _ROW)
+    # A page that is only promised ends the process that writes to it first, once the disk or the memory is full.
+    os.posix_fallocate(descriptor, 0, _KEY + rows * _ROW)
     os.pwrite(descriptor, os.urandom(_KEY), 0)
 
 

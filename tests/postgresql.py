@@ -45,9 +45,9 @@ class Cluster:
         """The process id of the postmaster."""
         return int((self.data / "postmaster.pid").read_text().splitlines()[0])
 
-    def execute(self, statement: str, *names: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+    def execute(self, statement: str, *names: str) -> list[tuple[Any, ...]]:
         """Run one statement outside a transaction, with names put in place of ``{}``, and return its rows."""
-        with psycopg.connect(self.url(database), autocommit=True) as connection:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             cursor = connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
             return cursor.fetchall() if cursor.description else []
 
@@ -72,7 +72,8 @@ class Cluster:
                 os.kill(int(child), signal.SIGSTOP)
             yield
         finally:
-            for process in stopped:
+            # The postmaster last: it would take leave of children that had ended, and nobody has their numbers then.
+            for process in reversed(stopped):
                 os.kill(process, signal.SIGCONT)
 
     @contextmanager

@@ -2,7 +2,6 @@
 
 import ipaddress
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -78,8 +77,6 @@ async def running_relay(
     *,
     settings: Conduct | None = None,
     max_message_bytes: int = 10_000_000,
-    tls: ssl.SSLContext | None = None,
-    networks: tuple[str, ...] = ("127.0.0.0/8",),
     other_hosts: tuple[str, ...] = (),
     scheme: str = "smtp",
     limits: Limits = LIMITS,
@@ -92,8 +89,8 @@ async def running_relay(
 ) -> AsyncIterator[Running]:
     """Run a relay in front of the upstream on a port; other hosts, as URLs, are tried before it.
 
-    ``listener`` takes the place of what ``tls`` and ``networks`` would make; both sides are on ``host``. With a
-    ``census`` it is one of several workers, as far as connections to the upstream go.
+    ``listener`` takes the place of one for everybody on this machine; both sides are on ``host``. With a ``census`` it
+    is one of several workers, as far as connections to the upstream go.
     """
     async with open_ledger(folder) as ledger:
         relay = Relay(settings or conduct(), ledger)
@@ -119,9 +116,7 @@ async def running_relay(
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         bound = socket.create_server((host, 0), family=family)
         bound.setblocking(False)
-        trusted = tuple(ipaddress.ip_network(one) for one in networks)
-        listener = listener or Listener(trusted, "starttls" if tls else "none", tls)
-        await server.listen([(bound, listener)])
+        await server.listen([(bound, listener or Listener((ipaddress.ip_network("127.0.0.0/8"),)))])
         try:
             yield Running(bound.getsockname()[1], server, ledger, folder / "ledger.db")
         finally:

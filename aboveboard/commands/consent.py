@@ -70,10 +70,9 @@ def show(address: str, as_json: bool, config_path: Path) -> None:
     async def work(ledger: Ledger) -> dict[str, Any]:
         person = Person.of(ledger.keyring, address)
         standings, events = await ledger.standing(person), await ledger.history(person, wider=True)
-        await ledger.record_access("consent show")
         return {"address": address, "consent": words(standings, events, datetime.now(UTC)), "events": events}
 
-    found = with_ledger(config, work)
+    found = with_ledger(config, work, act="consent show")
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return

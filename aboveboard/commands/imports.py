@@ -135,10 +135,9 @@ def suspend(batch: str, config_path: Path) -> None:
     """Have the grants of an import rest, within a second everywhere."""
 
     async def work(ledger: Ledger) -> bool:
-        await ledger.record_access("consent suspend")
         return await ledger.job(lambda connection: consent_record.suspend(connection, batch, datetime.now(UTC)))
 
-    if not with_ledger(load_config(config_path), work):
+    if not with_ledger(load_config(config_path), work, act="consent suspend"):
         fail(f"There is no import {batch}, or it rests already; `aboveboard consent batches` lists them.")
     click.echo("The grants of this import do not count from now on.")
 
@@ -150,9 +149,8 @@ def resume(batch: str, config_path: Path) -> None:
     """Have the grants of an import count again. Who said that they never agreed stays out of it."""
 
     async def work(ledger: Ledger) -> bool:
-        await ledger.record_access("consent resume")
         return await ledger.job(lambda connection: consent_record.resume(connection, batch))
 
-    if not with_ledger(load_config(config_path), work):
+    if not with_ledger(load_config(config_path), work, act="consent resume"):
         fail(f"There is no import {batch} that rests; `aboveboard consent batches` lists them.")
     click.echo("The grants of this import count again.")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from aboveboard import compose
-from aboveboard.commands.shared import fail, load_config, with_ledger
+from aboveboard.commands.shared import fail, load_config, read_text, with_ledger
 from aboveboard.parameters import config_option, json_option
 from ledger import notices
 from ledger.ledger import Ledger, login
@@ -29,10 +29,7 @@ def add(file: Path, yes: bool, config_path: Path) -> None:
     Where it asks for something else than the one before, people who agreed to that one must be asked again.
     """
     config = load_config(config_path)
-    try:
-        content = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        fail(f"{file}: cannot be read as UTF-8 text.")
+    content = read_text(file)
 
     async def work(ledger: Ledger) -> tuple[notices.Change, notices.Added | None]:
         teller, moment = compose.teller(config), datetime.now(UTC)

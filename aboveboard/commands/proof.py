@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aboveboard import upkeep
 from aboveboard.commands.consent import consent
-from aboveboard.commands.shared import fail, load_config, with_ledger
+from aboveboard.commands.shared import fail, load_config, read_text, with_ledger
 from aboveboard.parameters import PERSON, config_option
 from ledger import exports
 from ledger import proof as proofs
@@ -59,11 +59,10 @@ def export(kind: str, output: Path | None, config_path: Path) -> None:
     config = load_config(config_path)
 
     async def work(ledger: Ledger) -> int:
-        await ledger.record_access("consent export")
         with _opened(output) as file:
             return await ledger.read(lambda connection: _write(connection, ledger, kind, file))
 
-    lines = with_ledger(config, work)
+    lines = with_ledger(config, work, act="consent export")
     if output is not None:
         click.echo(f"{lines} lines are in {output}.")
 
@@ -109,12 +108,11 @@ def proof(address: str, output: Path | None, config_path: Path) -> None:
     config = load_config(config_path)
 
     async def work(ledger: Ledger) -> str:
-        await ledger.record_access("consent proof")
         person, now = Person.of(ledger.keyring, address), datetime.now(UTC)
         found = await ledger.read(lambda connection: proofs.proof(connection, ledger.keyring, person, now))
         return json.dumps(found, indent=2, ensure_ascii=False)
 
-    text = with_ledger(config, work)
+    text = with_ledger(config, work, act="consent proof")
     with _opened(output) as file:
         file.write(text + "\n")
     if output is not None:
@@ -153,7 +151,7 @@ def verify(file: Path | None, anchors: Path | None, config_path: Path) -> None:
 def _read_anchors(file: Path) -> list[Head]:
     """Return the anchors in a file. Ends the command where a line is none, or where there is none at all."""
     found = []
-    for number, line in enumerate(_text(file).splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         if line.strip():
             head = anchor_in(line)
             if head is None:
@@ -166,16 +164,9 @@ def _read_anchors(file: Path) -> list[Head]:
 
 def _verify_proof(file: Path, key_file: Path) -> None:
     try:
-        flaws = proofs.check(Keyring.load(key_file), _text(file))
+        flaws = proofs.check(Keyring.load(key_file), read_text(file))
     except LedgerError as error:
         fail(str(error))
     if flaws:
         fail(*flaws)
     click.echo("The proof is as it was made, with this key file.")
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        fail(f"{file}: cannot be read as UTF-8 text.")

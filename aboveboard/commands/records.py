@@ -55,10 +55,9 @@ def sender_link(address: str, days: int, config_path: Path) -> None:
     config = load_config(config_path)
 
     async def work(ledger: Ledger) -> str:
-        await ledger.record_access("sender-link")
         return sender_url(ledger.keyring, config.web.public_url, address, days * 86_400)
 
-    click.echo(with_ledger(config, work))
+    click.echo(with_ledger(config, work, act="sender-link"))
 
 
 _PURGED = {

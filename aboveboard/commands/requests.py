@@ -49,10 +49,9 @@ def show(number: str, as_json: bool, config_path: Path) -> None:
     """Show a request with what was written. That you looked is recorded."""
 
     async def work(ledger: Ledger) -> dict[str, Any]:
-        await ledger.record_access("requests show")
         return await ledger.read(lambda connection: cases.case(connection, ledger.keyring, number))
 
-    found = with_ledger(load_config(config_path), work)
+    found = with_ledger(load_config(config_path), work, act="requests show")
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_lines(found)))
 
 

@@ -35,10 +35,18 @@ def load_config(path: Path) -> Config:
         fail(*error.problems)
 
 
+def read_text(path: Path) -> str:
+    """Return what a file says that a command was given. Ends the command where it is no text."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        fail(f"{path}: cannot be read as UTF-8 text.")
+
+
 def with_ledger(config: Config, work: Callable[[Ledger], Awaitable[Result]], *, act: str | None = None) -> Result:
     """Open the ledger, have the work done, and close it. Ends the command with one sentence where it fails.
 
-    ``act`` names what an administrator does: that they did is recorded first.
+    ``act`` names what an administrator does, or looks at: that they did is recorded first.
     """
 
     async def run() -> Result:
@@ -66,12 +74,7 @@ def print_rows(
     config_path: Path, what: str, as_json: bool, fetch: Callable[[Ledger], Awaitable[Rows]], line: Callable[[Any], str]
 ) -> None:
     """Print what the ledger holds; that an administrator looked is recorded first."""
-
-    async def work(ledger: Ledger) -> Rows:
-        await ledger.record_access(what)
-        return await fetch(ledger)
-
-    found = with_ledger(load_config(config_path), work)
+    found = with_ledger(load_config(config_path), fetch, act=what)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:

@@ -42,10 +42,9 @@ def export(address: str, form: str, config_path: Path) -> None:
     """Print everything on record about a person. That you looked is recorded."""
 
     async def work(ledger: Ledger) -> dict[str, Any]:
-        await ledger.record_access("subject export")
         return await ledger.copy_of(Person.of(ledger.keyring, address))
 
-    copy = with_ledger(load_config(config_path), work)
+    copy = with_ledger(load_config(config_path), work, act="subject export")
     click.echo(as_csv(copy) if form == "csv" else json.dumps(copy, indent=2), nl=form != "csv")
 
 
@@ -60,10 +59,9 @@ def erase(address: str, yes: bool, config_path: Path) -> None:
     act = Act("admin", "admin_on_behalf", Assurance.ASSERTED, "erased by an administrator")
 
     async def work(ledger: Ledger) -> Summary:
-        await ledger.record_access("subject erase")
         return await ledger.erase(Person.of(ledger.keyring, address), act)
 
-    summary = with_ledger(load_config(config_path), work)
+    summary = with_ledger(load_config(config_path), work, act="subject erase")
     counts = [f"{summary['removed'][name]} {words}" for name, words in _REMOVED.items()]
     click.echo(f"Removed: {', '.join(counts)}.")
     click.echo(

@@ -5,18 +5,14 @@ import csv
 import io
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
-from click.testing import CliRunner, Result
 
 from aboveboard import compose
-from aboveboard.cli import main
 from aboveboard.commands.audit import SECTIONS, as_csv, as_text, defused
 from aboveboard.config import load
 from ledger.decisions import DecidedMessage
@@ -27,23 +23,18 @@ from policies import Decision, Envelope, MessageClass, Purpose, Reason
 from policies.policy import canonical_text
 from policies.tracker import FoundTracker
 from policies.words import Scope, Surface, Tier, TrackerAction
-from tests.aboveboard.calling import CONFIG
+from tests.aboveboard.calling import Command
 
-Command = Callable[..., Result]
 FOUND = FoundTracker(Scope.TOOL, "mailtrack", Surface.IMAGE, Tier.A, TrackerAction.REMOVED, "pixel.tracker.example", 1)
 ALICE = "=alice@example.org"
 """An address that a spreadsheet would run."""
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+def command(command: Command, config: Path) -> Command:
     """Run the command in an installation with one message on record, which held a tracker, and one policy."""
-    (tmp_path / "aboveboard.toml").write_text(CONFIG)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("aboveboard.logs.set_up", lambda **_: None)
-    with structlog.testing.capture_logs():
-        asyncio.run(_fill(tmp_path / "aboveboard.toml"))
-        yield lambda *words: CliRunner().invoke(main, words)
+    asyncio.run(_fill(config))
+    return command
 
 
 async def _fill(path: Path) -> None:

@@ -1,6 +1,8 @@
 """The log: one line per event, and never a reason for mail to suffer."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +63,22 @@ def test_a_reader_that_is_gone_ends_nothing() -> None:
         assert ("still here\n", "") == said(reader.stdin)
     finally:
         reader.stdin.close()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_reader_that_stands_still_holds_nobody_up(kind: str) -> None:
+    """The same where the log's reader is there and reads nothing: what was taken in is whole lines."""
+    ends = os.pipe() if kind == "pipe" else tuple(end.detach() for end in reversed(socket.socketpair()))
+    with os.fdopen(ends[0], "rb") as reading, os.fdopen(ends[1], "wb") as writing:
+        done = subprocess.run(
+            [sys.executable, "-c", SAY.replace("2_000", "9_000")],
+            stdout=subprocess.PIPE,
+            stderr=writing,
+            check=False,
+            timeout=60,
+        )
+        writing.close()
+        lines = reading.read().splitlines()
+    assert b"still here\n" == done.stdout
+    assert list(range(len(lines))) == [json.loads(line)["number"] for line in lines]
+    assert 100 < len(lines) < 9_000

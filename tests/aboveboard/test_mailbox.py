@@ -29,13 +29,13 @@ def letter(sent: bytes | None, raw: bytes, number: int = 1) -> Letter:
     return Letter(number, "rene@example.org", ("a@customer.test",), raw, sent, read_message(raw, Reading()))
 
 
-def client(*letters: Letter, reason: str = "no_consent") -> TestClient:
+def client(*letters: Letter) -> TestClient:
     """Return a browser on a mailbox that holds these messages."""
     mailbox = Mailbox()
     mailbox.letters += letters
 
     async def decisions() -> dict[str, dict[str, Any]]:
-        return {ID: {"reason": reason, "detail_of_protection": None}}
+        return {ID: {"reason": "no_consent", "detail_of_protection": None}}
 
     async def again(one: Letter) -> None:
         mailbox.letters.append(letter(one.sent, one.raw, len(mailbox.letters) + 1))

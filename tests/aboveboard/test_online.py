@@ -64,15 +64,6 @@ def web(status: int = 200, body: bytes = HEALTHY, tls: ssl.SSLContext | None = N
         server.server_close()
 
 
-@pytest.fixture
-def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
-    """An authority that this machine trusts."""
-    made, file = trustme.CA(), tmp_path / "authorities.pem"
-    file.write_bytes(made.cert_pem.bytes())
-    monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    return made
-
-
 def serving(authority: trustme.CA, name: str = "127.0.0.1") -> ssl.SSLContext:
     """Return a server's TLS context with a certificate for a name."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -3,42 +3,20 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import structlog
-from click.testing import CliRunner, Result
 
 from aboveboard import compose
-from aboveboard.cli import main
 from aboveboard.config import load
 from aboveboard.reminding import remind
 from ledger.keys import Keyring
 from ledger.requests import CaseKind
-from tests.aboveboard.calling import CONFIG, EVIDENCE, GRANT
+from tests.aboveboard.calling import CONFIG, EVIDENCE, GRANT, Command
 from tests.ledger.samples import ON_PAPER, OPEN
 
 SYSTEM_MAIL = '[system_mail]\nfrom = "privacy@example.org"\nurl = "smtp://127.0.0.1:25"\n'
 BOB = "bob@customer.test"
-Command = Callable[..., Result]
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    """A configuration file without mail of our own."""
-    path = tmp_path / "aboveboard.toml"
-    path.write_text(CONFIG)
-    return path
-
-
-@pytest.fixture
-def command(config: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
-    """Run the command in the configuration's folder."""
-    monkeypatch.chdir(config.parent)
-    monkeypatch.setattr("aboveboard.logs.set_up", lambda **_: None)
-    with structlog.testing.capture_logs():
-        yield lambda *words: CliRunner().invoke(main, words)
 
 
 async def opened(config: Path) -> str:

@@ -17,15 +17,6 @@ ALICE, BOB = "alice@example.org", "bob@customer.test"
 AUTH = "AUTH PLAIN LOGIN"
 
 
-@pytest.fixture
-def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
-    """An authority that this machine trusts."""
-    made, file = trustme.CA(), tmp_path / "authorities.pem"
-    file.write_bytes(made.cert_pem.bytes())
-    monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    return made
-
-
 def serving(authority: trustme.CA) -> ssl.SSLContext:
     """Return a server's TLS context with a certificate for loopback."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,6 +94,25 @@ def test_signals_end_it_in_order(tmp_path: Path, number: signal.Signals) -> None
         process.send_signal(number)
         events_until(process.stderr, "serve.ended")
         assert 0 == process.wait(30)
+
+
+def test_a_worker_is_replaced_also_where_the_shared_folder_is_gone(tmp_path: Path) -> None:
+    """What workers share may be cleared away while they run; one that dies then is started again, and serves."""
+    with serving(tmp_path) as process:
+        assert process.stderr is not None
+        events_until(process.stderr, "serve.ready")
+        (shared,) = tmp_path.glob("aboveboard-*/")
+        shutil.rmtree(shared)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii").split()
+        (relay,) = [one for one in children if b"\0relay\0" in Path(f"/proc/{one}/cmdline").read_bytes()]
+        os.kill(int(relay), signal.SIGKILL)
+        events_until(process.stderr, "serve.worker_died")
+        port = int((tmp_path / "aboveboard.toml").read_text().partition('"127.0.0.1:')[2].partition('"')[0])
+        with socket.create_connection(("127.0.0.1", port), 30) as client:
+            assert b"220 " == client.recv(4)
+        assert 0o700 == stat.S_IMODE(shared.stat().st_mode)
+        process.terminate()
+        events_until(process.stderr, "serve.ended")
 
 
 def test_nothing_in_the_folder_stands_in_for_the_program(tmp_path: Path) -> None:

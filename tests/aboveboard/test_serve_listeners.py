@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import pytest
 import trustme
 
-from tests.aboveboard.test_serve_reload import alone
-from tests.e2e.serving import Service, running_service
+from tests.e2e.serving import Service, alone, running_service
 from tests.e2e.waiting import free_port, until
 from tests.proxy.test_certificates import write
 

@@ -6,12 +6,12 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 
 import pytest
 
 from policies import PolicyModel, compile_policy
-from tests.e2e.serving import Service, fetch, running_service
+from tests.e2e.serving import Service, alone, fetch, running_service
 from tests.e2e.waiting import until
 from tests.upstream import FakeUpstream
 
@@ -108,17 +108,6 @@ class Changing:
         page = fetch(f"http://127.0.0.1:{self.service.metrics_port}/metrics").body.decode()
         (value,) = (line.rpartition(" ")[2] for line in page.splitlines() if line.rpartition(" ")[0] == name)
         return float(value)
-
-
-@contextmanager
-def alone(pid: int, all_of_them: list[int]) -> Iterator[None]:
-    """Stop every process but one, so that it alone answers."""
-    with ExitStack() as stack:
-        for other in all_of_them:
-            if other != pid:
-                os.kill(other, signal.SIGSTOP)
-                stack.callback(os.kill, other, signal.SIGCONT)
-        yield
 
 
 @pytest.fixture(scope="module")

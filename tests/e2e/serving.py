@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPResponse
@@ -264,3 +264,14 @@ def running_service(
         yield service
     finally:
         service.kill_if_running()
+
+
+@contextmanager
+def alone(pid: int, all_of_them: list[int]) -> Iterator[None]:
+    """Stop every process but one, so that it alone answers."""
+    with ExitStack() as stack:
+        for other in all_of_them:
+            if other != pid:
+                os.kill(other, signal.SIGSTOP)
+                stack.callback(os.kill, other, signal.SIGCONT)
+        yield

@@ -4,14 +4,14 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.letters import Delivered, letter, opened
-from tests.e2e.serving import Service, fetch, running_service
+from tests.e2e.serving import Service, alone, fetch, running_service
 from tests.e2e.waiting import until
 from tests.peers.postfix import Postfix
 
@@ -23,17 +23,6 @@ def crowd(postfix: Postfix, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A service with four workers of each part."""
     with running_service(tmp_path_factory.mktemp("crowd"), postfix.port, workers=4) as service:
         yield service
-
-
-@contextmanager
-def alone(pid: int, all_of_them: list[int]) -> Iterator[None]:
-    """Stop every process but one, so that it alone answers."""
-    with ExitStack() as stack:
-        for other in all_of_them:
-            if other != pid:
-                os.kill(other, signal.SIGSTOP)
-                stack.callback(os.kill, other, signal.SIGCONT)
-        yield
 
 
 class Crowd(threading.Thread):

@@ -1,8 +1,6 @@
 """Where the scenarios happen: services of our own, two workers each, and their ledger read from the outside."""
 
 import asyncio
-import os
-import signal
 import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
@@ -19,7 +17,7 @@ from aboveboard.config import load
 from ledger.database import Place, upgrade
 from ledger.keys import Keyring
 from policies import Purpose
-from tests.e2e.serving import Service, running_service
+from tests.e2e.serving import Service, alone, running_service
 from tests.e2e.waiting import free_port, says_hello, until
 from tests.faults.account import Account
 from tests.faults.upstream import Copy
@@ -119,11 +117,7 @@ class Scene:
 
     def _greets(self, pid: int) -> None:
         """Wait until one process greets, while the others stand still."""
-        others = [one for one in self.service.workers("relay") if one != pid]
-        with ExitStack() as stack:
-            for other in others:
-                os.kill(other, signal.SIGSTOP)
-                stack.callback(os.kill, other, signal.SIGCONT)
+        with alone(pid, self.service.workers("relay")):
             until(lambda: says_hello(self.port), "a new worker greets", 60.0)
 
 

@@ -37,9 +37,9 @@ def test_nothing_is_lost(rows: dict[str, Row], name: str) -> None:
     assert row.right, row
 
 
-def attempt(reply: str, *, dot: bool = True) -> Attempt:
-    """Return a try for both recipients that ended with a reply."""
-    return Attempt(reply, ONE.recipients, dot=dot)
+def attempt(reply: str) -> Attempt:
+    """Return a try for both recipients that ended with a reply to the whole message."""
+    return Attempt(reply, ONE.recipients, dot=True)
 
 
 @pytest.mark.parametrize(

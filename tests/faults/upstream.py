@@ -47,11 +47,11 @@ class Upstream:
             process.stdin.write(json.dumps({"port": port, **order}).encode() + b"\n")
             return await self._confirmed(process)
 
-    async def revive(self, pause: float = 0.2) -> None:
+    async def revive(self) -> None:
         """Wait until it is dead, and start it again a little later, without faults."""
         assert self._process is not None
         await self._process.wait()
-        await asyncio.sleep(pause)
+        await asyncio.sleep(0.2)
         await self.start()
 
     async def end(self) -> None:

@@ -14,7 +14,6 @@ from sqlalchemy import select
 
 from ledger.consent import Person
 from ledger.database import Place, prepare
-from ledger.decisions import DecidedMessage
 from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
@@ -36,11 +35,11 @@ async def timed(work: Awaitable[object]) -> tuple[object, float]:
     return await work, time.monotonic() - began
 
 
-async def answers(ledger: Ledger, one: DecidedMessage | None = None) -> list[object]:
+async def answers(ledger: Ledger) -> list[object]:
     """Ask everything that mail and hits wait for, and return the answers; none may take longer than patience."""
     questions = [
         ledger.look_up(MAX, ANNA),
-        ledger.record_decision(one or decided()),
+        ledger.record_decision(decided()),
         ledger.record_hit(PIXEL),
         ledger.tick(),
         ledger.answers(),

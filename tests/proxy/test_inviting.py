@@ -68,9 +68,9 @@ class Asking:
 
 
 @asynccontextmanager
-async def asking(folder: Path, policy: PolicyModel = ASKING) -> AsyncIterator[Asking]:
+async def asking(folder: Path) -> AsyncIterator[Asking]:
     """Run a relay that asks."""
-    async with FakeUpstream() as upstream, running_relay(folder, upstream.port, settings=conduct(policy)) as running:
+    async with FakeUpstream() as upstream, running_relay(folder, upstream.port, settings=conduct(ASKING)) as running:
         yield Asking(upstream, running)
 
 

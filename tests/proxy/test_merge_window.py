@@ -40,10 +40,10 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience_module, "PATIENCE", 30.0)
 
 
-def offer(number: int, text: str = OFFER) -> Sent:
+def offer(number: int) -> Sent:
     """Return the same letter to one more person."""
     name = f"Friend{chr(97 + number)}"
-    return Sent("name", f"{name.lower()}@customer.test", "Summer prices", text.format(name=name), name, html=True)
+    return Sent("name", f"{name.lower()}@customer.test", "Summer prices", OFFER.format(name=name), name, html=True)
 
 
 def raw(sent: Sent, header: str = "") -> bytes:
