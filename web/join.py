@@ -20,7 +20,7 @@ from policies.address import masked
 from policies.consent import Assurance
 from policies.words import Purpose
 from web import mailed
-from web.agreement import agree, by_owner, offered
+from web.agreement import agree, agreed_to, by_owner, offered
 from web.forms import Form, address_in, first, read_form
 from web.language import listed, said
 from web.site import Point, Site, language_of, page, site_of, slow_down
@@ -42,7 +42,7 @@ async def join(request: Request) -> Response:
     if request.method != "POST":
         return await _form(request, point)
     form = await read_form(request)
-    purposes, address = _ticked(form, await site.notice(language_of(request))), address_in(form)
+    purposes, address = agreed_to(form, await site.notice(language_of(request))), address_in(form)
     if address is None or not purposes:
         return await _form(request, point, "address" if address is None else "nothing")
     slow_down(request)
@@ -54,11 +54,6 @@ async def _form(request: Request, point: Point, wrong: str = "") -> Response:
     notice = await site_of(request).notice(language_of(request))
     values = {"point": point, "notice": notice, "offered": offered(notice), "wrong": wrong}
     return page(request, "join.html", 400 if wrong else 200, **values)
-
-
-def _ticked(form: Form, notice: Notice) -> list[Purpose]:
-    """Return the purposes whose boxes were ticked, of those that there are boxes for."""
-    return [Purpose(purpose) for purpose in offered(notice) if purpose in form.get("agree", [])]
 
 
 async def _mail(request: Request, site: Site, point_id: str, address: str, purposes: list[Purpose]) -> None:
@@ -140,7 +135,7 @@ def _answer(link: MailedLink, form: Form, notice: Notice) -> _Answer | None:
     if first(form, "do") != "agree":
         return None
     chosen = _chosen(link, notice)
-    found = _Answer(chosen, AGREE_TO_THIS) if chosen else _Answer(_ticked(form, notice), AGREE_TO_TICKED)
+    found = _Answer(chosen, AGREE_TO_THIS) if chosen else _Answer(agreed_to(form, notice), AGREE_TO_TICKED)
     return found if found.purposes else None
 
 

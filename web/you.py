@@ -19,7 +19,7 @@ from policies.consent import Consent
 from policies.words import Purpose
 from web import mailed
 from web.agreement import by_owner
-from web.forms import MAX_WORDS_FORM, Form, first, read_form
+from web.forms import MAX_WORDS_FORM, Form, first, read_form, ticked
 from web.language import listed, said
 from web.refusal import mail_link, other_page, person_of, refuse, shown_address
 from web.site import Site, language_of, page, site_of, slow_down
@@ -40,7 +40,7 @@ async def you(request: Request) -> Response:
     form: Form = await read_form(request) if request.method == "POST" else {}
     if first(form, "do") == "link":
         return await _ask_for_link(request, site, person)
-    chosen = [purpose for purpose in Purpose if purpose.value in form.get("stop", [])]
+    chosen = ticked(form, "stop")
     if chosen:
         return await refuse(request, person, chosen, form, CHOOSE_LABEL)
     choices = _choices(await site.ledger.standing(person), await site.ledger.history(person), datetime.now(UTC))
