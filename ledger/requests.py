@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -21,6 +21,10 @@ from policies.footer import Language
 
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 """Without the characters that are mistaken for others on the telephone."""
+
+
+_AGAIN = timedelta(minutes=10)
+"""Within this time the same words are the same request: the button was pressed again."""
 
 
 class CaseKind(StrEnum):
@@ -63,8 +67,12 @@ async def open_case(
 ) -> str:
     """Open a case and return its number; the person gets a letter with it where there is mail of our own.
 
-    ``address`` is None where only the keyed hash is known; ``batch`` is the import that a case puts in doubt.
+    ``address`` is None where only the keyed hash is known; ``batch`` is the import that a case puts in doubt. The same
+    words once more within ten minutes open no second case.
     """
+    again = await _just_opened(connection, keyring, kind, person, text, now)
+    if again is not None:
+        return again
     number, complaint = _number(), kind is CaseKind.COMPLAINT
     due = calendar.answer_by(now.date(), complaint=complaint)
     told = calendar.letters and address is not None
@@ -84,6 +92,20 @@ async def open_case(
     await connection.execute(insert(request_case).values(values))
     await _tell(connection, keyring, calendar, "case", content, now, number=number, kind=kind.value, due=str(due))
     return number
+
+
+async def _just_opened(
+    connection: AsyncConnection, keyring: Keyring, kind: CaseKind, person: Person, text: str, now: datetime
+) -> str | None:
+    """Return the number of an open case that was just made with the same words; None where there is none."""
+    lately = select(request_case).where(
+        request_case.c.folded_hash == person.folded_hash,
+        request_case.c.kind == kind.value,
+        request_case.c.state == CaseState.OPEN.value,
+        request_case.c.opened_at > stamp(now - _AGAIN),
+    )
+    rows = (await connection.execute(lately)).all()
+    return next((str(row.number) for row in rows if _opened(keyring, row)["text"] == text), None)
 
 
 def _sealed(keyring: Keyring, number: str, content: Mapping[str, str | None]) -> bytes:

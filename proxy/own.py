@@ -238,11 +238,12 @@ def _inside(edit: Edit, spans: Sequence[Edit]) -> bool:
 
 
 def find_in_text(data: bytes, tokens: OpensTokens, unwrap: Unwrap = no_gateways) -> OwnMarks:
-    """Return what there is of ours in a text part: links that stand there whole."""
+    """Return what there is of ours in a text part: links that stand there whole, and pixels' addresses."""
     if not any(mark.search(data) for mark in (_MARK, *_HIDDEN_MARKS)):
         return OwnMarks()
     edits = tuple(apart([*_text_edits(data.decode("latin-1"), tokens), *_gateway_edits(data, tokens, unwrap)]))
-    return OwnMarks(edits, links=len(edits))
+    pixels = sum(not new for _, _, new in edits)
+    return OwnMarks(edits, pixels, links=len(edits) - pixels)
 
 
 def _text_edits(text: str, tokens: OpensTokens) -> Iterator[Edit]:
@@ -250,6 +251,11 @@ def _text_edits(text: str, tokens: OpensTokens) -> Iterator[Edit]:
         destination = tokens.destination(match[2]) if match[1] == "l" else None
         if destination is not None:
             yield match.start(), match.end(), destination.encode("ascii")
+        elif _is_pixel(match[0], tokens):
+            # Outlook makes "[address]" of an image when it makes text of HTML; whoever follows that has the pixel.
+            around = text[match.start() - 1 : match.start()] + text[match.end() : match.end() + 1]
+            bracket = around in ("[]", "<>", "()")
+            yield match.start() - bracket, match.end() + bracket, b""
 
 
 def _gateway_edits(data: bytes, tokens: OpensTokens, unwrap: Unwrap) -> Iterator[Edit]:

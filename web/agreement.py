@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain, consent, receipt
 from ledger.consent import Act, Person
 from ledger.notice import Notice
-from policies.consent import Assurance
+from policies.consent import Assurance, Standing
 from policies.footer import Language
 from policies.words import Purpose
 from web.forms import Form, ticked
 from web.language import said
 from web.site import Site
+
+_AGAIN = timedelta(minutes=1)
+"""Within this time a second yes is the same one."""
 
 
 def offered(notice: Notice) -> list[str]:
@@ -38,13 +41,15 @@ async def agree(
 ) -> tuple[int, str] | None:
     """Record a grant per purpose, by the mailbox's owner, under the notice in force, and mail a receipt.
 
-    Returns the chain's new head.
+    What they have said within a minute is not said twice: the button was pressed again. Returns the chain's new head.
     """
     keyring, person, now = site.ledger.keyring, Person.of(site.ledger.keyring, address), datetime.now(UTC)
     notice = await site.ledger.said(connection, language)
     before, _ = await chain.lock(connection)
-    head = None
+    standing, head = await consent.consent_of(connection, person), None
     for purpose in purposes:
+        if _just_said(standing.on(purpose), now):
+            continue
         # The box and its state as it was shown, then the button.
         label = f"☐ {notice.what[purpose.value]} · {said(button, language)}"
         act = replace(how, expression=label)
@@ -52,6 +57,12 @@ async def agree(
     if site.mails:
         await receipt.put(connection, keyring, site.public_url, address, before, now)
     return head
+
+
+def _just_said(standing: Standing, now: datetime) -> bool:
+    """Tell whether a person has just agreed to this by themselves."""
+    event = standing.event if standing.granted(now) else None
+    return event is not None and event.assurance is Assurance.MAILBOX_PROVEN and now - event.at < _AGAIN
 
 
 def by_owner(method: str, expression: str = "", point: str | None = None, request: str | None = None) -> Act:

@@ -75,9 +75,18 @@ async def test_every_kind_has_a_number_and_a_letter(ledger: Ledger) -> None:
 
 async def test_numbers_tell_nothing(ledger: Ledger) -> None:
     """Promise 7: case numbers are random, not counted."""
-    numbers = [await opened(ledger) for _ in range(5)]
+    numbers = [await opened(ledger, kind) for kind in CaseKind]
     assert 5 == len({number[:5] for number in numbers})
     assert {11} == {len(number) for number in numbers}
+
+
+async def test_the_same_words_twice_are_one_case(ledger: Ledger) -> None:
+    """Row 80: who presses the button twice gets one number and one letter; answered, the same may be asked again."""
+    number = await opened(ledger)
+    assert number == await opened(ledger)
+    assert ["case"] == [kind for kind, *_ in await letters(ledger)]
+    await answer(ledger, number)
+    assert number != await opened(ledger)
 
 
 async def test_an_answer_closes_the_case(ledger: Ledger) -> None:

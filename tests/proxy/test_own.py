@@ -93,6 +93,32 @@ def test_text() -> None:
     assert f"> see <{TARGET}> or {TARGET}.\r\n> stop: {STOP}\r\n> {foreign}\r\n".encode() == result
 
 
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [
+        pytest.param(f"Stop[{PIXEL}]", "Stop", id="Outlook"),
+        pytest.param(f"a <{PIXEL}> b", "a  b", id="angle brackets"),
+        pytest.param(f"![]({PIXEL})", "![]", id="Markdown"),
+        pytest.param(f"{PIXEL}\r\n> x", "\r\n> x", id="by itself"),
+        pytest.param(f"({PIXEL}", "(", id="half in brackets"),
+        pytest.param(PIXEL.removesuffix(".gif"), "", id="its ending cut off"),
+    ],
+)
+def test_pixel_in_text(written: str, left: str) -> None:
+    """Case 111: the address of our pixel, as programs write it that make text of HTML, goes with its brackets."""
+    text = f"> old\r\n> {written}".encode()
+
+    marks = find_in_text(text, TOKENS)
+
+    assert f"> old\r\n> {left}".encode() == splice(text, marks.edits)
+    assert (marks.pixels, marks.links) == (1, 0)
+
+
+def test_pixel_of_another_installation_in_text() -> None:
+    """The address of a pixel whose token does not open stays in text."""
+    assert find_in_text(f"[{FOREIGN.pixel()}]".encode(), TOKENS).edits == ()
+
+
 HEAD = b"From: alice@example.org\r\nTo: bob@customer.test\r\nSubject: Re: offer\r\nMIME-Version: 1.0\r\n"
 REPLY = f'<p>Hi</p><blockquote><a href="{LINK}">our offer</a>{FOOTER}</blockquote>'
 CLEAN = '<p>Hi</p><blockquote><a href="https://shop.example/a?b=1&amp;c=2">our offer</a></blockquote>'

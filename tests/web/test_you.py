@@ -230,6 +230,31 @@ async def test_a_request_gets_a_number(mailing: Mailing, action: str) -> None:
     assert case["number"] in page.text
 
 
+@pytest.mark.parametrize("action", ["correct", "complain", "never"])
+async def test_a_button_pressed_twice_is_one_request(mailing: Mailing, action: str) -> None:
+    """Row 80: the same words twice are one case, with one number; other words are another."""
+    url, visit = await mailing.visit()
+    form = {"visit": visit, "do": action, "text": "Not from me."}
+    first, second = [await mailing.client.post(url, data=form) for _ in range(2)]
+    (case,) = (await mailing.ledger.copy_of(Person.of(mailing.ledger.keyring, BOB)))["requests"]
+    assert [True, True] == [case["number"] in one.text for one in (first, second)]
+    await mailing.client.post(url, data={**form, "do": "complain", "text": "Nor is this."})
+    assert 2 == len((await mailing.ledger.copy_of(Person.of(mailing.ledger.keyring, BOB)))["requests"])
+
+
+async def test_a_button_pressed_twice_is_one_yes(mailing: Mailing) -> None:
+    """Two clicks on the same button are one grant, and one receipt."""
+    url, visit = await mailing.visit()
+    await mailing.client.post(url, data={"visit": visit, "do": "stop", "stop": "open"})
+    for _ in range(2):
+        page = await mailing.client.post(url, data={"visit": visit, "do": "agree", "agree": "open"})
+        assert "You can stop it at any time" in page.text
+    assert ["granted", "withdrawn", "granted"] == [
+        event["state"] for event in await mailing.history() if event["purpose"] == "open"
+    ]
+    assert 1 == [letter.kind for letter in await mailing.letters()].count("receipt")
+
+
 @pytest.mark.parametrize("character", ["ж", "€", "😀", "\r\n"], ids=["two bytes", "three", "four", "line ends"])
 async def test_every_word_of_a_complaint_arrives(mailing: Mailing, character: str) -> None:
     """Row 80: as many characters as the page has room for arrive, whatever they are, and the last one too."""
