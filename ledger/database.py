@@ -206,6 +206,14 @@ def wrong_key(place: Place, key_file: Path) -> str | None:
     return None if Keyring.load(key_file).fingerprint == known[0] else _OTHER_KEY.format(key_file)
 
 
+def see_that_it_is_there(place: Place) -> None:
+    """Raise LedgerMissing where the file of a ledger in which consent was recorded is gone: no other must be begun."""
+    if place.sqlite is not None and not place.sqlite.exists():
+        raise LedgerMissing(
+            f"The ledger's file {place.sqlite} is missing, and consent was recorded in it: put it back from a backup."
+        )
+
+
 def prepare(url: str, key_file: Path, *, begun: bool = False) -> None:
     """Make the ledger ready: migrate an SQLite file (creating it), check a PostgreSQL one, and match the key file.
 
@@ -213,10 +221,8 @@ def prepare(url: str, key_file: Path, *, begun: bool = False) -> None:
     LedgerMissing is raised.
     """
     place = Place(url)
-    if place.sqlite is not None and begun and not place.sqlite.exists():
-        raise LedgerMissing(
-            f"The ledger's file {place.sqlite} is missing, and consent was recorded in it: put it back from a backup."
-        )
+    if begun:
+        see_that_it_is_there(place)
     if place.sqlite is not None:
         upgrade(place)
     else:

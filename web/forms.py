@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.requests import Request
 
 from policies.address import split
+from policies.words import Purpose
 
 MAX_FORM = 8_192
 """Bytes of a form; more is 413."""
@@ -63,6 +64,11 @@ def _parts(content_type: str, body: bytes) -> Form:
 def first(form: Form, name: str) -> str:
     """Return the first value of a field, or an empty string."""
     return form.get(name, [""])[0]
+
+
+def ticked(form: Form, name: str) -> list[Purpose]:
+    """Return the purposes whose boxes, of this name, were ticked."""
+    return [purpose for purpose in Purpose if purpose.value in form.get(name, [])]
 
 
 def address_in(form: Form) -> str | None:
