@@ -104,10 +104,15 @@ async def make_ready(config: Config) -> Recalled:
 
     Raises LedgerError, and LedgerMissing where it must not be begun anew.
     """
-    head = HeadFile(head_file(config)).read()
-    prepare(config.ledger.url, config.ledger.key_file, begun=head is not None and head[0] > 0)
+    prepare(config.ledger.url, config.ledger.key_file, begun=begun(config))
     async with ledger(config, Keyring.load(config.ledger.key_file)) as opened:
         return await opened.recall()
+
+
+def begun(config: Config) -> bool:
+    """Tell whether consent has been recorded here, by the head file; then a ledger that is missing is not made anew."""
+    head = HeadFile(head_file(config)).read()
+    return head is not None and head[0] > 0
 
 
 def head_file(config: Config) -> Path:

@@ -9,7 +9,7 @@ from aboveboard.certificates import Pair
 from aboveboard.config import ConfigError
 from aboveboard.settings import Config
 from aboveboard.values import split_address
-from ledger.database import Place, wrong_key
+from ledger.database import Place, see_that_it_is_there, wrong_key
 from ledger.errors import LedgerError
 from ledger.keys import KeyFile, Keyring
 
@@ -71,6 +71,8 @@ def _passwords(config: Config) -> Iterator[str]:
 def _ledger(config: Config) -> Iterator[str]:
     try:
         place = Place(config.ledger.url)
+        if compose.begun(config):
+            see_that_it_is_there(place)
     except LedgerError as error:
         yield f"ledger.url: {error}"
         return

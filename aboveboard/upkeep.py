@@ -48,6 +48,9 @@ async def _run(name: str, task: Task, config: Config, ledger: Ledger) -> None:
         done = await task(config, ledger)
     except (LedgerError, OSError) as error:
         log.warning("upkeep.failed", task=name, why=str(error))
+    except Exception:
+        # Nothing that one task meets may end the others: retention would not be kept any more, and nobody would know.
+        log.exception("upkeep.failed", task=name)
     else:
         if any(done.values()):
             log.info("upkeep.done", task=name, **done)

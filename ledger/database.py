@@ -26,6 +26,15 @@ from ledger.turns import STUCK_SECONDS, Turn, line_up
 GENESIS = "0" * 64
 # PostgreSQL's serialization_failure and deadlock_detected.
 _CONTENDED = frozenset({"40001", "40P01"})
+_NOTICED = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""A PostgreSQL that is gone without a word, as a machine that was switched off, is noticed within half a minute: else
+that takes up to two hours, in which nothing is recorded. What the ledger's URL says of it counts instead."""
 Result = TypeVar("Result")
 MIGRATIONS = Path(__file__).parent / "migrations"
 _ALEMBIC_VERSION = table("alembic_version", column("version_num"))
@@ -197,6 +206,14 @@ def wrong_key(place: Place, key_file: Path) -> str | None:
     return None if Keyring.load(key_file).fingerprint == known[0] else _OTHER_KEY.format(key_file)
 
 
+def see_that_it_is_there(place: Place) -> None:
+    """Raise LedgerMissing where the file of a ledger in which consent was recorded is gone: no other must be begun."""
+    if place.sqlite is not None and not place.sqlite.exists():
+        raise LedgerMissing(
+            f"The ledger's file {place.sqlite} is missing, and consent was recorded in it: put it back from a backup."
+        )
+
+
 def prepare(url: str, key_file: Path, *, begun: bool = False) -> None:
     """Make the ledger ready: migrate an SQLite file (creating it), check a PostgreSQL one, and match the key file.
 
@@ -204,10 +221,8 @@ def prepare(url: str, key_file: Path, *, begun: bool = False) -> None:
     LedgerMissing is raised.
     """
     place = Place(url)
-    if place.sqlite is not None and begun and not place.sqlite.exists():
-        raise LedgerMissing(
-            f"The ledger's file {place.sqlite} is missing, and consent was recorded in it: put it back from a backup."
-        )
+    if begun:
+        see_that_it_is_there(place)
     if place.sqlite is not None:
         upgrade(place)
     else:
@@ -268,7 +283,13 @@ class Database:
             isolation = "READ COMMITTED" if writes else "REPEATABLE READ"
             # A connection that the server has closed meanwhile must not cost a message its decision.
             return create_async_engine(
-                url, pool_size=2, max_overflow=8, isolation_level=isolation, pool_pre_ping=True, hide_parameters=True
+                url,
+                pool_size=2,
+                max_overflow=8,
+                isolation_level=isolation,
+                pool_pre_ping=True,
+                hide_parameters=True,
+                connect_args={name: value for name, value in _NOTICED.items() if name not in url.query},
             )
         # What a statement is given may be somebody's; errors go into a log.
         engine = create_async_engine(url, pool_size=2, max_overflow=8, hide_parameters=True)

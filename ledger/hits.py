@@ -176,7 +176,8 @@ async def forget(connection: AsyncConnection, folded_hash: str, purposes: Iterab
 
 async def holdings(connection: AsyncConnection, folded_hash: str) -> dict[str, int]:
     """Return how many tracked messages and how many hits are on record about a person."""
-    theirs = select(message.c.id).where(message.c.folded_hash == folded_hash, message.c.sealed.is_not(None))
+    # Also one whose names and subject are purged already: what was recorded of it is theirs all the same.
+    theirs = select(message.c.id).where(message.c.folded_hash == folded_hash, message.c.reason == Reason.TRACKED.value)
     messages = (await connection.execute(select(func.count()).select_from(theirs.subquery()))).scalar_one()
     found = select(func.count()).select_from(hit).where(hit.c.message_id.in_(theirs))
     return {"messages": messages, "hits": (await connection.execute(found)).scalar_one()}

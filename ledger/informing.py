@@ -17,7 +17,7 @@ from ledger.keys import Keyring
 from ledger.outbox import Letter, LetterState
 from ledger.schema import consent_event, consent_personal, import_batch, moment, stamp
 from ledger.schema import outbox as outbox_table
-from ledger.tokens import stop_url
+from ledger.tokens import you_url
 from policies.consent import GRANTS, Assurance, State
 from policies.footer import Language
 
@@ -103,7 +103,7 @@ async def inform(connection: AsyncConnection, keyring: Keyring, one: Uninformed,
     values = {
         "what": ", ".join(one.purposes),
         "source": one.source,
-        "url": stop_url(keyring, public_url, one.address).replace("/stop/", "/you/"),
+        "url": you_url(keyring, public_url, one.address),
     }
     return await outbox.put(connection, keyring, Letter(INFORMED, one.address, one.language, values), now)
 

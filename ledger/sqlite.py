@@ -1,6 +1,7 @@
 """SQLite's own driver, in a thread of its own: a whole transaction is one call, and the event loop never waits."""
 
 import asyncio
+import errno
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -69,11 +70,21 @@ class SqliteThread:
         self._serving: _Serving | None = None
 
     async def run(self, work: Callable[[Batch], Result]) -> Result:
-        """Return what ``work`` returned, once its transaction is committed. Raises sqlite3.Error."""
+        """Return what ``work`` returned, once its transaction is committed.
+
+        Raises sqlite3.Error, and OSError where the system has no thread to give.
+        """
         if self._serving is None:
-            self._serving = _Serving(self._uri, self._begin, self._queue)
-            self._serving.start()
+            self._serving = self._started()
         return await self._serving.call(work)
+
+    def _started(self) -> "_Serving":
+        serving = _Serving(self._uri, self._begin, self._queue)
+        try:
+            serving.start()
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, "No thread can be started") from error
+        return serving
 
     async def close(self) -> None:
         """Close the connection and end the thread, after what was asked before; both begin anew when needed."""

@@ -89,8 +89,16 @@ class Marks:
 
 def stop_url(keyring: Keyring, public_url: str, address: str) -> str:
     """Return the address of the page where ``address`` refuses; it never expires."""
-    token = keyring.seal_token(bytes.fromhex(keyring.folded(address)), "stop")
-    return f"{public_url}/stop/{_encode(token)}"
+    return f"{public_url}/stop/{_stop_token(keyring, address)}"
+
+
+def you_url(keyring: Keyring, public_url: str, address: str) -> str:
+    """Return the address of the preference centre, where ``address`` sees what stands; it never expires."""
+    return f"{public_url}/you/{_stop_token(keyring, address)}"
+
+
+def _stop_token(keyring: Keyring, address: str) -> str:
+    return _encode(keyring.seal_token(bytes.fromhex(keyring.folded(address)), "stop"))
 
 
 def sender_url(keyring: Keyring, public_url: str, address: str, seconds: int) -> str:

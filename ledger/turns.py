@@ -90,18 +90,26 @@ class _Waiter(Thread):
 
     @classmethod
     def wait(cls, file: int, number: int, come: "Future[None]") -> bool:
-        """Have ``come`` done when the turn has, and the file closed. Returns False where all of them wait already."""
-        if not cls.idle and cls.made == MOST_WAITERS:
+        """Have ``come`` done when the turn has, and the file closed. Returns False where nobody is there to wait."""
+        waiter = cls.idle.pop() if cls.idle else cls._another()
+        if waiter is None:
             os.close(file)
             return False
-        if cls.idle:
-            waiter = cls.idle.pop()
-        else:
-            waiter = cls()
-            waiter.start()
-            cls.made += 1
         waiter._asked.put((file, number, come))
         return True
+
+    @classmethod
+    def _another(cls) -> "_Waiter | None":
+        """Return one more; None where there are enough of them, or the system has no thread to give."""
+        if cls.made == MOST_WAITERS:
+            return None
+        waiter = cls()
+        try:
+            waiter.start()
+        except RuntimeError:
+            return None
+        cls.made += 1
+        return waiter
 
     def run(self) -> None:
         """Wait for whoever asks."""

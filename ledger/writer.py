@@ -28,6 +28,8 @@ _TRIES = 3
 PAUSE_SECONDS = 0.002
 """Between two commits of one process, at least: what comes meanwhile shares the next one."""
 UNAWAITED_SECONDS = 0.05
+MOST_WAITING = 20_000
+"""Of one kind, for the next commit."""
 
 log = structlog.get_logger()
 
@@ -48,6 +50,13 @@ class _Pile:
     work: ManyWork
     patient: bool
     items: list[tuple[Any, asyncio.Future[None]]] = field(default_factory=list)
+
+    def has_room(self) -> bool:
+        """Tell whether one more may wait: while a database stands still, what waits for it must not fill the memory."""
+        if len(self.items) >= MOST_WAITING:
+            # Whoever gave up waiting has theirs not written any more.
+            self.items = [one for one in self.items if not one[1].done()]
+        return len(self.items) < MOST_WAITING
 
 
 class Writer:
@@ -104,6 +113,9 @@ class Writer:
             return future
         if kind not in self._piles:
             self._piles[kind] = _Pile(work, patient)
+        if not self._piles[kind].has_room():
+            fail([future], LedgerUnavailable("Too much waits to be written."))
+            return future
         self._piles[kind].items.append((item, future))
         if awaited:
             self._wake.set()

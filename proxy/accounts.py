@@ -62,6 +62,8 @@ class Accounts:
                     written = found
             except (LedgerUnavailable, OSError) as error:
                 log.warning("accounts.not_refreshed", why=type(error).__name__)
+            except Exception:
+                log.exception("accounts.not_refreshed")
             await asyncio.sleep(REFRESH_SECONDS)
 
     async def verify(self, credential: Credential, client: str, ask: Ask) -> tuple[Reply, Login | None]:

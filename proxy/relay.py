@@ -144,7 +144,8 @@ async def _known(envelope: Envelope, look_up: LookUp, now: datetime) -> tuple[Co
     if len(envelope.recipients) != 1:
         return Consent(), None
     spellings = dict.fromkeys(canonical(address) for address in envelope.rcpt_to)
-    known = [await look_up(address, envelope.sender) for address in spellings]
+    # All at once: the ledger's patience is for the message, however many spellings its envelope has.
+    known = await asyncio.gather(*(look_up(address, envelope.sender) for address in spellings))
     return least([one.consent for one in known], now), known[-1].saved
 
 

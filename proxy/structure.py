@@ -6,13 +6,15 @@ from urllib.parse import unquote
 
 from policies.facts import Part
 from proxy.encodedword import decode_words
-from proxy.header import Field, MediaType, TooLarge, Unparsable, parse_disposition, parse_media_type, scan_fields
+from proxy.header import Field, MediaType, Unparsable, parse_disposition, parse_media_type, scan_fields
 from proxy.slices import STEP_BYTES, Walk, at_once
 
 MAX_DEPTH = 100
 MAX_PARTS = 1_000
 _MAX_SCANNED = 8
 """How often, on average, a byte may be looked at while boundaries are searched: nested multiparts share their bytes."""
+_SCANNED_ALWAYS = 1_048_576
+"""Bytes that may be looked at in any case: a letter may then be nested as deep as any, and they cost a millisecond."""
 
 _DELIMITER_END = re.compile(rb"(--)?[ \t]*+(?:\r?\n|\Z)")
 _TEXT_PLAIN = MediaType("text/plain", {})
@@ -123,7 +125,7 @@ class Structure:
         """Return the spans between the delimiter lines; raises Unparsable where the closing one is missing."""
         raw, delimiter = self.raw, b"\n--" + boundary
         self.scanned += end - start
-        if self.scanned > _MAX_SCANNED * len(raw) + 65_536:
+        if self.scanned > _MAX_SCANNED * len(raw) + _SCANNED_ALWAYS:
             raise Unparsable("nested parts are too large")
         spans: list[tuple[int, int]] = []
         part_start: int | None = None
@@ -172,6 +174,3 @@ def reading_structure(raw: bytes) -> Walk[list[Entity]]:
     structure = Structure(raw)
     yield from structure.read()
     return structure.entities
-
-
-__all__ = ["Entity", "TooLarge", "Unparsable", "read_structure", "reading_structure"]

@@ -33,6 +33,8 @@ FIRST_WAIT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(minutes=15)
 SAME_WAIT = timedelta(minutes=2)
 """How long the same wrong secret is answered without anybody being asked."""
+AHEAD = timedelta(minutes=1)
+"""How far another machine's clock may be ahead. What is noted for later than that was noted while a clock was wrong."""
 RENEWED = timedelta(hours=1)
 """How old the note of a success may be before it is written anew."""
 HANDOVER_SECONDS = 2.0
@@ -76,7 +78,7 @@ def _count(failures: Iterable[Attempt]) -> _Counted:
 
 def wait_for(attempt: Attempt, before: Iterable[Attempt]) -> timedelta:
     """Return how long an attempt has to wait, after those before it; nothing or less means not at all."""
-    before = list(before)
+    before = [one for one in before if one.at <= attempt.at + AHEAD]
     failures = [one for one in before if one.secret not in (SUCCESS, attempt.secret)]
     as_account = [one for one in failures if one.account == attempt.account]
     both = _count(one for one in as_account if one.network == attempt.network)
@@ -188,9 +190,10 @@ class Throttle:
 
     def _said_before(self, attempt: Attempt, theirs: list[Attempt]) -> Reply | None:
         """Return what was said to this very secret, if it was wrong a moment ago; the words are not known of others."""
-        since, key = attempt.at - SAME_WAIT, _key(attempt)
+        since, until, key = attempt.at - SAME_WAIT, attempt.at + AHEAD, _key(attempt)
         said, at = self._wrong.get(key, (WRONG, since))
-        return said if at > since or any(_key(one) == key and one.at > since for one in theirs) else None
+        times = [at, *(one.at for one in theirs if _key(one) == key)]
+        return said if any(since < one <= until for one in times) else None
 
     def _note(self, attempt: Attempt) -> None:
         """Count an attempt as failed until it is known better: a client that hangs up gains nothing."""

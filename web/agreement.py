@@ -12,6 +12,7 @@ from ledger.notice import Notice
 from policies.consent import Assurance, Standing
 from policies.footer import Language
 from policies.words import Purpose
+from web.forms import Form, ticked
 from web.language import said
 from web.site import Site
 
@@ -22,6 +23,11 @@ _AGAIN = timedelta(minutes=1)
 def offered(notice: Notice) -> list[str]:
     """Return the purposes that people are asked about: those under which anything is stored."""
     return [purpose.value for purpose in Purpose if notice.stored.get(purpose.value)]
+
+
+def agreed_to(form: Form, notice: Notice) -> list[Purpose]:
+    """Return the purposes whose boxes were ticked, of those that there are boxes for."""
+    return [purpose for purpose in ticked(form, "agree") if purpose in offered(notice)]
 
 
 async def agree(

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.requests import Request
 
 from policies.address import split
+from policies.words import Purpose
 
 MAX_FORM = 8_192
 """Bytes of a form; more is 413."""
@@ -65,6 +66,11 @@ def first(form: Form, name: str) -> str:
     return form.get(name, [""])[0]
 
 
+def ticked(form: Form, name: str) -> list[Purpose]:
+    """Return the purposes whose boxes, of this name, were ticked."""
+    return [purpose for purpose in Purpose if purpose.value in form.get(name, [])]
+
+
 def address_in(form: Form) -> str | None:
     """Return the mail address that somebody typed; None where it is none that mail could be sent to."""
     typed = first(form, "address").strip()
@@ -94,6 +100,3 @@ def _origin(url: str) -> str:
     name = f"[{host}]" if ":" in host else host
     port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
     return f"{parts.scheme}://{name}{port}"
-
-
-__all__ = ["MAX_FORM", "MAX_WORDS_FORM", "Form", "FormTooLarge", "address_in", "first", "from_elsewhere", "read_form"]

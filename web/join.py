@@ -15,11 +15,12 @@ from ledger.consent import Person
 from ledger.links import LinkKind, MailedLink
 from ledger.notice import Notice
 from ledger.outbox import Letter
-from ledger.tokens import stop_url
+from ledger.tokens import you_url
 from policies.address import masked
 from policies.consent import Assurance
 from policies.words import Purpose
-from web.agreement import agree, by_owner, offered
+from web import mailed
+from web.agreement import agree, agreed_to, by_owner, offered
 from web.forms import Form, address_in, first, read_form
 from web.language import listed, said
 from web.site import Point, Site, language_of, page, site_of, slow_down
@@ -41,7 +42,7 @@ async def join(request: Request) -> Response:
     if request.method != "POST":
         return await _form(request, point)
     form = await read_form(request)
-    purposes, address = _ticked(form, await site.notice(language_of(request))), address_in(form)
+    purposes, address = agreed_to(form, await site.notice(language_of(request))), address_in(form)
     if address is None or not purposes:
         return await _form(request, point, "address" if address is None else "nothing")
     slow_down(request)
@@ -55,23 +56,11 @@ async def _form(request: Request, point: Point, wrong: str = "") -> Response:
     return page(request, "join.html", 400 if wrong else 200, **values)
 
 
-def _ticked(form: Form, notice: Notice) -> list[Purpose]:
-    """Return the purposes whose boxes were ticked, of those that there are boxes for."""
-    return [Purpose(purpose) for purpose in offered(notice) if purpose in form.get("agree", [])]
-
-
 async def _mail(request: Request, site: Site, point_id: str, address: str, purposes: list[Purpose]) -> None:
-    """Mail the link, unless the address got enough today (W19). The answer does not tell."""
+    """Mail the link. The answer does not tell whether the address got enough today (W19)."""
     content = {"purposes": [purpose.value for purpose in purposes], "point": point_id}
-
-    async def work(connection: AsyncConnection) -> None:
-        keyring, now = site.ledger.keyring, datetime.now(UTC)
-        token = await links.make(connection, keyring, LinkKind.JOIN, address, now, content)
-        if token is not None:
-            values = {"url": links.url_of(site.public_url, LinkKind.JOIN, token), "point": site.points[point_id].title}
-            await outbox.put(connection, keyring, Letter("join", address, language_of(request), values), now)
-
-    await site.ledger.job(work)
+    letter = Letter("join", address, language_of(request), {"point": site.points[point_id].title})
+    await site.ledger.job(lambda connection: mailed.mail(connection, site, LinkKind.JOIN, letter, content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +74,7 @@ class _Answer:
 
 async def _confirm(request: Request, site: Site, token: str) -> Response:
     """Show what would be agreed to, or on POST record it or its refusal and use the link up."""
-    link = await site.ledger.read(lambda connection: _looked_at(connection, site, token))
+    link = await mailed.look(site, token, LinkKind.JOIN, LinkKind.ASK)
     if link is None:
         return page(request, "over.html", 410)
     notice = await site.notice(language_of(request))
@@ -100,11 +89,6 @@ async def _confirm(request: Request, site: Site, token: str) -> Response:
     if not await _record(request, site, token, answer):
         return page(request, "over.html", 410)
     return page(request, "confirmed.html", address=_shown_address(link), agreed=bool(answer.purposes))
-
-
-async def _looked_at(connection: AsyncConnection, site: Site, token: str) -> MailedLink | None:
-    link = await links.look(connection, site.ledger.keyring, token, datetime.now(UTC))
-    return link if link is not None and link.kind in (LinkKind.JOIN, LinkKind.ASK) else None
 
 
 def _shown_address(link: MailedLink) -> str:
@@ -124,17 +108,14 @@ async def _prove(request: Request, site: Site, token: str, answer: _Answer) -> R
 
     async def work(connection: AsyncConnection) -> None:
         nonlocal good
-        keyring, now = site.ledger.keyring, datetime.now(UTC)
-        link = await links.use(connection, keyring, token, now)
+        link = await links.use(connection, site.ledger.keyring, token, datetime.now(UTC))
         good = link is not None
         if link is None:
             return
         purposes = [purpose.value for purpose in answer.purposes]
         content = {"purposes": purposes, "ticked": True, "request": link.id}
-        proof = await links.make(connection, keyring, LinkKind.JOIN, link.address, now, content)
-        if proof is not None:
-            values = {"url": links.url_of(site.public_url, LinkKind.JOIN, proof)}
-            await outbox.put(connection, keyring, Letter("said_yes", link.address, language_of(request), values), now)
+        letter = Letter("said_yes", link.address, language_of(request))
+        await mailed.mail(connection, site, LinkKind.JOIN, letter, content)
 
     await site.ledger.job(work)
     return page(request, "join_sent.html") if good else page(request, "over.html", 410)
@@ -154,7 +135,7 @@ def _answer(link: MailedLink, form: Form, notice: Notice) -> _Answer | None:
     if first(form, "do") != "agree":
         return None
     chosen = _chosen(link, notice)
-    found = _Answer(chosen, AGREE_TO_THIS) if chosen else _Answer(_ticked(form, notice), AGREE_TO_TICKED)
+    found = _Answer(chosen, AGREE_TO_THIS) if chosen else _Answer(agreed_to(form, notice), AGREE_TO_TICKED)
     return found if found.purposes else None
 
 
@@ -194,8 +175,8 @@ async def _record(request: Request, site: Site, token: str, answer: _Answer) -> 
         how = replace(how, method="footer_link", assurance=Assurance.TOKEN_POSSESSION, request=link.id)
         head = await consent.refuse(connection, keyring, person, list(Purpose), how, notice, now)
         if head is not None and site.mails:
-            you_url = stop_url(keyring, site.public_url, link.address).replace("/stop/", "/you/")
-            await outbox.put(connection, keyring, Letter("stopped", link.address, language, {"you_url": you_url}), now)
+            values = {"you_url": you_url(keyring, site.public_url, link.address)}
+            await outbox.put(connection, keyring, Letter("stopped", link.address, language, values), now)
         return head
 
     await site.ledger.append(work)

@@ -3,13 +3,9 @@
 Works without JavaScript and without cookies; a second POST gives the same page (RFC 8058's body is accepted too).
 """
 
-from datetime import UTC, datetime
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ledger import links, outbox
 from ledger.consent import Act, Person
 from ledger.errors import LedgerUnavailable
 from ledger.links import LinkKind
@@ -19,6 +15,7 @@ from policies.address import masked
 from policies.consent import REFUSALS, Assurance
 from policies.footer import Language
 from policies.words import Purpose
+from web import mailed
 from web.forms import Form, address_in, first, read_form
 from web.language import listed, said
 from web.site import Site, language_of, page, site_of, slow_down
@@ -64,15 +61,8 @@ async def mail_link(site: Site, address: str, language: Language) -> None:
 
     Raises LedgerUnavailable.
     """
-
-    async def work(connection: AsyncConnection) -> None:
-        keyring, now = site.ledger.keyring, datetime.now(UTC)
-        token = await links.make(connection, keyring, LinkKind.YOU, address, now)
-        if token is not None:
-            letter = Letter("you", address, language, {"url": f"{site.public_url}/you/{token}"})
-            await outbox.put(connection, keyring, letter, now)
-
-    await site.ledger.job(work)
+    letter = Letter("you", address, language)
+    await site.ledger.job(lambda connection: mailed.mail(connection, site, LinkKind.YOU, letter))
 
 
 def person_of(request: Request) -> Person | None:

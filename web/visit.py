@@ -17,8 +17,8 @@ from ledger.subject import as_csv
 from policies.consent import GRANTS, REFUSALS, Consent, State
 from policies.footer import Language
 from policies.words import Purpose
-from web.agreement import agree, by_owner, offered
-from web.forms import Form, first
+from web.agreement import agree, agreed_to, by_owner, offered
+from web.forms import Form, first, ticked
 from web.language import listed, said
 from web.site import Site, language_of, page
 
@@ -122,12 +122,8 @@ async def step(visit: Visit, form: Form) -> Response:
     return await action(visit, form) if action is not None else await welcome(visit)
 
 
-def _ticked(form: Form, name: str) -> list[Purpose]:
-    return [purpose for purpose in Purpose if purpose.value in form.get(name, [])]
-
-
 async def _stop(visit: Visit, form: Form) -> Response:
-    purposes = _ticked(form, "stop")
+    purposes = ticked(form, "stop")
     if not purposes:
         return await welcome(visit, "nothing")
     keep = first(form, "keep") == "yes"
@@ -137,7 +133,7 @@ async def _stop(visit: Visit, form: Form) -> Response:
 
 async def _agree(visit: Visit, form: Form) -> Response:
     notice = await visit.site.notice(visit.language)
-    purposes = [purpose for purpose in _ticked(form, "agree") if purpose in offered(notice)]
+    purposes = agreed_to(form, notice)
     if not purposes:
         return await welcome(visit, "nothing")
 

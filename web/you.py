@@ -6,7 +6,6 @@ renewed by each step (``web.visit``).
 
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
@@ -15,11 +14,12 @@ from starlette.responses import Response
 from ledger import links
 from ledger.consent import Person, where
 from ledger.links import LinkKind, MailedLink
-from ledger.tokens import stop_url
+from ledger.tokens import you_url
 from policies.consent import Consent
 from policies.words import Purpose
+from web import mailed
 from web.agreement import by_owner
-from web.forms import MAX_WORDS_FORM, Form, first, read_form
+from web.forms import MAX_WORDS_FORM, Form, first, read_form, ticked
 from web.language import listed, said
 from web.refusal import mail_link, other_page, person_of, refuse, shown_address
 from web.site import Site, language_of, page, site_of, slow_down
@@ -27,7 +27,6 @@ from web.visit import Visit, shown, step, welcome
 
 UNDO_LABEL = listed("I take it back")
 CHOOSE_LABEL = listed("Stop the ones I ticked")
-_OPENED_BY = (LinkKind.YOU, LinkKind.UNDO)
 
 
 async def you(request: Request) -> Response:
@@ -41,7 +40,7 @@ async def you(request: Request) -> Response:
     form: Form = await read_form(request) if request.method == "POST" else {}
     if first(form, "do") == "link":
         return await _ask_for_link(request, site, person)
-    chosen = [purpose for purpose in Purpose if purpose.value in form.get("stop", [])]
+    chosen = ticked(form, "stop")
     if chosen:
         return await refuse(request, person, chosen, form, CHOOSE_LABEL)
     choices = _choices(await site.ledger.standing(person), await site.ledger.history(person), datetime.now(UTC))
@@ -78,7 +77,7 @@ async def _mailed(request: Request, site: Site) -> Response:
     if "visit" in form:
         address = links.visitor(site.ledger.keyring, first(form, "visit"), datetime.now(UTC))
         return page(request, "over.html", 410) if address is None else await step(Visit(request, site, address), form)
-    link = await site.ledger.read(lambda connection: _looked_at(connection, site, token))
+    link = await mailed.look(site, token, LinkKind.YOU, LinkKind.UNDO)
     if link is not None and link.kind is LinkKind.UNDO:
         return await _undo(request, site, token, link)
     if link is not None and request.method == "POST":
@@ -88,11 +87,6 @@ async def _mailed(request: Request, site: Site) -> Response:
     if request.method != "POST":
         return page(request, "continue.html")
     return await welcome(Visit(request, site, link.address))
-
-
-async def _looked_at(connection: AsyncConnection, site: Site, token: str) -> MailedLink | None:
-    link = await links.look(connection, site.ledger.keyring, token, datetime.now(UTC))
-    return link if link is not None and link.kind in _OPENED_BY else None
 
 
 async def _used(connection: AsyncConnection, site: Site, token: str) -> MailedLink | None:
@@ -110,7 +104,7 @@ async def _undo(request: Request, site: Site, token: str, link: MailedLink) -> R
     await site.ledger.refuse(person, purposes, by_owner("undo_link", label), language=language)
     # Used up last: where the ledger went away in between, the link is still good.
     await site.ledger.job(lambda connection: _used(connection, site, token))
-    you = urlsplit(stop_url(site.ledger.keyring, "", link.address)).path.replace("/stop/", "/you/")
+    you = you_url(site.ledger.keyring, "", link.address)
     return page(request, "stopped.html", address=link.address, purposes=purposes, kept=False, you=you)
 
 

@@ -10,7 +10,7 @@ import click
 from aboveboard import compose
 from aboveboard.commands.shared import fail, load_config, print_rows, with_ledger
 from aboveboard.parameters import PERSON, TEXT, config_option, json_option, limit_option
-from ledger.database import Place, match_keys, upgrade
+from ledger.database import Place, match_keys, see_that_it_is_there, upgrade
 from ledger.errors import LedgerError
 from ledger.keys import KeyFile, Keyring
 from ledger.ledger import Ledger
@@ -131,6 +131,8 @@ def db_upgrade(config_path: Path) -> None:
     config = load_config(config_path)
     try:
         place = Place(config.ledger.url)
+        if compose.begun(config):
+            see_that_it_is_there(place)
         upgrade(place)
         match_keys(place, config.ledger.key_file)
     except LedgerError as error:

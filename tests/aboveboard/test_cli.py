@@ -170,6 +170,20 @@ def test_another_key_file_stops_everything(command: Command, tmp_path: Path) -> 
     assert [0, 0] == [command("consent", "verify").exit_code, command("check").exit_code]
 
 
+@pytest.mark.parametrize(
+    "words", [("check",), ("db", "upgrade"), ("db", "restored"), ("consent", "verify")], ids=" ".join
+)
+def test_a_ledger_that_is_gone_is_not_begun_anew(command: Command, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Promise 6: where consent was recorded and the file is missing, no command makes an empty one in its place."""
+    command(*GRANT, *EVIDENCE)
+    for file in tmp_path.glob("aboveboard.db*"):
+        if not file.name.endswith((".head", ".journal")):
+            file.unlink()
+    answer = command(*words)
+    assert (1, True) == (answer.exit_code, "is missing, and consent was recorded in it" in answer.stderr)
+    assert not (tmp_path / "aboveboard.db").exists()
+
+
 def test_sender_link(command: Command) -> None:
     """sender-link prints an address of the sender's pages."""
     assert command("sender-link", "alice@example.org").stdout.startswith("http://127.0.0.1:8080/mail/")

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 
 from aboveboard import post, upkeep
 from aboveboard.config import load
@@ -30,8 +31,8 @@ def configured(folder: Path, name: str, upstream: int = 25) -> Config:
     return load(path)
 
 
-class Enough(Exception):
-    """Ends what would go on for ever."""
+class Enough(BaseException):
+    """Ends what would go on for ever, whatever happens in it."""
 
 
 async def test_upkeep_goes_by_what_is_in_force_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +55,28 @@ async def test_upkeep_goes_by_what_is_in_force_now(tmp_path: Path, monkeypatch: 
             await upkeep.keep_up(current, ledger)
 
     assert ["Before GmbH", "After GmbH"] == seen
+
+
+async def test_no_task_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that fails, in whatever way, is logged and tried again; the others are done all the same."""
+    done = list[int]()
+
+    async def failing(config: Config, ledger: Ledger) -> dict[str, int]:
+        raise RuntimeError("can't start new thread")
+
+    async def counting(config: Config, ledger: Ledger) -> dict[str, int]:
+        done.append(1)
+        if len(done) == 2:
+            raise Enough
+        return {}
+
+    monkeypatch.setattr(upkeep, "HOUR_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "_HOURLY", {"failing": failing, "counting": counting})
+    monkeypatch.setattr(upkeep, "_DAILY", {})
+    async with open_ledger(tmp_path) as ledger:
+        with pytest.raises(Enough), structlog.testing.capture_logs() as logged:
+            await upkeep.keep_up(Current(configured(tmp_path, "Example GmbH")), ledger)
+    assert [("upkeep.failed", "failing")] * 2 == [(one["event"], one["task"]) for one in logged]
 
 
 async def test_letters_name_the_organisation_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
 
 import pytest
 from sqlalchemy import bindparam, insert, select, update
 
 from ledger.batch import Batch, Statement, write_statements
-from ledger.database import Database
+from ledger.database import Database, Place, upgrade
 from ledger.errors import LedgerUnavailable
 from ledger.schema import meta
 from tests.ledger.samples import by_hand
@@ -32,7 +34,7 @@ def read(*names: str) -> Callable[[Batch], list[tuple[str, str]]]:
     return lambda batch: [(row.name, row.said) for row in batch.rows(READ, {"names": list(names)})]
 
 
-async def test_what_is_written_is_read(database: Database, url: str) -> None:
+async def test_what_is_written_is_read(database: Database) -> None:
     """Rows come back with their columns' names, those that were asked for; lists may be long or empty."""
     await database.batch(write("a", "b", "c"), writes=True)
     assert [("a", "a!"), ("c", "c!")] == await database.batch(read("c", "a", "x"), writes=False)
@@ -73,6 +75,23 @@ async def test_a_batch_that_fails_leaves_nothing(database: Database) -> None:
         await database.batch(write("b", "b"), writes=True)
     await database.batch(write("c"), writes=True)
     assert [("c", "c!")] == await database.batch(read("a", "b", "c"), writes=False)
+
+
+async def test_a_thread_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no thread to give the ledger is away, and is there again as soon as there is one."""
+    url = f"sqlite:///{tmp_path}/aboveboard.db"
+    upgrade(Place(url))
+    database = Database(url)
+
+    def none(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Thread, "start", none)
+        with pytest.raises(LedgerUnavailable):
+            await database.batch(write("one"), writes=True)
+    await asyncio.wait_for(database.batch(write("one"), writes=True), 10)
+    await database.close()
 
 
 async def test_touching_changes_nothing(database: Database) -> None:

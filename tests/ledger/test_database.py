@@ -1,11 +1,14 @@
 """The database behind the ledger: how it is made ready, opened and missed."""
 
+import os
+import socket
 import threading
 import traceback
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -79,7 +82,7 @@ def test_prepare_twice_changes_nothing(url: str, key_file: Path) -> None:
     assert keys == key_file.read_bytes()
 
 
-def test_ledger_of_another_version_is_refused(url: str, key_file: Path) -> None:
+def test_ledger_of_another_version_is_refused(url: str) -> None:
     """A ledger that a later version has migrated is not touched."""
     with by_hand(url) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -330,3 +333,24 @@ async def test_exchanged_file_is_noticed(tmp_path: Path) -> None:
     await opened.close()
 
     assert {"key_fingerprint"} == found
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [("", (1, 10, 20_000)), ("?keepalives_idle=77", (1, 77, 20_000))],
+    ids=["by itself", "as said"],
+)
+async def test_a_server_that_is_gone_without_a_word_is_noticed(
+    postgresql_url: str, more: str, expected: tuple[int, int, int]
+) -> None:
+    """Connections to PostgreSQL end soon where nothing comes back any more; the ledger's URL may say otherwise."""
+    database = Database(postgresql_url + more)
+    async with database.reading() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert isinstance(driver, psycopg.AsyncConnection)
+        with socket.socket(fileno=os.dup(driver.fileno())) as tcp:
+            keeps = tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            idle = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            found = (keeps, idle, tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+    await database.close()
+    assert expected == found

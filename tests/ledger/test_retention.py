@@ -73,6 +73,18 @@ async def test_what_became_of_it_is_not_known(tmp_path: Path, age: timedelta, ex
     assert {expected, Outcome.REFUSED} == {one["outcome"] for one in found}
 
 
+async def test_what_is_held_without_names_is_counted(tmp_path: Path) -> None:
+    """Row 69: what pages say is stored about somebody holds after names and subjects are purged, for hits stay."""
+    async with open_ledger(tmp_path) as ledger:
+        await ledger.grant("bob@customer.test", [Purpose.OPEN, Purpose.CLICK], PAPER)
+        message_id = await record(ledger, timedelta(0), Reason.TRACKED)
+        await ledger.record_hit(Hit(message_id, Purpose.OPEN, NOW, Verdict.UNKNOWN))
+        periods = retention.Periods(messages=timedelta(0))
+        removed = await ledger._writer.job(lambda c: retention.purge(c, periods, NOW + timedelta(seconds=1)))
+        held = await ledger.holdings(Person.of(ledger.keyring, "bob@customer.test"))
+    assert (1, {"messages": 1, "hits": 1}) == (removed["names"], held)
+
+
 async def test_hits(tmp_path: Path) -> None:
     """A hit goes after its time, and no earlier."""
     async with open_ledger(tmp_path) as ledger:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from sqlalchemy import insert
@@ -17,7 +18,7 @@ from sqlalchemy import insert
 from ledger.batch import Statement
 from ledger.database import Database, Place, upgrade
 from ledger.schema import meta
-from ledger.turns import MOST_WAITERS, SUFFIX, Turn, line_up
+from ledger.turns import MOST_WAITERS, SUFFIX, Turn, _Waiter, line_up
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has locks of open files")
 WAIT = 30
@@ -99,6 +100,23 @@ def three(ledger: Path) -> Iterator[tuple[list[Turn], list[ExitStack]]]:
     with ExitStack() as everything:
         ends = [everything.enter_context(ExitStack()) for _ in range(3)]
         yield [end.enter_context(line_up(ledger)) for end in ends], ends
+
+
+def test_nobody_to_wait(ledger_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no thread to give, whoever lines up looks again after a while, and leaves no file open."""
+
+    def none(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_Waiter, "idle", [])
+    monkeypatch.setattr(_Waiter, "made", 0)
+    with line_up(ledger_file) as first, line_up(ledger_file) as second:
+        files = len(list(Path("/proc/self/fd").iterdir()))
+        with monkeypatch.context() as patch:
+            patch.setattr(Thread, "start", none)
+            assert (True, False, False) == (comes(first), comes(second), comes(second))
+        assert files == len(list(Path("/proc/self/fd").iterdir()))
+        assert 0 == _Waiter.made
 
 
 def test_turns_come_in_the_order_of_lining_up(ledger_file: Path) -> None:

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger import writer as writer_module
 from ledger.batch import Batch, Statement
 from ledger.database import Database, Place, prepare, upgrade
 from ledger.errors import ConsentRefused, LedgerUnavailable
@@ -154,6 +155,30 @@ async def test_giving_up_is_not_reported_as_lost(writer: Writer, url: str) -> No
     assert {"a": ""} == noted(url)
 
 
+async def test_a_database_that_stands_still(
+    writer: Writer, database: Database, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for a database that stands still is bounded: who gave up makes room; what finds none is refused."""
+    monkeypatch.setattr(writer_module, "MOST_WAITING", 2)
+    under_way, moving, batch = asyncio.Event(), asyncio.Event(), database.batch
+
+    async def stand_still(work: Callable[[Batch], None], *, writes: bool) -> None:
+        under_way.set()
+        await moving.wait()
+        await batch(work, writes=writes)
+
+    monkeypatch.setattr(database, "batch", stand_still)
+    first = writer.pile("note", note_all, "first")
+    await under_way.wait()
+    given_up, waiting = (writer.pile("note", note_all, name) for name in ("given up", "waiting"))
+    assert isinstance(writer.pile("note", note_all, "refused").exception(), LedgerUnavailable)
+    given_up.cancel()
+    last = writer.pile("note", note_all, "last")
+    moving.set()
+    await asyncio.wait_for(asyncio.gather(first, waiting, last), 10)
+    assert {"first", "waiting", "last"} == noted(url).keys()
+
+
 async def test_two_processes_that_wait_for_each_other_both_succeed(url: str) -> None:
     """Where a database ends a deadlock by taking one transaction back, that one is tried again."""
     databases = [Database(url), Database(url)]
@@ -205,7 +230,7 @@ async def test_write_after_the_end_is_refused(database: Database, url: str) -> N
     assert {} == noted(url)
 
 
-async def test_writing_while_the_database_is_away(writer: Writer, database: Database, url: str) -> None:
+async def test_writing_while_the_database_is_away(writer: Writer, url: str) -> None:
     """Every write fails while the database is away, and works when it is back."""
     with by_hand(url) as connection:
         connection.exec_driver_sql("ALTER TABLE meta RENAME TO gone")

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 
 from ledger import passwords
 from ledger.accounts import Account, Password
 from ledger.ledger import Ledger
+from proxy import accounts as accounts_module
 from proxy import auth
 from proxy.accounts import Accounts
 from proxy.ownership import Ownership
@@ -171,6 +173,25 @@ async def test_ledger_away_stops_no_mail(tmp_path: Path) -> None:
         late = Accounts(ledger, Upstreams([]), Ownership(("example.org",)))
         with pytest.raises(Exception, match=r"4\.7\.0 Logins cannot be checked now"):
             await _codes(late, SECRET)
+
+
+async def test_accounts_are_looked_at_again_whatever_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at the accounts that fails is followed by another one."""
+    monkeypatch.setattr(accounts_module, "REFRESH_SECONDS", 0.01)
+    async with open_ledger(tmp_path) as ledger:
+        await alice(ledger)
+        accounts = Accounts(ledger, Upstreams([]), Ownership(("example.org",)))
+        with monkeypatch.context() as patch, structlog.testing.capture_logs() as logged:
+            patch.setattr(ledger, "accounts", _no_thread)
+            refreshing = asyncio.create_task(accounts.keep_fresh())
+            await until(lambda: logged)
+        await until(lambda: accounts._copy)
+        refreshing.cancel()
+    assert {"accounts.not_refreshed"} == {one["event"] for one in logged}
+
+
+async def _no_thread() -> None:
+    raise RuntimeError("can't start new thread")
 
 
 async def test_process_that_starts_while_the_ledger_is_away(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.merge import Window
 from ledger.notice import Teller
+from ledger.reader import NOT_KNOWN, Known
 from policies import Envelope, PolicyModel
 from proxy.relay import examine
 from tests.correspondence import Sent, honest, runs
@@ -261,6 +262,22 @@ async def test_a_written_merge_is_bulk(tmp_path: Path) -> None:
             await running.agree(one.recipient)
         await send(running, *(Sent(one.kind, one.recipient, one.subject, one.text, html=True) for one in run.letters))
         assert ["bulk"] * len(run.letters) == await reasons(running)
+
+
+async def test_spellings_are_asked_for_together() -> None:
+    """However many spellings of one address an envelope has, the ledger is waited for once."""
+    spellings = ("Bob@customer.test", "bob@customer.test", "BOB@customer.test")
+    asked, all_asked = list[str](), asyncio.Event()
+
+    async def look_up(address: str, sender: str) -> Known:
+        asked.append(address)
+        if len(asked) == len(spellings):
+            all_asked.set()
+        await asyncio.wait_for(all_asked.wait(), 5)
+        return NOT_KNOWN
+
+    await examine(conduct(), raw(offer(0)), Envelope(SENDER, spellings), look_up)
+    assert sorted(spellings) == sorted(asked)
 
 
 async def test_a_message_by_itself_is_no_run(tmp_path: Path) -> None:

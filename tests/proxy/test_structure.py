@@ -174,8 +174,9 @@ def _nested(depth: int) -> bytes:
 
 
 def test_depth() -> None:
-    """Parts may be nested far deeper than any mail program nests them, but not without end (M3)."""
-    assert len(read_structure(_nested(30))) == 31
+    """Parts may be nested a hundred deep, also round a whole letter, but not deeper (M3)."""
+    assert len(read_structure(_nested(MAX_DEPTH))) == MAX_DEPTH + 1
+    assert len(read_structure(_nested(MAX_DEPTH).replace(TEXT, TEXT + b"letter\r\n" * 500))) == MAX_DEPTH + 1
     for depth in (MAX_DEPTH + 1, 300):
         with pytest.raises(Unparsable):
             read_structure(_nested(depth))

@@ -93,6 +93,26 @@ def test_wait_doubles_up_to_a_limit(before: list[int], expected: int) -> None:
     assert timedelta(seconds=expected) == max(timedelta(), wait_for(Attempt("a", "n", "new", NOW), earlier))
 
 
+@pytest.mark.parametrize("ahead", [timedelta(minutes=2), timedelta(days=1_500)], ids=["minutes", "years"])
+async def test_a_clock_that_was_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: timedelta) -> None:
+    """What failed while the clock was ahead keeps nobody waiting once it is right again, here and in other workers."""
+    now = datetime.now(UTC)
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:
+            return now + ahead
+
+    async with open_ledger(tmp_path) as ledger:
+        throttle = Throttle(Judge(), ledger)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "datetime", Ahead)
+            assert [535] * 3 + [454] == [await attempt(throttle, secret) for secret in ("a", "b", "c", "d")]
+        assert 535 == await attempt(Throttle(Judge(reply(535, "asked")), ledger), "a")
+        assert 235 == await attempt(Throttle(Judge(), ledger), "right")
+        assert 235 == await attempt(throttle, "right")
+
+
 def wrong(account: str, network: str, count: int, ago: timedelta = timedelta(seconds=1)) -> list[Attempt]:
     """Return so many wrong secrets."""
     return [Attempt(account, network, f"{account}{network}{number}", NOW - ago) for number in range(count)]
