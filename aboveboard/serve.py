@@ -4,6 +4,7 @@ It watches the configuration file too, and puts in force what may change while r
 """
 
 import asyncio
+import errno
 import itertools
 import os
 import select
@@ -207,6 +208,10 @@ class Parent:
         try:
             server, thread = start_http_server(port, addr=host, registry=registry)
         except OSError as error:
+            if len(self._parts) == 1 and error.errno == errno.EADDRINUSE:
+                # Relay and web may run apart, by one file: who comes second goes on without, for mail matters more.
+                log.warning("metrics.address_in_use", address=address)
+                return
             raise ConfigError([f"web.metrics_address: {address} cannot be listened on: {error.strerror}."]) from error
 
         def close(server: WSGIServer = server) -> None:

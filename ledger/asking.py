@@ -107,7 +107,7 @@ async def append(
     head = await chain.lock(connection)
     act = Act("system", f"ask_{way}", Assurance.ASSERTED, "asked for agreement", request=question_id)
     person = Person.of(keyring, address)
-    rows = [event_row(keyring, person, purpose, State.REQUESTED, act, notice, now) for purpose in purposes]
+    rows = [event_row(person, purpose, State.REQUESTED, act, notice, now) for purpose in purposes]
     return await chain.append(connection, keyring, head, rows)
 
 

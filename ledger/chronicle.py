@@ -41,7 +41,7 @@ class Chronicle(Store):
 
         Raises LedgerUnavailable.
         """
-        head = await self._writer.job(work)
+        head = await self.job(work)
         if head is not None:
             await self._keep_journal()
         await self._advance(head)
@@ -112,7 +112,7 @@ class Chronicle(Store):
             head, found = await recall.recall(connection, self.keyring, journal, said, utc_now())
             return head
 
-        head = await self._writer.job(work)
+        head = await self.job(work)
         if head is not None:
             await asyncio.to_thread(journal.write_restored, head_entry(head, stamp(utc_now())))
             await self._database.settle()

@@ -227,7 +227,7 @@ async def grant(
     rows = []
     for purpose in purposes:
         state = State.RENEWED if before.granted(purpose, now) else State.GRANTED
-        rows.append(event_row(keyring, person, purpose, state, act, notice, now, now + validity))
+        rows.append(event_row(person, purpose, state, act, notice, now, now + validity))
     return await chain.append(connection, keyring, head, rows)
 
 
@@ -249,7 +249,7 @@ async def refuse(
         # Where the last word was a refusal, it holds for every spelling; a grant for another spelling must not stand.
         if not before or before[-1] not in REFUSALS:
             state = State.WITHDRAWN if GRANTS.intersection(before) else State.REFUSED
-            rows.append(event_row(keyring, person, purpose, state, act, notice, now))
+            rows.append(event_row(person, purpose, state, act, notice, now))
     return await chain.append(connection, keyring, head, rows) if rows else None
 
 
@@ -273,7 +273,7 @@ async def invalidate(
         if state in _CLAIMS and row.batch is not None:
             batches.append(row.batch)
     rows = [
-        event_row(keyring, person, purpose, State.INVALIDATED, act, notice, now)
+        event_row(person, purpose, State.INVALIDATED, act, notice, now)
         for purpose, state in last.items()
         if state in _CLAIMS
     ]
@@ -311,7 +311,6 @@ async def _said(connection: AsyncConnection, person: Person) -> dict[Purpose, li
 
 
 def event_row(
-    keyring: Keyring,
     person: Person,
     purpose: str,
     state: State,

@@ -26,4 +26,4 @@ async def say(
     if (await consent_of(connection, person)).do_not_write is not may_write:
         return None
     state = State.GRANTED if may_write else State.REFUSED
-    return await chain.append(connection, keyring, head, [event_row(keyring, person, CONTACT, state, act, notice, now)])
+    return await chain.append(connection, keyring, head, [event_row(person, CONTACT, state, act, notice, now)])

@@ -40,7 +40,7 @@ async def refuse(
         return None
     # From now on hits are looked at by domain too.
     await set_meta(connection, DOMAINS_REFUSE, "1")
-    rows = [event_row(keyring, of(keyring, domain), one, State.REFUSED, act, notice, now) for one in wanted]
+    rows = [event_row(of(keyring, domain), one, State.REFUSED, act, notice, now) for one in wanted]
     return await chain.append(connection, keyring, head, rows)
 
 
@@ -53,7 +53,7 @@ async def lift(
     """
     head, last = await chain.lock(connection), await _last(connection, keyring, domain)
     refused = [purpose for purpose in Purpose if last.get(purpose.value) in REFUSALS]
-    rows = [event_row(keyring, of(keyring, domain), one, State.LIFTED, act, notice, now) for one in refused]
+    rows = [event_row(of(keyring, domain), one, State.LIFTED, act, notice, now) for one in refused]
     return await chain.append(connection, keyring, head, rows) if rows else None
 
 

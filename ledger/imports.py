@@ -356,9 +356,7 @@ class _Work:
         else:
             state = State.RENEWED if consent.granted(purpose, self.now) else State.GRANTED
             until = row.at + self.manner.validity
-        event, personal = event_row(
-            self.keyring, person, purpose, state, self._act(row, point), notice, self.now, until
-        )
+        event, personal = event_row(person, purpose, state, self._act(row, point), notice, self.now, until)
         return {**event, "event_time": stamp(row.at)}, personal
 
     def _act(self, row: Agreement, point: Point | None) -> Act:

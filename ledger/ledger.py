@@ -267,11 +267,11 @@ class Ledger(Traffic, Chronicle, Logins):
 
     async def save_setting(self, sender_hash: str, purposes: Saved | None) -> None:
         """Keep what a sender chose for their messages; None keeps nothing. Raises LedgerUnavailable."""
-        await self._writer.job(lambda connection: senders.save(connection, sender_hash, purposes, utc_now()))
+        await self.job(lambda connection: senders.save(connection, sender_hash, purposes, utc_now()))
 
     async def record_policy(self, one: PolicyVersion) -> None:
         """Keep a version of the policy that begins to rule. Raises LedgerUnavailable."""
-        await self._writer.job(lambda connection: versions.record(connection, one))
+        await self.job(lambda connection: versions.record(connection, one))
 
     async def policy(self, version: str) -> dict[str, Any] | None:
         """Return a version of the policy in full, or None for one that never ruled. Raises LedgerUnavailable."""
@@ -289,11 +289,11 @@ class Ledger(Traffic, Chronicle, Logins):
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(insert(access), [row])
 
-        await self._writer.job(work)
+        await self.job(work)
 
     async def purge(self) -> dict[str, int]:
         """Remove what is over its time, and return how much of each kind. Raises LedgerUnavailable."""
-        return await self._writer.job(lambda connection: purge(connection, self._settings.periods, utc_now()))
+        return await self.job(lambda connection: purge(connection, self._settings.periods, utc_now()))
 
     async def purge_events(self) -> int:
         """Remove consent events that are over their time, and return how many. Raises LedgerUnavailable."""

@@ -146,18 +146,3 @@ def visitor(keyring: Keyring, text: str, now: datetime) -> str | None:
     (until,) = struct.unpack_from(">Q", content)
     over = datetime.fromtimestamp(until, UTC) <= now
     return None if over else content[8:].decode("utf-8", "surrogatepass")
-
-
-__all__ = [
-    "LIFETIMES",
-    "LinkKind",
-    "MailedLink",
-    "is_mailed",
-    "look",
-    "make",
-    "new_row",
-    "url_of",
-    "use",
-    "visit",
-    "visitor",
-]

@@ -155,6 +155,3 @@ def _check(language: str, table: object) -> None:
 def _check_text(path: str, text: object) -> None:
     if not isinstance(text, str) or not text.strip():
         raise LedgerError(f"{path}: is missing or empty; people must be told before they agree.")
-
-
-__all__ = ["Notice", "Teller", "notice_id_of"]

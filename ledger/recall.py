@@ -154,5 +154,5 @@ async def _replay(
             await hits.forget(connection, person.folded_hash, [Purpose(entry.purpose)])
         said = f"said at {moment(entry.at).date()}, replayed after a restore"
         act = Act("system", _METHOD, Assurance(entry.assurance), said)
-        rows.append(event_row(keyring, person, entry.purpose, state, act, notice, now))
+        rows.append(event_row(person, entry.purpose, state, act, notice, now))
     return await chain.append(connection, keyring, head, rows)

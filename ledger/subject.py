@@ -170,7 +170,7 @@ async def erase(
     nameless = Person(person.folded_hash)
     standings = await consent_of(connection, nameless)
     fresh = [
-        event_row(keyring, nameless, purpose, State.SUPPRESSED, marked, notice, now)
+        event_row(nameless, purpose, State.SUPPRESSED, marked, notice, now)
         for purpose in Purpose
         if removed["consent_texts"] or standings.on(purpose).state is not State.SUPPRESSED
     ]

@@ -9,7 +9,6 @@ from policies.words import Protection, Reason, Scope
 from proxy.body import (
     Body,
     HtmlBody,
-    Link,
     Reading,
     Trackers,
     html_bodies,
@@ -205,4 +204,4 @@ def _names_nobody(found: AddressList) -> bool:
     return found.group_syntax or not found.addresses
 
 
-__all__ = ["HtmlBody", "Link", "Message", "Reading", "read_message", "reading_message"]
+__all__ = ["Message", "Reading", "read_message", "reading_message"]

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from policies.facts import Part
 from proxy.encodedword import decode_words
-from proxy.header import Field, MediaType, TooLarge, Unparsable, parse_disposition, parse_media_type, scan_fields
+from proxy.header import Field, MediaType, Unparsable, parse_disposition, parse_media_type, scan_fields
 from proxy.slices import STEP_BYTES, Walk, at_once
 
 MAX_DEPTH = 100
@@ -174,6 +174,3 @@ def reading_structure(raw: bytes) -> Walk[list[Entity]]:
     structure = Structure(raw)
     yield from structure.read()
     return structure.entities
-
-
-__all__ = ["Entity", "TooLarge", "Unparsable", "read_structure", "reading_structure"]

@@ -138,6 +138,3 @@ def build(site: Site) -> Starlette:
     app.state.ticks = Ticks()
     app.state.pace = Pace()
     return app
-
-
-__all__ = ["ROUTES", "Site", "build"]

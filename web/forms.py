@@ -100,6 +100,3 @@ def _origin(url: str) -> str:
     name = f"[{host}]" if ":" in host else host
     port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
     return f"{parts.scheme}://{name}{port}"
-
-
-__all__ = ["MAX_FORM", "MAX_WORDS_FORM", "Form", "FormTooLarge", "address_in", "first", "from_elsewhere", "read_form"]

@@ -61,11 +61,15 @@ def test_connections_suffice_for_the_workers(tmp_path: Path) -> None:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run `aboveboard serve` in a folder; killed at the end if it has not ended by itself."""
+def serving(folder: Path, part: str = "serve", web: str = "") -> Iterator[subprocess.Popen[str]]:
+    """Run `aboveboard serve`, or a part of it, in a folder; killed at the end if it has not ended by itself.
+
+    ``web`` is put into the file's section of that name.
+    """
     path = folder / "aboveboard.toml"
-    path.write_text(CONFIG.replace('address = "127.0.0.1:0"', f'address = "127.0.0.1:{free_port()}"', 1))
-    command = [sys.executable, "-P", "-m", "aboveboard", "serve", "--config", str(path)]
+    content = CONFIG.replace('address = "127.0.0.1:0"', f'address = "127.0.0.1:{free_port()}"', 1)
+    path.write_text(content.replace("[web]\n", f"[web]\n{web}\n", 1))
+    command = [sys.executable, "-P", "-m", "aboveboard", part, "--config", str(path)]
     # What it leaves behind when it is killed goes with the test's folder.
     environment = {**os.environ, "TMPDIR": str(folder)}
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, env=environment) as process:
@@ -94,6 +98,26 @@ def test_signals_end_it_in_order(tmp_path: Path, number: signal.Signals) -> None
         process.send_signal(number)
         events_until(process.stderr, "serve.ended")
         assert 0 == process.wait(30)
+
+
+def test_relay_and_web_run_beside_each_other(tmp_path: Path) -> None:
+    """By one file too: the part that finds the metrics' address taken goes on without, and says so."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        metrics = f'metrics_address = "127.0.0.1:{taken.getsockname()[1]}"'
+        with serving(tmp_path, "web", metrics) as process:
+            assert process.stderr is not None
+            assert "metrics.address_in_use" in events_until(process.stderr, "serve.ready")
+
+
+def test_both_together_need_the_address_of_the_metrics(tmp_path: Path) -> None:
+    """`serve` has no other part beside it that could have taken the address: it refuses to begin, in one sentence."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with serving(tmp_path, "serve", f'metrics_address = "{address}"') as process:
+            assert process.stderr is not None
+            said = process.stderr.read()
+            assert 1 == process.wait(30)
+    assert f"web.metrics_address: {address} cannot be listened on: Address already in use.\n" in said
 
 
 def test_a_worker_is_replaced_also_where_the_shared_folder_is_gone(tmp_path: Path) -> None:

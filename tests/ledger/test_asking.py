@@ -87,7 +87,7 @@ async def test_some_are_never_asked(ledger: Ledger, purpose: str, state: State) 
     async def work(connection: AsyncConnection) -> tuple[int, str]:
         await notices.keep(connection, NOTICE, now())
         head = await chain.lock(connection)
-        row = event(ledger.keyring, person, purpose, state, act, NOTICE, now())
+        row = event(person, purpose, state, act, NOTICE, now())
         return await chain.append(connection, ledger.keyring, head, [row])
 
     assert await ledger.append(work)

@@ -34,7 +34,7 @@ def read(*names: str) -> Callable[[Batch], list[tuple[str, str]]]:
     return lambda batch: [(row.name, row.said) for row in batch.rows(READ, {"names": list(names)})]
 
 
-async def test_what_is_written_is_read(database: Database, url: str) -> None:
+async def test_what_is_written_is_read(database: Database) -> None:
     """Rows come back with their columns' names, those that were asked for; lists may be long or empty."""
     await database.batch(write("a", "b", "c"), writes=True)
     assert [("a", "a!"), ("c", "c!")] == await database.batch(read("c", "a", "x"), writes=False)

@@ -96,7 +96,7 @@ async def test_personal_parts_may_be_missing_only_of_people_who_were_erased(ledg
 
     async def suppress(connection: Any) -> tuple[int, str]:
         head = await chain.lock(connection)
-        row = event_row(ledger.keyring, person, Purpose.OPEN, State.SUPPRESSED, BY_FOOTER, NOTICE, now())
+        row = event_row(person, Purpose.OPEN, State.SUPPRESSED, BY_FOOTER, NOTICE, now())
         return await chain.append(connection, ledger.keyring, head, [row])
 
     await ledger.append(suppress)

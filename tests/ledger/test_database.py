@@ -82,7 +82,7 @@ def test_prepare_twice_changes_nothing(url: str, key_file: Path) -> None:
     assert keys == key_file.read_bytes()
 
 
-def test_ledger_of_another_version_is_refused(url: str, key_file: Path) -> None:
+def test_ledger_of_another_version_is_refused(url: str) -> None:
     """A ledger that a later version has migrated is not touched."""
     with by_hand(url) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))

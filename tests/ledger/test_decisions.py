@@ -158,7 +158,7 @@ async def test_outcome_of_an_unknown_message_does_no_harm(ledger: Ledger) -> Non
     assert [] == await ledger.messages()
 
 
-async def test_void_takes_tracking_back(ledger: Ledger, on_disk: Callable[[], bytes]) -> None:
+async def test_void_takes_tracking_back(ledger: Ledger) -> None:
     """A message that went out untracked after all says so for every purpose, names nobody, and has no hits."""
     one = decided()
     await ledger.record_decision(one)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -264,7 +263,7 @@ async def test_hits_are_shown_newest_first(ledger: Ledger, message_id: str) -> N
     assert [] == await ledger.hits(message_ids=[])
 
 
-def test_hit_holds_no_address_of_the_network(tmp_path: Path) -> None:
+def test_hit_holds_no_address_of_the_network() -> None:
     """There is no place in a hit, nor in its row, for an IP address or a user agent."""
     assert {"message_id", "purpose", "at", "verdict", "link", "place"} == set(Hit.__slots__)
     assert {"id", "message_id", "purpose", "link", "verdict", "first_at", "last_at", "count", "sealed"} == {

@@ -18,6 +18,7 @@ from ledger.tokens import (
     open_stop,
     sender_url,
     stop_url,
+    you_url,
 )
 
 URL = "https://track.example.org"
@@ -84,12 +85,13 @@ def test_link_leads_to_exactly_its_destination(message_id: str, number: int, tar
     assert Click(message_id, number, target) == open_click(KEYRING, token_of(url))
 
 
-@given(addresses)
-def test_stop_comes_back(address: str) -> None:
-    """The token of a refusal says whose it is, by the keyed hash of the folded address only."""
-    url = stop_url(KEYRING, URL, address)
+@pytest.mark.parametrize(("made", "page"), [(stop_url, "stop"), (you_url, "you")], ids=["stop", "you"])
+@given(address=addresses)
+def test_stop_comes_back(made: Callable[[Keyring, str, str], str], page: str, address: str) -> None:
+    """The token of the pages where somebody refuses says whose it is, by the keyed hash of the folded address only."""
+    url = made(KEYRING, URL, address)
 
-    assert url.startswith(f"{URL}/stop/")
+    assert url.startswith(f"{URL}/{page}/")
     assert KEYRING.folded(address) == open_stop(KEYRING, token_of(url))
 
 

@@ -230,7 +230,7 @@ async def test_write_after_the_end_is_refused(database: Database, url: str) -> N
     assert {} == noted(url)
 
 
-async def test_writing_while_the_database_is_away(writer: Writer, database: Database, url: str) -> None:
+async def test_writing_while_the_database_is_away(writer: Writer, url: str) -> None:
     """Every write fails while the database is away, and works when it is back."""
     with by_hand(url) as connection:
         connection.exec_driver_sql("ALTER TABLE meta RENAME TO gone")

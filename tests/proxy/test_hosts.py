@@ -68,7 +68,7 @@ async def test_capabilities_are_learnt_anew(tmp_path: Path) -> None:
             assert {"8BITMIME", "DSN", "SIZE 1000"} <= set(sender.offered)
 
 
-async def test_only_what_every_route_can_do(tmp_path: Path) -> None:
+async def test_only_what_every_route_can_do() -> None:
     """165: with several routes clients are offered what all of them can do; while one is not known, a safe minimum."""
     can, less, away = ("8BITMIME", "DSN", "SIZE 9000"), ("8BITMIME", "SMTPUTF8", "SIZE 5000"), FakeUpstream()
     async with away, FakeUpstream(extensions=can) as one, FakeUpstream(extensions=less) as other:

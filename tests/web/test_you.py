@@ -333,6 +333,19 @@ async def test_how_it_works_names_everybody(mailing: Mailing) -> None:
         assert words in text
 
 
+async def test_how_it_works_says_what_never_happens(mailing: Mailing) -> None:
+    """Rows 89 and 90: that nothing is read, sold, profiled or trained with stands on the public page."""
+    text = (await mailing.client.get("/how")).text
+    for words in (
+        "never keeps what a message says",
+        "no profiles",
+        "no automated decisions",
+        "no advertising",
+        "no models",
+    ):
+        assert words in text
+
+
 @pytest.mark.parametrize(
     ("heeded", "sentence"),
     [("refuse", "messages to you alone are not sent"), ("ignore", "that is on record, and you are not asked")],

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -110,7 +109,7 @@ def test_removing_what_is_not_there(command: Command) -> None:
     assert (1, "The account alice@example.org has no app password Phone.\n") == (removed.exit_code, removed.stderr)
 
 
-def test_looking_is_recorded(command: Command, tmp_path: Path) -> None:
+def test_looking_is_recorded(command: Command) -> None:
     """That an administrator listed the accounts is on record."""
     command("account", "list")
     report = json.loads(command("audit", "--json").stdout)
