@@ -8,7 +8,7 @@ from aboveboard.settings import Config, ListenerSection, UpstreamSection
 from ledger.keys import Keyring
 from ledger.tokens import OwnTokens
 from policies.address import canonical_domain
-from policies.glob import pattern
+from policies.glob import url_pattern
 from policies.words import ForeignTracking
 from proxy.certificates import ServerCertificate
 from proxy.footer import Footer
@@ -56,7 +56,7 @@ def watch(config: Config, tokens: OwnTokens) -> Watch | None:
         return None
     return Watch(
         rules=load_rules(policy.vendor, policy.vendors_off),
-        allowed=pattern(policy.foreign_allowed),
+        allowed=url_pattern(policy.foreign_allowed),
         own_domains=frozenset(canonical_domain(domain) for domain in config.organisation.domains),
         own_hosts=frozenset(map(own_place, [config.web.public_url, *config.web.former_urls])),
         tokens=tokens,

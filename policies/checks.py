@@ -5,7 +5,7 @@ that limits nothing, a glob that cannot be what it looks like, a setting that go
 """
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from policies.address import canonical_domain, folded
@@ -13,6 +13,7 @@ from policies.glob import matches, overlap
 from policies.policy import Policy, PolicyModel
 from policies.presets import PRESETS, Preset
 from policies.rule import RuleCondition, RuleLimit, RuleModel, TimeWindow
+from policies.spelling import address_trouble, domain_trouble, url_trouble
 from policies.words import ForeignTracking, MessageClass, Purpose
 
 _MILDEST_FIRST = list(ForeignTracking)
@@ -42,6 +43,8 @@ def problems(policy: Policy, surroundings: Surroundings) -> Iterator[Remark]:
     yield from _above_preset(model)
     for key, globs in (("role_addresses", model.role_addresses), ("list_addresses", model.list_addresses)):
         yield from address_globs(key, globs)
+    for key, globs in (("never_wrap", model.never_wrap), ("foreign_allowed", model.foreign_allowed)):
+        yield from _misspelt(key, globs, url_trouble)
     for name, members in model.groups.items():
         yield from address_globs(f"groups.{name}", members)
     names: dict[str, int] = {}
@@ -93,45 +96,20 @@ def _promise(preset: Preset) -> str:
 
 def address_globs(path: str, globs: Iterable[str]) -> Iterator[Remark]:
     """Yield what is wrong with globs over addresses: those that no address matches."""
+    yield from _misspelt(path, globs, address_trouble)
+
+
+def _misspelt(path: str, globs: Iterable[str], trouble: Callable[[str], str | None]) -> Iterator[Remark]:
     for at, glob in enumerate(globs):
-        right = _right_address(glob)
-        if right is not None:
-            yield Remark(f"{path}[{at}]", f'"{glob}" matches no address; write "{right}"')
-
-
-def _right_address(glob: str) -> str | None:
-    """Return what an address glob should be that cannot be one; ``None`` where it can."""
-    if glob.strip("*") == "":
-        return None
-    local, at, domain = glob.rpartition("@")
-    if not at:
-        return f"*@{_right_domain(glob) or glob}" if "." in glob else f"{glob}@*"
-    right = _right_domain(domain)
-    return None if right is None else f"{local or '*'}@{right}"
-
-
-def _right_domain(glob: str) -> str | None:
-    """Return what a domain glob should be that cannot be one; ``None`` where it can. A domain has a dot inside."""
-    if glob.endswith(("*", "?")) or "." in glob.strip("."):
-        return None if not glob.startswith(".") else f"*{glob}"
-    name = glob.strip(".*?")
-    return "*" if not name else f"*.{name}" if glob != name else f"{name}.example"
-
-
-def _domain_globs(path: str, globs: Iterable[str]) -> Iterator[Remark]:
-    """Yield what is wrong with globs over addresses: those that no address matches."""
-    for at, glob in enumerate(globs):
-        right = glob.rpartition("@")[2] or "*" if "@" in glob else _right_domain(glob)
-        if right is not None:
-            # "de" alone means a country far more often than a forgotten ending.
-            right = f"*.{glob}" if right == f"{glob}.example" else right
-            yield Remark(f"{path}[{at}]", f'"{glob}" matches no domain; write "{right}"')
+        text = trouble(glob)
+        if text is not None:
+            yield Remark(f"{path}[{at}]", text)
 
 
 def _condition_problems(path: str, when: RuleCondition, policy: Policy, surroundings: Surroundings) -> Iterator[Remark]:
     yield from address_globs(f"{path}.sender", when.sender)
     yield from address_globs(f"{path}.recipient", when.recipient)
-    yield from _domain_globs(f"{path}.recipient_domain", when.recipient_domain)
+    yield from _misspelt(f"{path}.recipient_domain", when.recipient_domain, domain_trouble)
     yield from _known(f"{path}.sender_group", when.sender_group, policy.model.groups, "a group in policy.groups")
     yield from _known(f"{path}.listener", when.listener, surroundings.listeners, "the address of a relay.listener")
     if when.size is not None:
@@ -141,7 +119,16 @@ def _condition_problems(path: str, when: RuleCondition, policy: Policy, surround
             yield Remark(f"{path}.size", "can never be met: min is more than max")
     if when.time is not None:
         yield from _time_problems(f"{path}.time", when.time)
+    yield from _twice(f"{path}.header", when.header)
     yield from _contradictions(path, when, policy, surroundings)
+
+
+def _twice(path: str, names: Iterable[str]) -> Iterator[Remark]:
+    """Yield the header fields that are named twice; their case does not matter (RFC 5322 §1.2.2)."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if seen.setdefault(name.lower(), name) != name:
+            yield Remark(f"{path}.{name}", f'is the same field as "{seen[name.lower()]}"; put the globs into one list')
 
 
 def _known(path: str, names: Iterable[str], known: Iterable[str], what: str) -> Iterator[Remark]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from policies.address import folded
+from policies.address import canonical_domain, folded
 
 _WILD = re.compile(r"[*?]")
 
@@ -21,6 +21,37 @@ def pattern(globs: Iterable[str]) -> re.Pattern[str] | None:
 def address_pattern(globs: Iterable[str]) -> re.Pattern[str] | None:
     """Return a pattern for folded addresses; the globs are folded the same way, so that IDNA and case agree."""
     return pattern(folded(glob) for glob in globs)
+
+
+_GLOB_HOST = re.compile(r"([^/]*://|//)?([^/]*)(.*)", re.DOTALL)
+_URL_HOST = re.compile(r"(https?:)?//([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_DEFAULT_PORT = {"http://": ":80", "https://": ":443"}
+
+
+def url_pattern(globs: Iterable[str]) -> re.Pattern[str] | None:
+    """Return a pattern for ``url_matches``; the globs' hosts are written as those of URLs are."""
+    return pattern(_normal(_GLOB_HOST, glob) for glob in globs)
+
+
+def url_matches(compiled: re.Pattern[str] | None, url: str) -> bool:
+    """Tell whether a URL matches, as it is written or could be: ``https://a.example:443`` is ``https://a.example/``.
+
+    Case of the host, IDNA, the default port and an empty path make no difference (RFC 3986 §6.2.2 and §6.2.3).
+    """
+    return compiled is not None and (matches(compiled, url) or matches(compiled, _normal(_URL_HOST, url)))
+
+
+def _normal(form: re.Pattern[str], text: str) -> str:
+    found = form.fullmatch(text)
+    if found is None:
+        return text
+    scheme, host, rest = (found[1] or "").lower(), found[2], found[3]
+    if form is _URL_HOST:
+        # What has no scheme is fetched by that of the page, which in mail is nobody's (RFC 3986 §4.2).
+        scheme = f"{scheme or 'https:'}//"
+    host = canonical_domain(host.removesuffix(_DEFAULT_PORT.get(scheme, "")))
+    needs_path = not rest.startswith("/") and scheme and not host.endswith(("*", "?"))
+    return f"{scheme}{host}{'/' if needs_path else ''}{rest}"
 
 
 def matches(compiled: re.Pattern[str] | None, text: str) -> bool:

@@ -34,9 +34,13 @@ def _no_raise(value: object) -> object:
 
 def _network(value: str) -> str:
     try:
-        ipaddress.ip_network(value)
+        network = ipaddress.ip_network(value, strict=False)
     except ValueError as error:
         raise ValueError('must be a network, like "10.1.0.0/16" or "192.0.2.7"') from error
+    if getattr(network.network_address, "ipv4_mapped", None) is not None:
+        raise ValueError("is an IPv4 network in IPv6 form: write it as IPv4, for such clients are compared as IPv4")
+    if ipaddress.ip_address(value.partition("/")[0]) != network.network_address:
+        raise ValueError(f'must be a network, like "{network}"')
     return value
 
 
@@ -57,7 +61,7 @@ def _zone(value: str) -> str:
 
 def _time_of_day(value: str) -> str:
     if not _TIME.fullmatch(value):
-        raise ValueError('must be a time of day, like "18:30"')
+        raise ValueError('must be a time of day from "00:00" to "23:59", like "18:30"')
     return value
 
 

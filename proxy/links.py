@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from policies.address import canonical_domain, within
-from policies.glob import matches, pattern
+from policies.glob import url_matches, url_pattern
 
 MAX_LINKS = 1_000
 """Links of one message that are wrapped; the rest stays as it is."""
@@ -215,7 +215,7 @@ class LinkRules:
 
 def link_rules(visible_url_links: bool, never_wrap: Iterable[str], own_urls: Iterable[str]) -> LinkRules:
     """Return the rules that the policy's keys amount to; ``own_urls`` are our own web addresses, now and before."""
-    return LinkRules(visible_url_links, pattern(never_wrap), frozenset(map(own_place, own_urls)))
+    return LinkRules(visible_url_links, url_pattern(never_wrap), frozenset(map(own_place, own_urls)))
 
 
 def own_place(url: str) -> str:
@@ -252,7 +252,7 @@ def target(
     url, scheme, port = match[0], match[1], match[3]
     if url in list_unsubscribe or _opted_out(attributes):
         return None
-    if _place(host.name, int(port or 0), scheme.lower()) in rules.own_hosts or matches(rules.never_wrap, url):
+    if _place(host.name, int(port or 0), scheme.lower()) in rules.own_hosts or url_matches(rules.never_wrap, url):
         return None
     if host.signs_in or (host.meetings and _joins_meeting(match, host)):
         return None

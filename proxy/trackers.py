@@ -13,7 +13,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from policies.address import canonical_domain, within
-from policies.glob import matches
+from policies.glob import url_matches
 from policies.tracker import OWN_UNVERIFIED
 from policies.words import Scope, Surface, Tier, TrackerAction
 from proxy.links import leaves, own_place, valid_target
@@ -89,7 +89,7 @@ class Watch:
 
     def is_allowed(self, url: str) -> bool:
         """Tell whether the organisation says that an address is no tracker."""
-        return matches(self.allowed, url)
+        return url_matches(self.allowed, url)
 
     def is_trusted(self, url: str) -> bool:
         """Tell whether the looks of an image do not matter: it is the organisation's own, or of a host known well."""

@@ -1,5 +1,6 @@
 """The sender's page: their own messages and what happened to them, never whether a person refused; their setting."""
 
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -16,6 +17,14 @@ from web.site import Site
 
 SHOWN = 200
 """Messages on the page."""
+_FILTERS: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "all": lambda row: True,
+    "tracked": lambda row: row["tracked"],
+    "untracked": lambda row: not row["tracked"],
+    "loaded": lambda row: row["tracked"] and bool(row["open"]["hits"]),
+    "followed": lambda row: row["tracked"] and bool(row["click"]["hits"]),
+}
+"""What the page can be narrowed down to. Who refused is no filter: a sender does not learn it."""
 
 
 async def mail(request: Request) -> Response:
@@ -38,13 +47,13 @@ async def mail(request: Request) -> Response:
 
 
 async def _page(request: Request, site: Site, sender_hash: str, done: str) -> Response:
-    only = request.query_params.get("show", "")
-    only = only if only in ("tracked", "untracked") else "all"
+    asked = request.query_params.get("show", "")
+    only = asked if asked in _FILTERS else "all"
     messages = await site.ledger.messages(sender_hash=sender_hash, limit=SHOWN)
     hits = await site.ledger.hits(message_ids=[one["message"] for one in messages if one["reason"] == "tracked"])
     setting = shown(site.policy, await site.ledger.setting_of(sender_hash))
     rows = [_row(one, [hit for hit in hits if hit["message"] == one["message"]]) for one in messages]
-    rows = [row for row in rows if only == "all" or row["tracked"] == (only == "tracked")]
+    rows = [row for row in rows if _FILTERS[only](row)]
     return site.render("mail.html", Language.ENGLISH, rows=rows, show=only, shown=SHOWN, setting=setting, done=done)
 
 

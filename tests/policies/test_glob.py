@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.glob import GlobIndex, address_pattern, matches, overlap, pattern
+from policies.glob import GlobIndex, address_pattern, matches, overlap, pattern, url_matches, url_pattern
 
 
 def by_the_book(glob: str, text: str) -> bool:
@@ -147,3 +147,35 @@ def test_overlap_is_what_trying_finds(one: str, other: str) -> None:
     texts = ("".join(letters) for length in range(9) for letters in itertools.product("ab", repeat=length))
 
     assert any(by_the_book(one, text) and by_the_book(other, text) for text in texts) == overlap(one, other)
+
+
+@pytest.mark.parametrize(
+    ("glob", "url", "expected"),
+    [
+        ("https://bank.example/*", "https://bank.example", True),
+        ("https://bank.example/*", "https://bank.example?a=1", True),
+        ("https://bank.example/*", "https://BANK.example.:443/a", True),
+        ("http://bank.example:80/*", "http://bank.example/a", True),
+        ("https://bank.example/*", "https://bank.example:444/a", False),
+        ("https://bank.example/*", "http://bank.example/a", False),
+        ("https://bank.example/*", "https://evil.example/https://bank.example/", False),
+        ("https://bank.example", "https://bank.example/", True),
+        ("https://bank.example", "https://bank.example/a", False),
+        ("https://bank.example*", "https://bank.example/a", True),
+        ("*://münchen.example/*", "https://xn--mnchen-3ya.example/a", True),
+        ("*.münchen.example/*", "https://www.xn--mnchen-3ya.example", True),
+        ("https://img.example/*", "//img.example/a.gif", True),
+        ("*/Geheim*", "https://a.example/geheim/x", True),
+        ("*.pdf", "https://a.example/a.pdf", True),
+        ("*", "cid:a", True),
+        ("https://a.example/*", "cid:a", False),
+    ],
+)
+def test_two_ways_to_write_a_place_are_one(glob: str, url: str, expected: bool) -> None:
+    """A glob over URLs means a place, however its host, its default port and its empty path are written."""
+    assert expected == url_matches(url_pattern([glob]), url)
+
+
+def test_no_globs_match_no_url() -> None:
+    """Where nothing is listed nothing matches."""
+    assert not url_matches(url_pattern([]), "https://a.example/")

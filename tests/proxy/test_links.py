@@ -11,7 +11,7 @@ from proxy import links
 from proxy.links import LinkRules, link_rules, own_place, target, unsubscribe_targets, valid_target
 
 OWN = ["https://mail.example.org", "https://former.example.org:444"]
-RULES = link_rules(False, ["https://*.never.example/*", "*://exact.example/page"], OWN)
+RULES = link_rules(False, ["https://*.never.example/*", "*://exact.example/page", "https://bücher.example/*"], OWN)
 NO_LIST: frozenset[str] = frozenset()
 
 
@@ -124,6 +124,9 @@ def test_not_an_address_we_lead_to(href: str) -> None:
         pytest.param("https://mail.example.org./stop/x", id="102: dot"),
         pytest.param("https://former.example.org:444/l/x", id="102: former host"),
         pytest.param("https://a.never.example/x", id="105: subdomain"),
+        pytest.param("https://a.never.example", id="105: no path"),
+        pytest.param("https://a.never.example:443/x", id="105: default port"),
+        pytest.param("https://xn--bcher-kva.example/x", id="105: IDN"),
         pytest.param("http://EXACT.example/page", id="105: exact, case"),
     ],
 )  # fmt: skip

@@ -293,6 +293,27 @@ async def test_promise_7_senders_see_their_own(site: Setting) -> None:
     assert 3 == page.count("No agreement to be tracked is on record for this person.")
 
 
+@pytest.mark.parametrize(
+    ("show", "expected"),
+    [
+        ("all", {"bob", "eve", "off"}),
+        ("tracked", {"bob", "eve"}),
+        ("untracked", {"off"}),
+        ("loaded", {"bob"}),
+        ("followed", set()),
+        ("refused", {"bob", "eve", "off"}),
+    ],
+)
+async def test_a_sender_narrows_the_list_down(site: Setting, show: str, expected: set[str]) -> None:
+    """Row 34: to what is tracked or not, and to what was loaded or followed; who refused is no filter (promise 7)."""
+    await site.get(site.marks.pixel())
+    await record_message(site.ledger, "alice@example.org", "eve@customer.test")
+    await record_message(site.ledger, "alice@example.org", "max@customer.test", Reason.REFUSED)
+    page = (await site.get(f"{sender_url(site.ledger.keyring, PUBLIC, 'alice@example.org', 60)}?show={show}")).text
+    marks = {"bob": "to bob@customer.test", "eve": "to eve@customer.test", "off": "<strong>not tracked</strong>"}
+    assert expected == {name for name, mark in marks.items() if mark in page}
+
+
 async def test_sender_link_ends(site: Setting) -> None:
     """A sender's link that is over opens nothing."""
     assert 404 == (await site.get(sender_url(site.ledger.keyring, PUBLIC, "alice@example.org", -1))).status_code
