@@ -18,6 +18,8 @@ from proxy.upstream import QUIT_SECONDS, Connection, TurnedAway
 LEARN_SECONDS = 3.0
 AGAIN_SECONDS = 0.25
 """How often an upstream that is full is asked once more: another worker's connection may have gone."""
+EARLY_SECONDS = 0.001
+"""How much too early uvloop may say that a time has come: whoever asked then would ask once more at the time itself."""
 SWEEP_SECONDS = 1.0
 """How often connections at rest are looked at, at least."""
 _FULL = reply(451, "4.3.2 The mail server behind this relay takes no more connections now")
@@ -94,7 +96,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         found = rested()
         while found is None:
-            if loop.time() >= until:
+            if loop.time() >= until - EARLY_SECONDS:
                 raise refusal
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(min(until, loop.time() + AGAIN_SECONDS)):

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import trustme
 
 from proxy import upstream as upstream_module
 from proxy.reply import reply
+from proxy.server import Listener
 from tests.proxy.sending import until
 from tests.proxy.test_server import ENVELOPE
 from tests.relaying import Running, running_relay
@@ -22,11 +24,11 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture(scope="module")
-def tls(authority: trustme.CA) -> ssl.SSLContext:
-    """Return the relay's side of TLS."""
+def starttls(authority: trustme.CA) -> Listener:
+    """Return a listener that offers STARTTLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("relay.test").configure_cert(context)
-    return context
+    return Listener((ip_network("127.0.0.0/8"),), "starttls", context)
 
 
 async def before_tls(running: Running) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -43,9 +45,9 @@ def counted(running: Running) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02\x00\x01", b"MAIL FROM:<alice@example.org>\r\n"])
-async def test_a_client_that_does_not_come_to_tls(tmp_path: Path, tls: ssl.SSLContext, said: bytes) -> None:
+async def test_a_client_that_does_not_come_to_tls(tmp_path: Path, starttls: Listener, said: bytes) -> None:
     """A client that hangs up after STARTTLS, or says what is no TLS, is counted no more."""
-    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, tls=tls) as running:
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, listener=starttls) as running:
         _, writer = await before_tls(running)
         assert (1, 1) == counted(running)
         writer.write(said)
@@ -54,9 +56,9 @@ async def test_a_client_that_does_not_come_to_tls(tmp_path: Path, tls: ssl.SSLCo
         await until(lambda: counted(running) == (0, 0))
 
 
-async def test_the_end_of_a_service_with_a_client_half_way_to_tls(tmp_path: Path, tls: ssl.SSLContext) -> None:
+async def test_the_end_of_a_service_with_a_client_half_way_to_tls(tmp_path: Path, starttls: Listener) -> None:
     """A service that ends does so although a client is in the middle of beginning TLS."""
-    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, tls=tls) as running:
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, listener=starttls) as running:
         _, writer = await before_tls(running)
         await running.server.drain(0.1)
         await until(lambda: counted(running) == (0, 0))
@@ -64,12 +66,12 @@ async def test_the_end_of_a_service_with_a_client_half_way_to_tls(tmp_path: Path
 
 
 async def test_a_client_behind_tls_that_does_not_hang_up(
-    tmp_path: Path, tls: ssl.SSLContext, authority: trustme.CA
+    tmp_path: Path, starttls: Listener, authority: trustme.CA
 ) -> None:
     """One whom the service has said goodbye to, and who leaves TLS open, does not keep the service from ending."""
     client = ssl.create_default_context()
     authority.configure_trust(client)
-    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, tls=tls) as running:
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, listener=starttls) as running:
         _, writer = await before_tls(running)
         await writer.start_tls(client, server_hostname="relay.test")
         writer.write(b"QUIT\r\n")
