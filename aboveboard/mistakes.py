@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterator
+from datetime import date, time
 from typing import Any
 
 from pydantic_core import ErrorDetails
@@ -89,6 +90,9 @@ def _but_is(value: object) -> str:
     """Return what stands there instead, unless it is a whole table, or a login may be in it."""
     if isinstance(value, dict) or ("@" in str(value) and "://" in str(value)):
         return ""
+    if isinstance(value, date | time):
+        # TOML has days and times of its own, written without quotes.
+        return f", not {value.isoformat()}"
     return f", not {value!r}"
 
 

@@ -89,7 +89,13 @@ class Facts:
         return any(_attached(part) for part in self.parts) if self.parts else None
 
 
+# RFC 3156 §5 and RFC 8551 §3.5.3: how a message is signed, and nothing that somebody attached to it.
+_SIGNATURES = frozenset({"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"})
+
+
 def _attached(part: Part) -> bool:
+    if part.content_type in _SIGNATURES:
+        return False
     if part.disposition == "attachment":
         return True
     if part.content_type.startswith(("image/", "multipart/")):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from policies.facts import Part
 from proxy.charset import contains_ascii
 from proxy.header import TooLarge, Unparsable
+from proxy.history import history_in_text
 from proxy.html import Scan, scanning
 from proxy.html_trackers import finding_in_html as trackers_in_html
 from proxy.links import MAX_LINKS, LinkRules, addresses_in_text, target
@@ -224,7 +225,10 @@ def _text_links(
     data: bytes, own: OwnMarks, rules: LinkRules, destinations: Mapping[int, str], *, joined: bool
 ) -> Iterator[Link]:
     """Yield the addresses in a text that may be wrapped: none in quoted lines (RFC 3676 §4.5), none that goes on."""
+    history = history_in_text(data)
     for match in addresses_in_text(data):
+        if match.start() >= history:
+            return
         line_start = data.rfind(b"\n", 0, match.start()) + 1
         if joined and _IN_NEXT_LINE.match(data, match.end()):
             continue

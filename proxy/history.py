@@ -1,4 +1,4 @@
-"""Quoted history in HTML: where mail programs say that another message follows."""
+"""Quoted history: where mail programs say that another message follows."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -47,6 +47,14 @@ _QUOTE_LINE = re.compile(
 )
 """A run of dashes; if it begins such a line, all of that, and a group."""
 _FORWARDED = b"begin forwarded message:"
+_SENT = (b"sent:", b"date:", b"gesendet", b"datum:", b"envoy", b"enviad", b"fecha:", b"inviato", b"data:")
+_FROM = re.compile(rb"\*?(?:from|von|de|da)[\xc2\xa0 ]{0,3}:")
+"""Outlook's first two lines above the message that a reply in plain text quotes, the second one first."""
+_TRIES = 100
+"""Lines that may begin with such a word before there is one below the other."""
+_LONGEST_LINE = 1_000
+_LONGEST_REPLY = 262_144
+"""Bytes that somebody may have written above what they quote, in plain text."""
 
 
 class Stops(NamedTuple):
@@ -93,6 +101,28 @@ def _places(hints: Iterable[re.Pattern[bytes]], lowered: bytes, start: int, end:
 def quote_line(lowered: bytes) -> int | None:
     """Return where a line stands that programs write above history as text."""
     return at_once(finding_quote_line(lowered))
+
+
+def history_in_text(data: bytes) -> int:
+    """Return where history begins in a text that marks none of its lines with ">"; the text's length without any."""
+    top = data[:_LONGEST_REPLY].lower()
+    places = [quote_line(data.lower()), *(_reply_header(top, word) for word in _SENT)]
+    return min((place for place in places if place is not None), default=len(data))
+
+
+def _reply_header(lowered: bytes, word: bytes) -> int | None:
+    """Return where a line stands that says who wrote what follows, above one that begins with the word."""
+    at = lowered.find(word)
+    for _ in range(_TRIES):
+        if at == -1:
+            return None
+        end = at - 1 - (lowered[at - 1 : at] == b"*")
+        if end > 0 and lowered.startswith(b"\n", end):
+            start = lowered.rfind(b"\n", max(0, end - _LONGEST_LINE), end) + 1
+            if _FROM.match(lowered, start) is not None:
+                return start
+        at = lowered.find(word, at + 1)
+    return None
 
 
 def finding_quote_line(lowered: bytes, *, dashes: bool = True) -> Walk[int | None]:

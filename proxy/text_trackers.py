@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from policies.words import Scope, Surface, Tier, TrackerAction
-from proxy.history import quote_line
+from proxy.history import history_in_text
 from proxy.links import addresses_in_text, is_whole
 from proxy.trackers import Finding, TrackedLink, Watch, link_findings
 
@@ -20,21 +20,18 @@ def find_in_text(
 
     ``charset`` contains ASCII. ``joined`` says that a line that ends in a space goes on in the next (RFC 3676 §4.1).
     """
-    quote_at = quote_line(data.lower()) if b"://" in data else None
-    links = _links(data, quote_at, watch, unsubscribe, joined=joined) if b"://" in data else iter(())
+    links = _links(data, history_in_text(data), watch, unsubscribe, joined=joined) if b"://" in data else iter(())
     return tuple(sorted([*links, *_glyphs(data, charset, watch)], key=lambda finding: finding.start))
 
 
-def _links(
-    data: bytes, quote_at: int | None, watch: Watch, unsubscribe: frozenset[str], *, joined: bool
-) -> Iterator[Finding]:
+def _links(data: bytes, history: int, watch: Watch, unsubscribe: frozenset[str], *, joined: bool) -> Iterator[Finding]:
     for match in addresses_in_text(data):
         url = match[0].decode("ascii")
         if watch.link(url) is None:
             continue
         line_start = data.rfind(b"\n", 0, match.start()) + 1
-        behind_quote = quote_at is not None and match.start() >= quote_at
-        scope = Scope.QUOTED if data.startswith(b">", line_start) or behind_quote else Scope.TOOL
+        is_quoted = data.startswith(b">", line_start) or match.start() >= history
+        scope = Scope.QUOTED if is_quoted else Scope.TOOL
         link = TrackedLink(url, match.start(), match.end(), scope)
         goes_on = joined and data.startswith((b" \r\n", b" \n"), match.end())
         whole = not goes_on and is_whole(data, match)

@@ -1,5 +1,6 @@
 """The configuration file: what is right loads, what is wrong is named by its key path in one sentence."""
 
+from datetime import time
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,8 @@ WRONG = [
     ("policy.rule.0.when", {"time": {"zone": "Berlin"}}, "policy.rule[0].when.time.zone: must be a time zone"),
     ("policy.rule.0.when", {"time": {"zone": "UTC", "from": "8"}},
      "policy.rule[0].when.time.from: must be a time of day"),
+    ("policy.rule.0.when", {"time": {"zone": "UTC", "from": time(20, 0), "until": "06:00"}},
+     "policy.rule[0].when.time.from: must be text in quotes, not 20:00:00"),
     ("policy.rule.0.when", {"time": {"zone": "UTC", "days": ["Monday"]}},
      "policy.rule[0].when.time.days[0]: must be 'mon'"),
     ("policy.rule.0.when", {"size": {"min": -1}}, "policy.rule[0].when.size.min: input should be greater"),

@@ -195,6 +195,10 @@ ATTACHED: list[tuple[str, tuple[Part, ...], bool | None]] = [
     ("named", (part("text/html"), part("application/pdf", "inline", named=True)), True),
     ("named text", (part("text/html"), part("text/csv", named=True)), True),
     ("message", (part("text/html"), part("message/rfc822")), True),
+    ("OpenPGP signature", (part("text/html"), part("application/pgp-signature", named=True)), False),
+    ("S/MIME signature", (part("text/html"), part("application/pkcs7-signature", "attachment", named=True)), False),
+    ("S/MIME signature, old", (part("text/html"), part("application/x-pkcs7-signature", named=True)), False),
+    ("signed file", (part("application/pdf", named=True), part("application/pgp-signature")), True),
 ]
 
 

@@ -59,6 +59,34 @@ def test_links_in_text(body: str, expected: str) -> None:
     assert expected.encode() + FOOTER == wrapped(body)
 
 
+@pytest.mark.parametrize(
+    "above",
+    [
+        "-----Original Message-----",
+        "-----Ursprüngliche Nachricht-----\r\nVon: Max",
+        "________________________________\r\nFrom: Max <max@customer.example>\r\nSent: Monday, November 16, 2026",
+        "Von: Max Muster\r\nGesendet: Montag, 16. November 2026 09:00\r\nAn: Anna",
+        "De\xa0: Max\r\nEnvoyé\xa0: lundi 16 novembre 2026",
+        "De: Max\r\nEnviado el: lunes",
+        "*Da:* Max\r\n*Inviato:* lunedì",
+        "Begin forwarded message:",
+        "Date: of delivery\r\nFrom: Max\r\nDate: Monday",
+    ],
+)
+def test_history_without_marks_in_text(above: str) -> None:
+    """25: links below the lines that Outlook and others write above unmarked history stay as they are."""
+    history = f"\r\n\r\n{above}\r\n\r\nhttps://old.example/"
+
+    assert f"https://track.test/l/1{history}".encode() + FOOTER == wrapped(f"https://new.example/{history}")
+
+
+def test_route_in_text() -> None:
+    """25: a line that begins like a reply's header is none by itself."""
+    expected = "From: Hamburg to Berlin\r\nhttps://track.test/l/1"
+
+    assert expected.encode() + FOOTER == wrapped("From: Hamburg to Berlin\r\nhttps://rail.example/")
+
+
 @pytest.mark.parametrize("encoding", ["8bit", "quoted-printable"])
 def test_white_space_before_the_footer(encoding: str) -> None:
     """White space at the end of the last line stays there: ``-- `` is a signature's mark only with it."""
