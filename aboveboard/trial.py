@@ -200,7 +200,10 @@ class Trial:
 
 
 _LOGIN = "give a login, behind TLS: only who is logged in may send there"
-_SENDER = "send from an address that belongs to this login, and to the server's own domains"
+_SENDER = (
+    "send from an address that belongs to this login, and to the server's own domains; "
+    "without a login, see that this machine is in one of the networks that may send there"
+)
 _RECIPIENT = "see whether this machine or login may send through it, and whether the address exists"
 
 

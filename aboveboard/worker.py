@@ -120,7 +120,8 @@ class Follower:
         self._ledger.adopt(compose.teller(fresh.config), compose.periods(fresh.config))
         await self._adopt(fresh)
         self._current.config = fresh.config
-        log.info("worker.reloaded", policy_version=fresh.policy_version)
+        if fresh.config != before.config:  # and not only that the file is wrong, or a certificate was renewed
+            log.info("worker.reloaded", policy_version=fresh.policy_version)
 
     async def _keep(self, in_force: InForce) -> None:
         """Have the ledger keep the policy before it rules, or later where the ledger does not answer in time."""

@@ -111,7 +111,7 @@ class Trust:
     def source(self, sender: str, client: str) -> Source:
         """Return the pool for mail of a sender. Raises ReplyError for a client in no trusted network."""
         if not self._trusts(client):
-            raise ReplyError(reply(550, "5.7.1 This address may not send through this relay"))
+            raise ReplyError(reply(550, "5.7.1 Your network address may not send through this relay"))
         return known(self._upstreams.pool(sender))
 
     def extensions(self) -> list[str]:

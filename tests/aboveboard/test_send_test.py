@@ -78,7 +78,8 @@ async def test_every_step_is_told(tls: str, extensions: tuple[str, ...], authori
             FakeUpstream(answers={"MAIL": "553 5.7.1 Not yours"}),
             ["--tls", "none"],
             f"Sender {ALICE}: it refuses the sender with 553 5.7.1 Not yours.",
-            "send from an address that belongs to this login",
+            "send from an address that belongs to this login, and to the server's own domains; "
+            "without a login, see that this machine is in one of the networks that may send there",
         ),
         (
             FakeUpstream(answers={"RCPT": "550 5.7.1 Relaying denied"}),

@@ -1,5 +1,6 @@
 """What goes on for long in a worker: it goes by the file as it is now, not as it was at the beginning."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -123,6 +124,32 @@ async def test_a_worker_takes_up_what_the_parent_puts_in_force(tmp_path: Path) -
         await until(lambda: current.config.organisation.name != "Before GmbH", 30)
 
     assert "After GmbH" == current.config.organisation.name
+
+
+async def test_a_worker_says_reloaded_only_when_something_else_is_in_force(tmp_path: Path) -> None:
+    """A file that is wrong is handed to the worker as stale, and its log does not call that a reload."""
+    place, path = tmp_path / "in-force", tmp_path / "aboveboard.toml"
+    configured(tmp_path, "Before GmbH")
+    in_force = InForce.begin(path, Taken(path.read_text(), "root", _now()))
+    in_force.write(place)
+    adopted: list[InForce] = []
+
+    async def adopt(fresh: InForce) -> None:
+        adopted.append(fresh)
+
+    with structlog.testing.capture_logs() as logged:
+        async with (
+            open_ledger(tmp_path) as ledger,
+            Follower(place, ledger, Current(in_force.config), adopt).following(in_force),
+        ):
+            replace(in_force, stale=True).write(place)
+            await until(lambda: len(adopted) == 1, 30)
+            configured(tmp_path, "After GmbH")
+            in_force.renewed(Taken(path.read_text(), "root", _now())).write(place)
+            await until(lambda: [one["event"] for one in logged] != [], 30)
+
+    assert [True, False] == [one.stale for one in adopted]
+    assert ["worker.reloaded"] == [one["event"] for one in logged]
 
 
 def _now() -> datetime:

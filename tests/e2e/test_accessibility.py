@@ -163,6 +163,34 @@ def test_four_times_as_large(page: Page, collected: dict[Language, Pages], langu
     assert [] == [name for name, html in pages.items() if _is_too_wide(page, html, ENLARGED)]
 
 
+@pytest.mark.parametrize("language", list(Language))
+def test_text_twice_as_large_on_a_phone(page: Page, collected: dict[Language, Pages], language: Language) -> None:
+    """WCAG 1.4.4: with text of 200 % the first column of a table has room for words, nothing runs off the side."""
+    shown = {}
+    for name in ("choices", "a visit"):
+        assert not _is_too_wide(page, collected[language][name], PHONE)
+        shown[name] = page.evaluate(
+            """() => {
+                document.documentElement.style.setProperty('font-size', '200%');
+                const cells = [...document.querySelectorAll('tbody tr > :first-child')];
+                const narrow = cells.filter(cell => cell.getBoundingClientRect().width < innerWidth / 2).length;
+                return [cells.length > 0, narrow, document.documentElement.scrollWidth > innerWidth];
+            }"""
+        )
+    assert {"choices": [True, 0, False], "a visit": [True, 0, False]} == shown
+
+
+def test_buttons_are_seen_in_forced_colours(page: Page, collected: dict[Language, Pages]) -> None:
+    """Where the reader's own colours replace ours, a border tells that a button is one."""
+    page.emulate_media(forced_colors="active")
+    try:
+        _is_too_wide(page, collected[Language.ENGLISH]["stop"], PHONE)
+        script = "one => [getComputedStyle(one).borderStyle, getComputedStyle(one).borderWidth]"
+        assert [["solid", "2px"]] == [button.evaluate(script) for button in page.query_selector_all("main button")]
+    finally:
+        page.emulate_media(forced_colors="none")
+
+
 def test_axe_sees_what_is_wrong(page: Page) -> None:
     """A page without a language, with an unnamed field and pale words has all three held against it."""
     html = '<title>x</title><input><p style="color:#ccc;background:#fff">pale</p>'

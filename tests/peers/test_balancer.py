@@ -79,7 +79,7 @@ def test_a_stranger_behind_the_balancer(
 ) -> None:
     """Whom HAProxy names and the relay does not trust cannot send."""
     way = Way(haproxy.ports[f"{version}-balanced-none"], "none", authority.authority, source=STRANGER)
-    with pytest.raises(NotSent, match="This address may not send through this relay"):
+    with pytest.raises(NotSent, match="Your network address may not send through this relay"):
         CLIENTS["smtplib"](way, Letter("text", ALICE, "b@customer.test", "stranger"), tmp_path)
 
 
