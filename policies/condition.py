@@ -4,6 +4,7 @@ An index gives, for a message, the owners whose condition it meets, as bits of a
 """
 
 import ipaddress
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,6 +133,11 @@ def _union(owners: Iterable[int]) -> int:
     return found
 
 
+def _as_compared(text: str) -> str:
+    """Return a text for comparison by people's eyes: case and the two ways to write an accent make no difference."""
+    return unicodedata.normalize("NFC", text.casefold())
+
+
 def _header_index(owned: Sequence[tuple[tuple[str, Sequence[str]], int]]) -> Condition:
     """Of the fields that one rule names, each must have a value that matches."""
     everyone = _union(owner for _, owner in owned)
@@ -139,7 +145,7 @@ def _header_index(owned: Sequence[tuple[tuple[str, Sequence[str]], int]]) -> Con
     fields = [
         (
             name,
-            GlobIndex((glob.casefold(), owner) for (one, globs), owner in owned if one == name for glob in globs),
+            GlobIndex((_as_compared(glob), owner) for (one, globs), owner in owned if one == name for glob in globs),
             everyone & ~_union(owner for (one, _), owner in owned if one == name),
         )
         for name in names
@@ -148,18 +154,18 @@ def _header_index(owned: Sequence[tuple[tuple[str, Sequence[str]], int]]) -> Con
     def met(asked: Asked) -> int:
         found = everyone
         for name, index, others in fields:
-            found &= others | _union(index.owners(value.strip().casefold()) for value in asked.facts.as_read(name))
+            found &= others | _union(index.owners(_as_compared(value.strip())) for value in asked.facts.as_read(name))
         return found
 
     return met
 
 
 def _label_index(owned: Sequence[tuple[str, int]]) -> Condition:
-    index = GlobIndex((glob.casefold(), owner) for glob, owner in owned)
+    index = GlobIndex((_as_compared(glob), owner) for glob, owner in owned)
 
     def met(asked: Asked) -> int:
         labels = asked.facts.labels
-        return _union(index.owners(text.casefold()) for label in labels for text in (label.name, label.guid))
+        return _union(index.owners(_as_compared(text)) for label in labels for text in (label.name, label.guid))
 
     return met
 

@@ -20,6 +20,7 @@ _HINTS = tuple(
             rb"reference-message",
             rb"messagereplysection",
             rb'name="quote"',
+            rb"tabindex",
             rb"_(?=quote|extra|src_body)",
             rb"z(?=-cite|-forward|wchr)",
             rb"border-top(?=:\s{0,99}solid|-color:\s{0,99}rgb)",
@@ -157,6 +158,9 @@ def begins_quote(data: bytes, tag: Tag) -> bool:
     if tag.name not in ("div", "span", "table", "hr", "p"):
         return False
     attributes = tag.attributes(data)
+    if tag.name == "hr" and "tabindex" in attributes:
+        # Outlook before 2007 and Outlook Web App have nothing else; nobody writes one by hand.
+        return True
     marks = (attributes[name].text(data) for name in ("class", "id") if name in attributes)
     if any(_QUOTE_VALUE.search(mark) for mark in marks):
         return True

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from fnmatch import translate
 from typing import Any
@@ -239,6 +240,19 @@ def test_encoded_words_are_compared_as_people_read_them() -> None:
 
     for glob, expected in (("GRÜSSE", True), ("=?*", False)):
         assert expected == bool(applying({"when": {"header": {"Subject": [glob]}}}, facts=facts).names)
+
+
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_two_ways_to_write_an_accent_are_one(written: str, asked: str) -> None:
+    """A glob finds what people read, whether a letter and its accent are one character or two (UAX #15)."""
+    text, glob = unicodedata.normalize(written, "Kündigung"), unicodedata.normalize(asked, "KÜND*")
+    label = f"MSIP_Label_1_Enabled=true; MSIP_Label_1_Name={text}"
+    facts = Facts(size=1, fields={"subject": (text,), "msip_labels": (label,)})
+
+    assert [("rule 0",)] * 2 == [
+        applying({"when": when}, facts=facts).names for when in ({"header": {"Subject": [glob]}}, {"label": [glob]})
+    ]
 
 
 def test_what_the_rules_say_together() -> None:

@@ -142,6 +142,8 @@ def test_complete(data: bytes, complete: bool) -> None:
         pytest.param(b'<div id="divRplyFwdMsg" dir="ltr">', id="Outlook on the web"),
         pytest.param(b'<div id="x_divRplyFwdMsg">', id="Outlook on the web, quoted"),
         pytest.param(b"<div id=appendonsend></div>", id="Outlook mobile"),
+        pytest.param(b'<hr size=2 width="100%" align=center tabindex=-1>', id="Outlook 2003"),
+        pytest.param(b'<HR TABINDEX="-1"><div id="divRpF512" style="direction:ltr">', id="Outlook Web App 2010"),
         pytest.param(b"<div style='border:none;border-top:solid #E1E1E1 1.0pt;padding:3.0pt 0cm'>", id="Outlook"),
         pytest.param(b'<div class="moz-cite-prefix">', id="Thunderbird"),
         pytest.param(b'<div class="moz-forward-container">', id="Thunderbird forward"),
