@@ -10,6 +10,8 @@ from aboveboard.config import ConfigError
 from aboveboard.settings import Config
 from aboveboard.trial import Failed, Server, Trial
 from aboveboard.values import is_loopback
+from ledger.database import Place, check_version
+from ledger.errors import LedgerError
 from policies.address import canonical_domain
 from proxy.route import Host, Route
 
@@ -36,7 +38,7 @@ class Findings:
 
 
 async def try_everything(config: Config) -> Findings:
-    """Return what is found out there: certificates as mail programs see them, upstreams, system mail, public_url."""
+    """Return what is found out there: certificates as mail programs see them, servers, ledger, public_url."""
     findings = _certificates(config)
     try:
         tries = [*_upstreams(config), *_system_mail(config)]
@@ -51,8 +53,20 @@ async def try_everything(config: Config) -> Findings:
             'relay.upstream: no server takes logins, which people with auth = "pass-through" are to use there; name '
             "the port where mail programs hand in mail."
         )
+    findings.problems += await asyncio.to_thread(_postgresql, config)
     findings.problems += await asyncio.to_thread(published.problems, config)
     return findings
+
+
+def _postgresql(config: Config) -> list[str]:
+    """Find whether PostgreSQL answers with the tables of this version; those of SQLite ``serve`` sees to itself."""
+    try:
+        place = Place(config.ledger.url)
+        if place.sqlite is None:
+            check_version(place)
+    except LedgerError as error:
+        return [f"ledger.url: {error}"]
+    return []
 
 
 def _certificates(config: Config) -> Findings:

@@ -31,7 +31,11 @@ _HIDING_HINTS = (b"display", b"visibility", b"mso-hide", b"opacity", b"font-size
 _COVERING_TAGS = frozenset(
     {"template", "select", "datalist", "details", "dialog", "canvas", "audio", "video", "object"}
 )
-"""Elements whose content is shown nowhere, or only where something fails or somebody clicks."""
+"""Elements whose content is shown nowhere, or only where something fails or somebody clicks.
+
+Most end tags of elements around them do not end them in a browser (WHATWG HTML §13.2.4.2, §13.2.6.4.7); for those that
+do, what follows is taken for hidden all the same.
+"""
 _COVERING_HINTS = (
     *(re.compile(b"<" + name.encode()) for name in sorted(_COVERING_TAGS)),
     re.compile(rb"hidden(?<=[\t\n\f\r \"'/]hidden)(?=[\t\n\f\r =>/])"),
@@ -92,12 +96,16 @@ def _hides(data: bytes, tag: Tag) -> bool:
 
 
 def _finding_content(
-    data: bytes, tags: Iterable[Tag], is_meant: Callable[[bytes, Tag], bool]
+    data: bytes, tags: Iterable[Tag], is_meant: Callable[[bytes, Tag], bool], sealed: Set[str] = frozenset()
 ) -> Walk[list[tuple[int, int]]]:
-    """Walk to the content of every element that is meant, in order; one inside another is left out."""
+    """Walk to the content of every element that is meant, in order; one inside another is left out.
+
+    Elements that are ``sealed`` end with an end tag of their own, not with one of an element around them.
+    """
     spans: list[tuple[int, int]] = []
     stack: list[tuple[str, int]] = []
-    open_names: Counter[str] = Counter()
+    # One for the page, and one for every sealed element that is open, with itself and what is open in it.
+    open_names: list[Counter[str]] = [Counter()]
     for number, tag in enumerate(tags, 1):
         if not number % TAGS_PER_STEP:
             yield
@@ -105,12 +113,16 @@ def _finding_content(
             continue
         if not tag.closing:
             stack.append((tag.name, tag.end if is_meant(data, tag) else -1))
-            open_names[tag.name] += 1
-        elif open_names[tag.name]:
+            if tag.name in sealed:
+                open_names.append(Counter())
+            open_names[-1][tag.name] += 1
+        elif open_names[-1][tag.name]:
             name = ""
             while name != tag.name:
                 name, begun = stack.pop()
-                open_names[name] -= 1
+                open_names[-1][name] -= 1
+                if name in sealed:
+                    open_names.pop()
                 if begun >= 0:
                     spans.append((begun, tag.start))
     spans += [(begun, len(data)) for _, begun in stack if begun >= 0]
@@ -151,7 +163,7 @@ def finding_covered(data: bytes, at: int, names: Set[bytes]) -> Walk[bool]:
         few = some_tags(data, tag_skipper(b"|".join(map(re.escape, sorted(names)))))
         if not _is_open(at, (yield from _finding_content(data, few, _covers))):
             return False
-    return _is_open(at, (yield from _finding_content(data, all_tags(data), _covers)))
+    return _is_open(at, (yield from _finding_content(data, all_tags(data), _covers, _COVERING_TAGS)))
 
 
 def _is_open(at: int, spans: Iterable[tuple[int, int]]) -> bool:

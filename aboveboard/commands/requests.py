@@ -58,7 +58,7 @@ def show(number: str, as_json: bool, config_path: Path) -> None:
 def _lines(case: dict[str, Any]) -> Iterator[str]:
     """Yield a case for a person to read; what somebody wrote on several lines cannot be taken for another field."""
     for key, value in case.items():
-        first, *rest = str(value).splitlines() or [""]
+        first, *rest = ("-" if value is None else str(value)).splitlines() or [""]
         yield shown(f"{key}: {first}")
         yield from (shown(f"  {line}") for line in rest)
 

@@ -16,7 +16,9 @@ from aboveboard import autoconfig, premises, published
 from aboveboard.config import loads
 from aboveboard.online import Findings, try_everything
 from aboveboard.settings import Config
+from ledger.database import Place, upgrade
 from tests.aboveboard.calling import CONFIG, Command
+from tests.e2e.waiting import free_port
 from tests.upstream import FakeUpstream
 
 HEALTHY = json.dumps({"status": "ok", "ledger": "ok", "policy": {"version": "v", "stale": False}}).encode()
@@ -169,6 +171,25 @@ async def test_pass_through_needs_logins(first: str, second: str, expected: list
             text = text.replace(":8080", f":{port}") + more
             findings = await try_everything(loads(text, tmp_path / "aboveboard.toml"))
     assert expected == [problem.partition(",")[0] for problem in findings.problems]
+
+
+@pytest.mark.peer
+async def test_postgresql_answers_with_the_tables_of_this_version(postgresql_url: str, tmp_path: Path) -> None:
+    """A PostgreSQL ledger that was not made ready, or is not there, is said before `serve` refuses to start."""
+
+    async def said(url: str) -> list[str]:
+        more = f'[ledger]\nurl = "{url}"\n'
+        findings = await try_everything(config(tmp_path, "smtp://127.0.0.1:9", more=more))
+        return [one for one in findings.problems if one.startswith("ledger.")]
+
+    before = await said(postgresql_url)
+    upgrade(Place(postgresql_url))
+    after = await said(postgresql_url)
+    away = await said(f"postgresql://x@127.0.0.1:{free_port()}/x")
+
+    assert ["ledger.url: The ledger's tables are not of this version: run `aboveboard db upgrade` first."] == before
+    assert [] == after
+    assert ["ledger.url: The ledger cannot be opened"] == [one.rpartition(": connection failed")[0] for one in away]
 
 
 async def test_nobody_there(tmp_path: Path) -> None:

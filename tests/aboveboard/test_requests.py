@@ -106,3 +106,4 @@ def test_what_a_person_wrote_cannot_be_taken_for_a_field(command: Command, confi
     at = shown.index("text: Stop")
     assert "  state: answered\ufffd[8m" == shown[at + 1]
     assert "state: open" in shown
+    assert {"answered_at: -", "answer: -"} <= set(shown)

@@ -189,6 +189,10 @@ def test_no_place_for_the_pixel(html: bytes) -> None:
         b"<select><option>y",
         b"<template>y</div>",
         b"<details><summary>y</summary>",
+        b"<div><b><details>y</b>",
+        b"<div><object><p>y</p></div>",
+        b"<div><details><p>y<template><b>z</template></b></p></div>",
+        b"<p><select><option>y</p><details>z</details>",
     ],
 )
 @pytest.mark.parametrize("tail", [b"</body></html>", b"\r\n", b"</body><body>z</body>"], ids=["body", "none", "two"])
@@ -211,6 +215,7 @@ def test_no_footer_where_nobody_would_see_it(open_element: bytes, tail: bytes) -
         b'<div style="overflow: hidden; text-decoration:none">y',
         b'<p title="display:none">y',
         b"<select><option>y</select><details>y</details>",
+        b"<div><details><details><b>y</details></b></details></div>",
     ],
 )
 def test_a_footer_behind_what_is_hidden(html: bytes) -> None:
