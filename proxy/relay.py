@@ -143,10 +143,13 @@ async def _known(envelope: Envelope, look_up: LookUp, now: datetime) -> tuple[Co
     """
     if len(envelope.recipients) != 1:
         return Consent(), None
-    spellings = dict.fromkeys(canonical(address) for address in envelope.rcpt_to)
+    first, *others = dict.fromkeys(canonical(address) for address in envelope.rcpt_to)
+    if not others:
+        known = await look_up(first, envelope.sender)
+        return known.consent, known.saved
     # All at once: the ledger's patience is for the message, however many spellings its envelope has.
-    known = await asyncio.gather(*(look_up(address, envelope.sender) for address in spellings))
-    return least([one.consent for one in known], now), known[-1].saved
+    several = await asyncio.gather(*(look_up(address, envelope.sender) for address in (first, *others)))
+    return least([one.consent for one in several], now), several[-1].saved
 
 
 def again(conduct: Conduct, examined: Examination, problem: Reason) -> Examination:
