@@ -232,7 +232,7 @@ def _text_links(
         line_start = data.rfind(b"\n", 0, match.start()) + 1
         if joined and _IN_NEXT_LINE.match(data, match.end()):
             continue
-        if data.startswith(b">", line_start) or own.covers(match.start()):
+        if data.startswith(b">", line_start) or own.touches(match.start(), match.end()):
             continue
         url = destinations.get(match.start(), match[0].decode("ascii"))
         # The address is its own text here; that it is one is what plain_text_links agrees to.

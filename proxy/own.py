@@ -39,6 +39,9 @@ Unwrap = Callable[[str], str | None]
 _URL = re.compile(
     r"(?i:https?)://[^\s/<>\"']+(?:/[^\s/<>\"']+)*?/(o|l|stop|join)/([A-Za-z0-9_\-]{40,4096})(\.gif)?(?![A-Za-z0-9_\-])"
 )
+_IN_ADDRESS = re.compile(r"(?i:https?)://[^\s<>\"'()\[\]]*\Z")
+_LONGEST_PROXY = 2_000
+"""Characters that an image proxy, as Google's, puts in front of the address of the image itself."""
 _BLOCKS = frozenset(
     {"div", "p", "table", "td", "th", "tr", "li", "ul", "ol", "center", "section", "footer", "blockquote"}
 )
@@ -78,6 +81,11 @@ class OwnMarks:
     def covers(self, offset: int) -> bool:
         """Tell whether an edit replaces what stands at the offset."""
         return _inside((offset, offset + 1, b""), self.edits)
+
+    def touches(self, start: int, end: int) -> bool:
+        """Tell whether an edit replaces any of what stands between the offsets."""
+        at = bisect_right(self.edits, start, key=lambda edit: edit[1])
+        return at < len(self.edits) and self.edits[at][0] < end
 
 
 @dataclass(slots=True)
@@ -253,9 +261,10 @@ def _text_edits(text: str, tokens: OpensTokens) -> Iterator[Edit]:
             yield match.start(), match.end(), destination.encode("ascii")
         elif _is_pixel(match[0], tokens):
             # Outlook makes "[address]" of an image when it makes text of HTML; whoever follows that has the pixel.
-            around = text[match.start() - 1 : match.start()] + text[match.end() : match.end() + 1]
-            bracket = around in ("[]", "<>", "()")
-            yield match.start() - bracket, match.end() + bracket, b""
+            proxy = _IN_ADDRESS.search(text, max(0, match.start() - _LONGEST_PROXY), match.start())
+            start = match.start() if proxy is None else proxy.start()
+            bracket = text[start - 1 : start] + text[match.end() : match.end() + 1] in ("[]", "<>", "()")
+            yield start - bracket, match.end() + bracket, b""
 
 
 def _gateway_edits(data: bytes, tokens: OpensTokens, unwrap: Unwrap) -> Iterator[Edit]:

@@ -102,6 +102,9 @@ def test_text() -> None:
         pytest.param(f"{PIXEL}\r\n> x", "\r\n> x", id="by itself"),
         pytest.param(f"({PIXEL}", "(", id="half in brackets"),
         pytest.param(PIXEL.removesuffix(".gif"), "", id="its ending cut off"),
+        pytest.param(f"[https://a.test/b.png][{PIXEL}]", "[https://a.test/b.png]", id="beside another image"),
+        pytest.param(f"x[https://ci3.googleusercontent.com/meips/A=s0-d#{PIXEL}]", "x", id="behind an image proxy"),
+        pytest.param(f"https://ci3.googleusercontent.com/meips/A=s0-d#{PIXEL} y", " y", id="the same by itself"),
     ],
 )
 def test_pixel_in_text(written: str, left: str) -> None:
@@ -290,6 +293,15 @@ def test_old_links_in_a_text_only_reply(encoding: str) -> None:
     part = message.facts.parts[0]
     content = message.raw[part.body : part.end]
     assert decode(content, encoding).decoded.replace(b"\r\n", b"\n").decode().rstrip() == text.replace(LINK, TARGET)
+
+
+@pytest.mark.parametrize("own", [LINK, PIXEL, GMAIL], ids=["a link", "a pixel", "a pixel behind a proxy"])
+def test_what_holds_an_old_mark_is_not_wrapped(own: str) -> None:
+    """Case 102: no address in text that holds an old mark is wrapped: it would lead to the mark, which is taken out."""
+    raw = encoded(f"https://shop.example/1 https://tool.test/?u={own} {own} https://shop.example/2", "8bit")
+    message = read_message(raw.replace(b"text/html", b"text/plain"), replace(READING, plain_text_links=True))
+
+    assert ["https://shop.example/1", "https://shop.example/2"] == [link.target for link in message.texts[0].links]
 
 
 def _proofpoint_2(url: str) -> str:
