@@ -37,7 +37,9 @@ _HIDDEN_MARKS = (
 Unwrap = Callable[[str], str | None]
 """Returns where a link leads that others have put around one; None for any other."""
 _URL = re.compile(
-    r"(?i:https?)://[^\s/<>\"']+(?:/[^\s/<>\"']+)*?/(o|l|stop|join)/([A-Za-z0-9_\-]{40,4096})(\.gif)?(?![A-Za-z0-9_\-])"
+    r"(?i:https?)://[^\s/<>\"']+(?:/[^\s/<>\"']+)*?/(o|l|stop|join)/([A-Za-z0-9_\-]{40,4096})(\.gif)?"
+    # One behind another is the last of them: to take the first out would make an address of what is left.
+    r"(?![A-Za-z0-9_\-]|/(?:o|l|stop|join)/)"
 )
 _IN_ADDRESS = re.compile(r"(?i:https?)://[^\s<>\"'()\[\]]*\Z")
 _LONGEST_PROXY = 2_000

@@ -105,6 +105,7 @@ def test_text() -> None:
         pytest.param(f"[https://a.test/b.png][{PIXEL}]", "[https://a.test/b.png]", id="beside another image"),
         pytest.param(f"x[https://ci3.googleusercontent.com/meips/A=s0-d#{PIXEL}]", "x", id="behind an image proxy"),
         pytest.param(f"https://ci3.googleusercontent.com/meips/A=s0-d#{PIXEL} y", " y", id="the same by itself"),
+        pytest.param(f"{LINK}/o/{PIXEL.partition('/o/')[2]}", "", id="behind a link"),
     ],
 )
 def test_pixel_in_text(written: str, left: str) -> None:
