@@ -67,6 +67,12 @@ def link_in(content: bytes, path: str) -> str:
     return str(found)
 
 
+def press(page: Page, button: str) -> None:
+    """Press a button, and wait for the answer: the next page may have the same heading."""
+    with page.expect_navigation():
+        page.get_by_role("button", name=button).click()
+
+
 def looks_right(page: Page, heading: str) -> None:
     """See that a page says what it is, needs no scrolling to the side, and has a name for every control."""
     expect(page.get_by_role("heading", level=1)).to_have_text(heading)
@@ -84,14 +90,14 @@ def test_from_agreeing_to_being_erased(mailing: Service, postfix: Postfix, page:
     looks_right(page, "Newsletter")
     page.get_by_role("checkbox").first.check()
     page.get_by_label("Your mail address").fill(to)
-    page.get_by_role("button", name="Send me the link").click()
+    press(page, "Send me the link")
     looks_right(page, "Look into your mailbox")
 
     page.goto(link_in(postfix.next_delivered(to, 1), "join"))
     looks_right(page, "Please confirm")
     page.reload()
     assert set(mailing.consent(to)["consent"].values()) == {"unknown"}
-    page.get_by_role("button", name="I agree to this").click()
+    press(page, "I agree to this")
     looks_right(page, "Thank you")
     assert mailing.consent(to)["consent"] == {"open": "granted", "click": "unknown", "detail": "unknown"}
     link_in(postfix.next_delivered(to, 2), "stop")
@@ -107,7 +113,7 @@ def test_from_agreeing_to_being_erased(mailing: Service, postfix: Postfix, page:
     page.reload()
     assert mailing.consent(to)["consent"]["open"] == "granted"
     page.get_by_role("checkbox").check()
-    page.get_by_role("button", name="Stop tracking").click()
+    press(page, "Stop tracking")
     assert mailing.consent(to)["consent"] == {"open": "withdrawn", "click": "refused", "detail": "refused"}
     fetch(arrived.pixel)
     assert [(one["purpose"], one["count"]) for one in mailing.hits(arrived.id)] == [("open", 1)]
@@ -116,10 +122,10 @@ def test_from_agreeing_to_being_erased(mailing: Service, postfix: Postfix, page:
     page.goto(f"{mailing.url}/stop")
     looks_right(page, "Stop tracking")
     page.get_by_label("Your mail address").fill(to)
-    page.get_by_role("button", name="Send me the link").click()
+    press(page, "Send me the link")
     page.goto(link_in(postfix.next_delivered(to, 5), "you"))
     looks_right(page, "Your choices")
-    page.get_by_role("button", name="Continue").click()
+    press(page, "Continue")
     looks_right(page, "Your choices")
     expect(page.get_by_text("1 message to you with 1 recorded event.")).to_be_visible()
 
@@ -129,7 +135,7 @@ def test_from_agreeing_to_being_erased(mailing: Service, postfix: Postfix, page:
     assert [one["purpose"] for one in copy["hits"]] == ["open"]
 
     page.get_by_label("Yes, delete everything about me").check()
-    page.get_by_role("button", name="Erase everything").click()
+    press(page, "Erase everything")
     looks_right(page, "Everything is erased")
     fetch(arrived.pixel)
     assert mailing.hits(arrived.id) == []
