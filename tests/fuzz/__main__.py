@@ -52,7 +52,8 @@ def run(task: tuple[str, int, int, Path]) -> tuple[Counter[str], list[str]]:
 
 def main() -> int:
     """Run as many mutations as asked for on every core; return how the process is to end."""
-    count, seed = int(os.environ.get("FUZZ", "1_000_000")), os.environ.get("SEED", "aboveboard")
+    again = "AT" in os.environ
+    count, seed = int(os.environ.get("FUZZ", "1" if again else "1_000_000")), os.environ.get("SEED", "aboveboard")
     folder = Path(tempfile.mkdtemp(prefix="aboveboard-fuzz-"))
     first = int(os.environ.get("AT", "0"))
     tasks = [(seed, at, min(at + CHUNK, first + count), folder) for at in range(first, first + count, CHUNK)]
