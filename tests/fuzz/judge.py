@@ -144,7 +144,8 @@ def _check_untracked(raw: bytes, plain: bytes, message: Message, reading: Readin
         expect(plain == raw or encoded_tag, "untracked is not untouched")
     if plain == raw:
         return
-    header = plain[: re.search(rb"\n\r?\n|\Z", plain).end()]  # type: ignore[union-attr]
+    # RFC 5322 §2.1: the first empty line ends the header, also where it is the message's first line.
+    header = plain[: re.search(rb"^\r?\n|\Z", plain, re.MULTILINE).start()]  # type: ignore[union-attr]
     if message.facts.problem is None:
         expect(not _CONTROL.search(header), "the control header stayed")
         expect(shape(plain) == shape(raw) or any(map(unread, parts(raw))), "the tree has another shape")

@@ -55,6 +55,13 @@ def test_shapes(html: bytes, encoding: bytes, eight_bit: bool, watching: bool) -
     judge(HEAD + said + encoded(b"<p>x</p>" + html, encoding), eight_bit=eight_bit, watching=watching)
 
 
+def test_a_message_without_a_header() -> None:
+    """Behind an empty first line all is text: what reads as a header of ours there stays, old marks go."""
+    old = next(shape for shape in OLD_SHAPES if b"/mail/l/" in shape)
+
+    assert judge(b"\r\nX-Aboveboard-Track: open\r\n\r\n" + old + b"\r\n", plain_text_links=True) == "nothing to track"
+
+
 @given(st.lists(st.one_of(st.sampled_from(sorted(html5)), st.text(max_size=3)).map(lambda name: f"&{name}")))
 def test_the_judge_and_the_engine_decode_alike(pieces: list[str]) -> None:
     """Two readings of WHATWG HTML §13.2.5.72 to 80, written apart, agree."""
