@@ -37,7 +37,7 @@ from proxy.upstream import Connection
 from web.pages import environment
 
 LETTERS = Path(__file__).parent / "letters"
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 1.0
 """How often the outbox is looked into."""
 _WIDTH = 76
 
