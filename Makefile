@@ -1,5 +1,7 @@
-# Everything runs in an environment of its own, .venv, made on first use. Only Python 3.11 or newer and make are needed.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Everything runs in an environment of its own, .venv, made on first use. Only Python 3.11.5 or newer and make are needed.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11, 5))
+PYTHON ?= $(shell for one in python3.11 python3 python3.12 python3.13 python3.14; do \
+	$$one -c '$(NEW_ENOUGH)' 2>/dev/null && command -v $$one && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -37,7 +39,7 @@ clean:                         ## removes what make made
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aboveboard needs Python 3.11 or newer: make PYTHON=…")'
+	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || { echo "aboveboard needs Python 3.11.5 or newer: make PYTHON=…"; exit 1; }
 	$(PYTHON) -m venv .venv
 
 .venv/run: .venv/bin/python pyproject.toml constraints.txt

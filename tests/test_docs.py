@@ -83,6 +83,17 @@ def test_readme_configuration_loads() -> None:
     assert "Example GmbH" == config.organisation.name
 
 
+def test_the_oldest_python_is_the_same_everywhere() -> None:
+    """README, Makefile and package ask for the same Python: one whose regular expressions read headers rightly."""
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["requires-python"]
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert ">=3.11.5" == package
+    assert "You need Python 3.11.5 or newer" in README
+    assert "sys.version_info < (3, 11, 5)" in makefile
+    # What is wrong with older ones (CPython gh-106052): what cannot be matched whole must not be matched in part.
+    assert re.fullmatch("(?:ab?c)*+", "a") is None
+
+
 def test_policy_examples_load() -> None:
     """Every example in docs/policy.md loads."""
     (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
