@@ -1,6 +1,7 @@
 """Trouble: a wrong call, files and screens; said in one sentence, whatever the command was doing."""
 
 import errno
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ class OneSentence(click.Group):
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Return the context of a call."""
+        _print_utf_8()
         with _one_sentence():
             return super().make_context(*args, **extra)
 
@@ -45,6 +47,16 @@ class OneSentence(click.Group):
             what = error.filename if error.filename is not None else "What was to be written"
             click.echo(f"{what}: {error.strerror or error}.", err=True)
             sys.exit(1)
+
+
+def _print_utf_8() -> None:
+    """Have what is printed be UTF-8, whatever the locale says.
+
+    Proofs and copies are JSON (RFC 8259 §8.1), and nobody's name must end a command that cannot write it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager

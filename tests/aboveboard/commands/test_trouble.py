@@ -1,6 +1,7 @@
 """The command where something is wrong: one clear sentence, nothing done, and nothing hidden from whoever reads it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,20 @@ def test_a_screen_that_takes_nothing(command: Command, tmp_path: Path) -> None:
             cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
         )  # fmt: skip
     assert (1, "What was to be written: No space left on device.\n") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_screen_of_another_alphabet(command: Command, tmp_path: Path, encoding: str) -> None:
+    """A proof with more than the locale's letters in it is printed whole, and verifies."""
+    command("consent", "grant", BOB, *GRANT, "☐ Formular für März")
+    done = subprocess.run(
+        [sys.executable, "-m", "aboveboard", "consent", "proof", BOB],
+        cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (0, b"") == (done.returncode, done.stderr)
+    assert "☐ Formular für März" in done.stdout.decode("utf-8")
+    (tmp_path / "proof.json").write_bytes(done.stdout)
+    assert 0 == command("consent", "verify", str(tmp_path / "proof.json")).exit_code
 
 
 @pytest.mark.parametrize(
