@@ -301,7 +301,7 @@ def test_a_copy_and_an_erasure(command: Command, tmp_path: Path) -> None:
     asked = command("subject", "erase", "bob@customer.test")
     erased = command("subject", "erase", "bob@customer.test", "--yes")
     left = command("subject", "export", "bob@customer.test").stdout
-    with sqlite3.connect(tmp_path / "aboveboard.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "aboveboard.db", isolation_level=None)) as connection:
         actions = [row[0] for row in connection.execute("SELECT action FROM access ORDER BY at")]
 
     assert ["form 12", "form 12"] == [event["evidence"] for event in copy["consent_events"]]
@@ -338,6 +338,6 @@ def test_restoring(command: Command, tmp_path: Path) -> None:
     assert 2 == command("db", "restored", "--without-journal").exit_code
     assert 0 == command("db", "restored", "--without-journal", "--reason", "disk lost").exit_code
     assert 0 == command("db", "restored").exit_code
-    with sqlite3.connect(tmp_path / "aboveboard.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "aboveboard.db", isolation_level=None)) as connection:
         (kept,) = connection.execute("SELECT value FROM meta WHERE name = 'restored_without_journal'").fetchone()
     assert "disk lost" == json.loads(kept)["reason"]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ async def opened(config: Path) -> str:
 
 def backdate(folder: Path) -> None:
     """Let everything that was asked or recorded be long ago."""
-    with sqlite3.connect(folder / "aboveboard.db") as connection:
+    with closing(sqlite3.connect(folder / "aboveboard.db", isolation_level=None)) as connection:
         connection.execute("UPDATE request_case SET due_by = '2020-01-01', acknowledge_by = '2020-01-01'")
         connection.execute("UPDATE consent_event SET recorded_at = '2020-01-01T00:00:00.000000Z'")
 
@@ -55,7 +56,7 @@ def test_from_list_to_answer(command: Command, number: str, tmp_path: Path) -> N
     assert "answer: We stopped" in command("requests", "show", number).stdout
     none = command("requests", "answer", "nonsense", "--text", "x")
     assert (1, "There is no request with the number nonsense.\n") == (none.exit_code, none.stderr)
-    with sqlite3.connect(tmp_path / "aboveboard.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "aboveboard.db", isolation_level=None)) as connection:
         actions = {row[0] for row in connection.execute("SELECT action FROM access")}
     did = {"requests acknowledge", "requests extend", "requests answer"}
     assert {"requests list", "requests show"} | did == actions
@@ -86,7 +87,7 @@ async def test_letters(config: Path, tmp_path: Path) -> None:
     async with compose.ledger(loaded, Keyring.load(loaded.ledger.key_file)) as ledger:
         backdate(tmp_path)
         done = [await remind(loaded, ledger) for _ in range(2)]
-    with sqlite3.connect(tmp_path / "aboveboard.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "aboveboard.db", isolation_level=None)) as connection:
         kinds = sorted(row[0] for row in connection.execute("SELECT kind FROM outbox"))
 
     assert [{"informed": 1, "overdue": 1}, {"informed": 0, "overdue": 0}] == done

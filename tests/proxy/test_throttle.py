@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -319,9 +320,8 @@ async def test_attempts_are_keyed_and_gone_after_a_day(tmp_path: Path) -> None:
         assert 0 == (await ledger.purge())["logins"]
         await _later(ledger, timedelta(hours=1, minutes=1))
         assert 1 == (await ledger.purge())["logins"]
-    with sqlite3.connect(tmp_path / "ledger.db") as database:
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as database:
         assert [(0,)] == database.execute("SELECT count(*) FROM login_attempt").fetchall()
-    database.close()
 
 
 async def test_s13_flood_reaches_the_upstream_a_few_times(tmp_path: Path) -> None:
