@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests import ipv6
 from tests.e2e.waiting import free_port, until
 from tests.peers import environment, program
 
@@ -41,7 +42,7 @@ class HAProxy:
         config = HEAD.format(work=work)
         for version, header in HEADERS.items():
             for name, port in relay.items():
-                for suffix, address in (("", "127.0.0.1"), ("-ipv6", "[::1]")):
+                for suffix, address in (("", "127.0.0.1"), *([("-ipv6", "[::1]")] if ipv6.HERE else [])):
                     front = f"{version}-{name}{suffix}"
                     self.ports[front] = free_port()
                     config += FRONT.format(

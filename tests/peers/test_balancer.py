@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.waiting import until
+from tests.ipv6 import needs_ipv6
 from tests.peers.arrival import all_arrives
 from tests.peers.authority import Certificates
 from tests.peers.clients import CLIENTS, Login, NotSent, Way
@@ -59,7 +60,7 @@ def test_a_login_behind_the_balancer(
     assert submission.maildir.wait_for(f"Subject: {letter.subject}".encode())
 
 
-@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="no IPv6 on this machine")
+@needs_ipv6
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_a_trusted_client_by_ipv6(
     version: str, haproxy: HAProxy, submission: Postfix, authority: Certificates, tmp_path: Path

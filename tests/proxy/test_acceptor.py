@@ -17,6 +17,7 @@ from policies import PolicyModel
 from proxy import acceptor
 from proxy.proxyprotocol import SIGNATURE, Client
 from proxy.server import Listener
+from tests.ipv6 import needs_ipv6
 from tests.proxy.sending import until
 from tests.relaying import Running, conduct, running_relay
 from tests.upstream import FakeUpstream
@@ -283,6 +284,7 @@ async def test_draining_behind_a_balancer(tmp_path: Path) -> None:
     assert 1 == len(upstream.messages)
 
 
+@needs_ipv6
 @pytest.mark.parametrize(("trusted", "expected"), [("::1/128", "queued"), ("127.0.0.0/8", "550 5.7.1")])
 async def test_ipv6(tmp_path: Path, trusted: str, expected: str) -> None:
     """A listener on IPv6 trusts by IPv6 networks, and an upstream may stand there, too."""
