@@ -16,7 +16,7 @@ from proxy.hidden import finding_covered
 from proxy.message import Message
 from proxy.report import found_in, found_untouched, summary
 from proxy.slices import Walk, at_once
-from proxy.transfer import MAX_LINE, Base64, Edit, Identity, apart, line_break, quoting, splice, splicing
+from proxy.transfer import Base64, Edit, Identity, apart, fits, line_break, quoting, splice, splicing
 from proxy.wish import removals, removals_unread
 
 MAX_URL = 2_000
@@ -344,9 +344,9 @@ def _part_edits(
     content = yield from body.encoded.editing(edits, eol)
     found = [(part.body, part.end, content)]
     if isinstance(body.encoded, Identity):
-        fits = not grows or _fits(content)
+        stays = not grows or fits(content)
         yield
-        if fits and (eight_bit or content.isascii()):
+        if stays and (eight_bit or content.isascii()):
             # Only the edits themselves: what is between them need not be copied.
             found = [(part.body + start, part.body + end, new) for start, end, new in edits]
         else:
@@ -374,12 +374,6 @@ def _delimiters_in(content: bytes, message: Message) -> int:
     rests = (b"\n" + content).split(b"\n--")[1:]
     lines = [b"--" + rest.partition(b"\n")[0].rstrip(b" \t\r") for rest in rests]
     return sum(line in message.delimiters or line.removesuffix(b"--") in message.delimiters for line in lines)
-
-
-def _fits(content: bytes) -> bool:
-    lines = content.split(b"\n")
-    # The CR does not count, but only a line near the limit is worth looking at twice.
-    return max(map(len, lines)) <= MAX_LINE or max(len(line.removesuffix(b"\r")) for line in lines) <= MAX_LINE
 
 
 def _encoding_edits(body: Body, eol: bytes) -> list[Edit]:

@@ -66,6 +66,20 @@ def line_break(content: bytes) -> bytes:
     return b"\n" if at == 0 or (at > 0 and content[at - 1] != 13) else b"\r\n"
 
 
+def fits(content: bytes) -> bool:
+    """Tell whether no line is longer than ``MAX_LINE``; its CR does not count."""
+    start = 0
+    while len(content) - start > MAX_LINE:
+        # From the start of a line, the end of the last one within reach: a look at every line takes ten times as long.
+        end = content.rfind(b"\n", start, start + MAX_LINE + 1)
+        if end < 0:
+            end = start + MAX_LINE + 1
+            if content[end - 1 : end + 1] not in (b"\r\n", b"\r"):
+                return False
+        start = end + 1
+    return True
+
+
 class Encoded(ABC):
     """One part's content, decoded, and able to take edits."""
 

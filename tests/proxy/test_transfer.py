@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.header import Unparsable
 from proxy.slices import at_once
-from proxy.transfer import Edit, QuotedPrintable, decode, line_break, quoting, splice, splicing
+from proxy.transfer import MAX_LINE, Edit, QuotedPrintable, decode, fits, line_break, quoting, splice, splicing
 
 EOL = b"\r\n"
 REPLACEMENTS = st.lists(
@@ -269,6 +269,20 @@ def test_base64_edits(data: st.DataObject, decoded: bytes, width: int, ending: b
     if EOL in content.removesuffix(ending):
         assert {len(line) for line in result.removesuffix(ending).split(EOL)[:-1]} <= {width}
     assert len(result) - len(result.rstrip(EOL)) == len(ending)
+
+
+LINES = st.tuples(
+    st.one_of(st.integers(0, 3), st.integers(990, 1_003), st.integers(0, 2_100)),
+    st.sampled_from([b"\n", b"\r\n", b"\r", b"\r\r\n", b""]),
+)
+
+
+@given(st.lists(LINES, max_size=8))
+def test_lines_that_fit(lines: list[tuple[int, bytes]]) -> None:
+    """A content fits where none of its lines is longer than 998 octets without its line break, be that CRLF or LF."""
+    content = b"".join(b"x" * length + end for length, end in lines)
+
+    assert all(len(line.removesuffix(b"\r")) <= MAX_LINE for line in content.split(b"\n")) == fits(content)
 
 
 @pytest.mark.parametrize("width", [77, 100, 998], ids=str)
