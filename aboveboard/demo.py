@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import random
 import re
 import signal
 import smtplib
@@ -34,6 +36,8 @@ SITE = b"http://www.example.org"
 
 _SAMPLES = Path(__file__).parent / "samples"
 _START_SECONDS = 60.0
+_PORTS = range(20_000, 32_000)
+"""Below those that Linux gives to clients, of which one would now and then be quicker than the relay."""
 _RECIPIENTS: dict[str, tuple[str, ...]] = {
     "1-quotation.eml": (AGREED,),
     "2-minutes.eml": (SILENT,),
@@ -126,12 +130,19 @@ async def _demo(smtp_port: int, web_port: int, mailbox_port: int) -> None:
 
 
 def _free(*ports: int) -> list[str]:
-    """Return an address on loopback for each port; for 0, one that is free at this moment."""
-    bound = [bind("port", "127.0.0.1:0") for port in ports if not port]
+    """Return an address on loopback for each port; for 0, one that is free at this moment. Raises DemoError."""
+    bound = [_some_port() for port in ports if not port]
     found = iter([_place(one) for one in bound])
     for one in bound:
         one.close()
     return [f"127.0.0.1:{port}" if port else next(found) for port in ports]
+
+
+def _some_port() -> socket.socket:
+    for port in random.sample(_PORTS, 100):
+        with suppress(ConfigError):
+            return bind("port", f"127.0.0.1:{port}")
+    raise DemoError("no port is free; name one with --smtp-port and one with --web-port.")
 
 
 def _place(bound: socket.socket) -> str:
@@ -180,7 +191,7 @@ class Installation:
         try:
             out, complaint = await process.communicate()
         except asyncio.CancelledError:
-            process.kill()
+            _signal(process, signal.SIGKILL)
             await process.wait()
             raise
         if process.returncode:
@@ -201,13 +212,23 @@ class Installation:
             await _ready(process, log)
             yield process
         finally:
-            if process.returncode is None:
-                process.terminate()
+            _signal(process, signal.SIGTERM)
             try:
                 await asyncio.wait_for(process.wait(), DRAIN_SECONDS + 10)
             except TimeoutError:
-                process.kill()
+                _signal(process, signal.SIGKILL)
                 await process.wait()
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Send a signal, if the process has not ended.
+
+    Not by the process's own method: that may take the news of its end from asyncio, which then complains on standard
+    error (CPython gh-87744).
+    """
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
 
 
 def _said(log: Path) -> str:

@@ -76,6 +76,8 @@ def demo(folder: Path) -> Iterator[Running]:
             addresses += re.findall(r"http://\S+", line)
             if len(addresses) == 3:
                 break
+        else:
+            pytest.fail(process.communicate()[1])
         try:
             yield Running(*addresses, process, temporary, here)
         finally:
@@ -182,7 +184,8 @@ def test_the_story(tmp_path: Path) -> None:
         assert list(found.temporary.glob("aboveboard-demo-*"))
         os.killpg(found.process.pid, signal.SIGINT)  # Ctrl-C in a terminal reaches every process of the demo.
         rest, complaint = found.process.communicate(timeout=60)
-        assert (found.process.returncode, rest, complaint) == (0, "", "")
+        assert complaint == ""
+        assert (found.process.returncode, rest) == (0, "")
     assert [*found.temporary.iterdir(), *found.here.iterdir()] == []
 
 
