@@ -25,6 +25,7 @@ from starlette.staticfiles import StaticFiles
 from aboveboard.comparison import compare
 from policies.sentence import sentence
 from policies.words import Protection, Reason
+from proxy.charset import codec_name
 from proxy.encodedword import decode_words
 from proxy.header import TooLarge, Unparsable
 from proxy.message import Message, Reading, read_message
@@ -130,7 +131,7 @@ def _text(raw: bytes, entity: Entity) -> str:
     part = entity.part
     content = raw[part.body : part.end]
     try:
-        return decode(content, part.encoding).decoded.decode(part.charset or "utf-8", "replace")
+        return decode(content, part.encoding).decoded.decode(codec_name(part.charset) or "utf-8", "replace")
     except (Unparsable, LookupError):
         return content.decode("utf-8", "replace")
 

@@ -14,7 +14,7 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable that has the client share its metrics."""
 SIZES = {"counter": 131_072, "histogram": 16_384, "gauge_livesum": 8_192, "gauge_livemax": 8_192}
 """By the names that the client gives its files: several times what all our metrics take with all their labels."""
-_LASTING = ("counter", "histogram")
+LASTING = ("counter", "histogram")
 """What still counts once its process is dead."""
 
 log = structlog.get_logger()
@@ -30,23 +30,29 @@ def reserve() -> None:
         return
     try:
         for kind, size in SIZES.items():
-            with _file(folder, kind, os.getpid()).open("ab") as file:
+            with file_of(folder, kind, os.getpid()).open("ab") as file:
                 os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
         del os.environ[FOLDER]
         for kind in SIZES:
             with suppress(OSError):
-                _file(folder, kind, os.getpid()).unlink()
+                file_of(folder, kind, os.getpid()).unlink()
         log.error("metrics.not_shared", why=str(error))
 
 
-def give_back(folder: str, pid: int) -> None:
-    """Give the room back that a dead process did not use."""
-    for kind in _LASTING:
-        with suppress(OSError), _file(folder, kind, pid).open("r+b") as file:
-            # The first four bytes say how much of it is in use.
-            file.truncate(max(8, int.from_bytes(file.read(4), "little")))
+def give_back(folder: str, kind: str, pid: int) -> None:
+    """Give the room back that a dead process did not use in a file."""
+    with suppress(OSError):
+        shorten(file_of(folder, kind, pid))
 
 
-def _file(folder: str, kind: str, pid: int) -> Path:
+def shorten(path: Path) -> None:
+    """Cut the room that is not used off a file. Raises OSError."""
+    with path.open("r+b") as file:
+        # The first four bytes say how much of it is in use.
+        file.truncate(max(8, int.from_bytes(file.read(4), "little")))
+
+
+def file_of(folder: str, kind: str, pid: int) -> Path:
+    """Return the file of a kind in which a process counts."""
     return Path(folder) / f"{kind}_{pid}.db"

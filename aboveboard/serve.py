@@ -24,9 +24,8 @@ from wsgiref.simple_server import WSGIServer
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from aboveboard import compose, metricfiles, relaying
+from aboveboard import compose, metricfiles, pastmetrics, relaying
 from aboveboard.certificatewatch import WatchedCertificates
 from aboveboard.config import ConfigError
 from aboveboard.reload import InForce, WatchedFile
@@ -201,7 +200,7 @@ class Parent:
         if address is None:
             return
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, path=directory)
+        pastmetrics.AllProcesses(registry, directory)
         for metric in (FAILURES, VERSION, SINCE, STALE):
             registry.register(metric)
         host, port = split_address(address)
@@ -273,9 +272,7 @@ class Parent:
                 worker.process.kill()
         elif age >= RESTART_SECONDS:
             worker.forget()
-            with suppress(OSError):
-                mark_process_dead(worker.process.pid, self._environment[metricfiles.FOLDER])
-            metricfiles.give_back(self._environment[metricfiles.FOLDER], worker.process.pid)
+            pastmetrics.add_up(self._environment[metricfiles.FOLDER], worker.process.pid)
             event = "serve.worker_died" if worker.served else "serve.worker_did_not_start"
             log.error(event, part=worker.part, code=worker.process.returncode)
             self._restart(at, worker)

@@ -6,7 +6,8 @@ people, compares the folded form, because whoever refuses means every spelling o
 
 import re
 import unicodedata
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
 
 # What IDNA 2003, which Python's codec speaks, maps away or drops, and IDNA 2008 keeps (RFC 5894 §7.2).
 _DEVIATIONS = frozenset("ßς\u200c\u200d")
@@ -39,8 +40,22 @@ def _a_label(label: str) -> str:
     return "xn--" + unicodedata.normalize("NFC", label).encode("punycode").decode("ascii")
 
 
-# The same few addresses are compared many times for one message.
-@lru_cache(maxsize=256)
+_LONGEST = 320
+"""Characters of an address that is remembered: those of mailboxes (RFC 5321 §4.5.3.1), and not all that a To says."""
+
+
+def _remembered(compute: Callable[[str], str]) -> Callable[[str], str]:
+    """Have the last answers about addresses kept: the same few are compared many times for one message."""
+    kept = lru_cache(maxsize=256)(compute)
+
+    @wraps(compute)
+    def answer(address: str) -> str:
+        return kept(address) if len(address) <= _LONGEST else compute(address)
+
+    return answer
+
+
+@_remembered
 def canonical(address: str) -> str:
     """Return the address for an exact comparison: the local part without quotes and in NFC, the domain canonical.
 
@@ -58,7 +73,7 @@ def _unquoted(local: str) -> str:
     return re.sub(r"\\(.)", r"\1", local[1:-1], flags=re.DOTALL)
 
 
-@lru_cache(maxsize=256)
+@_remembered
 def folded(address: str) -> str:
     """Return the address for a comparison that errs towards "the same person": the local part case-folded too."""
     local, domain = split(canonical(address))

@@ -1,7 +1,10 @@
 """Charsets whose bytes below 0x80 are ASCII, so that markup can be found and edited without decoding the text."""
 
 import codecs
+import encodings
+import pkgutil
 import re
+from encodings.aliases import aliases
 from functools import lru_cache
 
 # By Python's codec names. Second bytes of the East Asian ones reach down to 0x30 or 0x40, but never to & < > " ' or =.
@@ -15,14 +18,38 @@ _CONTAINS_ASCII = re.compile(
 )
 
 
+_CODECS = frozenset(module.name for module in pkgutil.iter_modules(encodings.__path__))
+_LONGEST_NAME = 64
+"""Characters; the longest that IANA has registered has 45."""
+
+
+def codec_name(charset: str) -> str | None:
+    """Return the name of Python's codec for a charset, however a message spells it; None where there is none.
+
+    Python is never asked by a name as it stands: it remembers for ever by which names it was asked, found or not, and
+    so would keep whatever strangers make up. Not every codec is one of text.
+    """
+    return _codec_name(charset) if len(charset) <= _LONGEST_NAME else None
+
+
 @lru_cache(maxsize=256)
+def _codec_name(charset: str) -> str | None:
+    if not charset.isascii() or not charset.isprintable():
+        return None
+    # As encodings.search_function does.
+    name = encodings.normalize_encoding(charset.lower())
+    known = aliases.get(name) or aliases.get(name.replace(".", "_")) or name
+    try:
+        return codecs.lookup(known).name if known in _CODECS else None
+    except LookupError:
+        # One of another operating system.
+        return None
+
+
 def contains_ascii(charset: str) -> bool:
     """Tell whether the charset, as Content-Type names it, is known and has ASCII in its lower half.
 
     An empty name says no: who sends HTML without saying in what charset leaves it to guesses.
     """
-    try:
-        name = codecs.lookup(charset).name
-    except (LookupError, ValueError):
-        return False
-    return _CONTAINS_ASCII.fullmatch(name) is not None
+    name = codec_name(charset)
+    return name is not None and _CONTAINS_ASCII.fullmatch(name) is not None

@@ -2,9 +2,9 @@
 
 import base64
 import binascii
-import codecs
 import re
 
+from proxy.charset import codec_name
 from proxy.header import Field
 from proxy.transfer import Edit
 
@@ -37,17 +37,23 @@ def _joined(value: str) -> str:
 
 def _decoded(match: re.Match[str]) -> str | None:
     charset, encoding, text = match.groups()
+    codec = _codec(charset)
+    if codec is None:
+        return None
     try:
-        codec = codecs.lookup(charset.partition("*")[0])
-        if codec.name.replace("_", "-") in _NO_CHARSETS:
-            return None
         if encoding in "bB":
             octets = base64.b64decode(text + "=" * (-len(text) % 4))
         else:
             octets = binascii.a2b_qp(text.replace("_", " ").encode("ascii"), header=False)
-        return octets.decode(codec.name)
+        return octets.decode(codec)
     except (ValueError, LookupError):
         return None
+
+
+def _codec(charset: str) -> str | None:
+    """Return the codec of a word; the language behind an asterisk is no part of it (RFC 2231 §5)."""
+    name = codec_name(charset.partition("*")[0])
+    return None if name is None or name.replace("_", "-") in _NO_CHARSETS else name
 
 
 def without_prefix(raw: bytes, field: Field, prefix: re.Pattern[str]) -> Edit | None:
@@ -79,8 +85,11 @@ def without_prefix(raw: bytes, field: Field, prefix: re.Pattern[str]) -> Edit | 
 def _encoded(text: str, charset: str, encoding: str) -> str | None:
     if not text:
         return ""
+    codec = _codec(charset)
+    if codec is None:
+        return None
     try:
-        octets = text.encode(charset.partition("*")[0])
+        octets = text.encode(codec)
     except ValueError:
         # Some codecs decode what they cannot encode.
         return None

@@ -12,7 +12,7 @@ from contextlib import suppress
 from policies.facts import Letter, Part
 from proxy.body import HtmlBody
 from proxy.boilerplate import end_of_letter, without_greeting
-from proxy.charset import contains_ascii
+from proxy.charset import codec_name, contains_ascii
 from proxy.encodedword import decode_words
 from proxy.entities import decode_attribute
 from proxy.header import Unparsable
@@ -109,7 +109,8 @@ def _plain_text(raw: bytes, part: Part) -> str:
 
 
 def _decoded(content: bytes, charset: str) -> str:
-    return content.decode(charset if contains_ascii(charset) else "utf-8", "replace")
+    name = codec_name(charset) if contains_ascii(charset) else None
+    return content.decode(name or "utf-8", "replace")
 
 
 def _html_text(body: HtmlBody) -> str:

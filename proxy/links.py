@@ -41,6 +41,10 @@ class _Host(NamedTuple):
     """The paths, with query and fragment, by which people join meetings there."""
 
 
+_LONGEST_HOST = 253
+"""Characters (RFC 1035 §2.3.4, as they are written)."""
+
+
 @lru_cache(maxsize=4_096)
 def _host(written: str) -> _Host | None:
     """Return what is known of a host; None where it is none. Links lead to few hosts, and to those again and again."""
@@ -49,7 +53,7 @@ def _host(written: str) -> _Host | None:
             ipaddress.IPv6Address(written[1:-1])
         except ValueError:
             return None
-    elif len(written) > 253 or not _HOST_NAME.fullmatch(written):
+    elif not _HOST_NAME.fullmatch(written):
         return None
     name = canonical_domain(written.strip("[]"))
     label = name.partition(".")[0]
@@ -62,7 +66,8 @@ def _read(href: str) -> tuple[re.Match[str], _Host] | None:
     match = _URL.fullmatch(href.strip(_EDGES))
     if match is None or int(match[3] or 0) > 65_535:
         return None
-    host = _host(match[2])
+    # Its length first: what was asked about is remembered, and links may be as long as strangers like.
+    host = _host(match[2]) if len(match[2]) <= _LONGEST_HOST else None
     return None if host is None else (match, host)
 
 

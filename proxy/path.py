@@ -6,6 +6,7 @@ characters, no encoded words, nothing longer than 254 octets.
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 from proxy.reply import ReplyError, reply
 
@@ -24,6 +25,9 @@ _LITERAL = r"\[[!-Z^-~]+\]"
 _MAILBOX = re.compile(rf"(?:{_DOT_STRING}|{_QUOTED_STRING})@(?:{_DOMAIN}|{_LITERAL})")
 # RFC 5321 §4.1.1.3: a source route is to be ignored.
 _SOURCE_ROUTE = re.compile(rf"@{_DOMAIN}(?:,@{_DOMAIN})*:")
+# RFC 5321 §4.1.3: of the tags for other kinds of address none is registered.
+_IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+_IPV6 = re.compile(r"IPv6:([0-9A-F:.]+)", re.IGNORECASE)
 _ENCODED_WORD = re.compile(r"=\?[^?]*\?[bBqQ]\?")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9\-]*)(?:=([^\x00- =\x7f]+))?")
 _KEYWORDS = {"FROM": re.compile(r"FROM:\s?<", re.IGNORECASE), "TO": re.compile(r"TO:\s?<", re.IGNORECASE)}
@@ -120,8 +124,25 @@ def _check_mailbox(address: str, enhanced: str) -> None:
         raise ReplyError(reply(501, f"{enhanced} The address is longer than {MAX_PATH} octets"))
     if _ENCODED_WORD.search(address) or not _MAILBOX.fullmatch(address):
         raise ReplyError(reply(501, f"{enhanced} The address is not valid (RFC 5321 section 4.1.2)"))
-    if len(address.rpartition("@")[0].encode("utf-8")) > 64:
+    local_part, _, domain = address.rpartition("@")
+    if domain.startswith("[") and not _is_literal(domain[1:-1]):
+        raise ReplyError(reply(501, f"{enhanced} The address literal is not valid (RFC 5321 section 4.1.3)"))
+    if len(local_part.encode("utf-8")) > 64:
         raise ReplyError(reply(501, f"{enhanced} The local part is longer than 64 octets"))
+
+
+def _is_literal(text: str) -> bool:
+    """Tell whether what stands between brackets in place of a domain is an address."""
+    if _IPV4.fullmatch(text):
+        return all(int(number) <= 255 for number in text.split("."))
+    ipv6 = _IPV6.fullmatch(text)
+    if ipv6 is None:
+        return False
+    try:
+        IPv6Address(ipv6[1])
+    except ValueError:
+        return False
+    return True
 
 
 def _parameters(text: str) -> dict[str, str | None]:

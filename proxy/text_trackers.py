@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from policies.words import Scope, Surface, Tier, TrackerAction
+from proxy.charset import codec_name
 from proxy.history import history_in_text
 from proxy.links import addresses_in_text, is_whole
 from proxy.trackers import Finding, TrackedLink, Watch, link_findings
@@ -49,7 +50,7 @@ def _unknown(url: str) -> None:
 def _glyphs(data: bytes, charset: str, watch: Watch) -> Iterator[Finding]:
     """Yield the lines that hold nothing but Streak's glyph."""
     try:
-        glyph = _GLYPH.encode(charset or "us-ascii")
+        glyph = _GLYPH.encode(codec_name(charset or "us-ascii") or "us-ascii")
     except (UnicodeError, LookupError):
         return
     if glyph not in data:

@@ -44,7 +44,7 @@ def test_a_dead_process_gives_room_back(tmp_path: Path) -> None:
     """Of a process that is dead, what it has counted stays, and the room for more goes."""
     pid = counting(tmp_path)
     before = (tmp_path / f"counter_{pid}.db").read_bytes()
-    metricfiles.give_back(str(tmp_path), pid)
+    metricfiles.give_back(str(tmp_path), "counter", pid)
     after = (tmp_path / f"counter_{pid}.db").read_bytes()
     assert before.startswith(after)
     assert b'"reason": "tracked"' in after

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.charset import contains_ascii
+from proxy.charset import codec_name, contains_ascii
 
 MARKUP = frozenset(b"&<>\"'=")
 EDITABLE = sorted(name for name in {*aliases.values()} if contains_ascii(name))
@@ -77,3 +77,17 @@ def test_markup_is_never_part_of_a_character(charset: str) -> None:
 def test_any_name_is_answered(charset: str) -> None:
     """Whatever Content-Type says, there is an answer."""
     assert contains_ascii(charset) in (True, False)
+
+
+def test_every_spelling_is_the_codec_of_that_name() -> None:
+    """A charset is found under every name that Python knows, however it is spelt, and by no other."""
+    known = {*aliases, *aliases.values()}
+    spellings = known | {name.replace("_", "-") for name in known} | {f" {name.upper()}." for name in known}
+    assert {name: _by_python(name) for name in spellings} == {name: codec_name(name) for name in spellings}
+
+
+def _by_python(name: str) -> str | None:
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        return None

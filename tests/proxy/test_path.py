@@ -45,3 +45,29 @@ def test_everything_beyond_ascii_is_taken(form: str) -> None:
     """RFC 6531 §3.3: what is not ASCII may stand in an atom, a quoted string and a label."""
     pieces = re.findall(".{1,15}", "".join(BEYOND_ASCII), re.DOTALL)
     assert [] == [piece for piece in pieces if not taken(form.format(piece))]
+
+
+@pytest.mark.parametrize(
+    "literal",
+    ["127.0.0.1", "255.255.255.255", "010.001.0.1", "IPv6:::1", "ipv6:2001:DB8::1", "IPv6:::ffff:192.0.2.1"],
+)
+def test_address_literals_are_taken(literal: str) -> None:
+    """RFC 5321 §4.1.3: an IPv4 address, or an IPv6 address behind its tag."""
+    assert taken(f"root@[{literal}]")
+
+
+@pytest.mark.parametrize(
+    "literal",
+    ["256.0.0.1", "1.2.3", "1.2.3.4.5", "1.2.3.", "example.org", "::1", "2001:db8::1", "IPv6:", "IPv6:1:2",
+     "IPv6:::1::2", "IPv6:1.2.3.4", "IPv6:12345::", "IPv6:fe80::1%eth0", "x400:a", "\u0661.2.3.4"],
+)  # fmt: skip
+def test_what_is_no_address_literal_is_refused(literal: str) -> None:
+    """RFC 5321 §4.1.3: a number over 255, too few or too many, an IPv6 address without its tag, anything else."""
+    assert not taken(f"root@[{literal}]")
+
+
+def test_why_a_literal_is_refused_is_said() -> None:
+    """The reply names the literal, so that nobody looks for the mistake in the local part."""
+    with pytest.raises(ReplyError) as refused:
+        parse_path("TO", "TO:<root@[300.1.1.1]>")
+    assert b"501 5.1.3 The address literal is not valid (RFC 5321 section 4.1.3)\r\n" == refused.value.reply.wire()
