@@ -21,7 +21,7 @@ def connected(port: int, said: bytes) -> socket.socket:
 
 
 def test_clients_that_say_nothing(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    """Whoever connects and does not ask is let go of after a while, whoever is gone is not missed; others are answered."""
+    """Whoever connects and does not ask is let go of after a while, and whoever is gone is not missed."""
     monkeypatch.setattr(metricserver._Handler, "timeout", 0.2)
     registry, port = CollectorRegistry(), free_port()
     Gauge("sessions", "Sessions.", registry=registry).set(2)
