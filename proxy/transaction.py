@@ -40,6 +40,8 @@ class Transaction:
         """Those that the upstream accepted."""
         self._source = source
         self._connection: Connection | None = None
+        self._refusal: Reply | None = None
+        """Why it could not begin."""
 
     @property
     def _is_begun(self) -> bool:
@@ -54,8 +56,11 @@ class Transaction:
     async def rcpt(self, recipient: Recipient) -> Reply:
         """Have the upstream hear a recipient and return its own answer.
 
-        Raises ReplyError with its answer to MAIL where it refuses that, and where it cannot be reached.
+        Raises ReplyError with its answer to MAIL where it refuses that, and where it cannot be reached. Further
+        recipients hear the same: a client that sends ahead names them all, and would have to wait for each.
         """
+        if self._refusal is not None:
+            return self._refusal
         if self.recipients or self._is_begun:
             answer = await (await self.connection()).rcpt(recipient)
         else:
@@ -67,12 +72,14 @@ class Transaction:
     async def _begin(self, first: Recipient) -> Reply:
         try:
             mail, rcpt = await self._say_mail(first)
-        except BaseException:
+            if not mail.positive:
+                raise ReplyError(mail, close=mail.code == 421)
+        except BaseException as error:
             self.end()
+            # A connection may have been lost because of this one recipient.
+            if isinstance(error, ReplyError) and not isinstance(error, Lost):
+                self._refusal = error.reply
             raise
-        if not mail.positive:
-            self.end()
-            raise ReplyError(mail, close=mail.code == 421)
         return rcpt
 
     async def _say_mail(self, first: Recipient) -> tuple[Reply, Reply]:

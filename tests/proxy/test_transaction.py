@@ -100,6 +100,45 @@ async def test_upstream_hangs_up_between_two_recipients(tmp_path: Path) -> None:
     assert ["RCPT TO:<bob@customer.test>", "RCPT TO:<carol@customer.test>"] == upstream.heard[2:4]
 
 
+MANY = [f"RCPT TO:<reader{number}@customer.test>" for number in range(50)]
+
+
+async def test_a_refused_sender_is_refused_at_every_recipient(tmp_path: Path) -> None:
+    """However many recipients are named, each hears why the sender is refused, and the upstream is asked once."""
+    refusal = "553 5.7.1 <alice@example.org>: not owned by user"
+    async with (
+        FakeUpstream(answers={"MAIL": refusal}) as upstream,
+        running_relay(tmp_path, upstream.port) as running,
+        Sender(running.port) as sender,
+    ):
+        await sender.say("MAIL FROM:<alice@example.org>")
+        assert [refusal] * len(MANY) == [await sender.say(one) for one in MANY]
+        assert 1 == upstream.count("MAIL")
+        upstream.answers.clear()
+        await sender.say("RSET")
+        assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.message()
+
+
+async def test_an_upstream_without_a_free_place_is_waited_for_once(tmp_path: Path) -> None:
+    """Where there is no connection for the first recipient, the others hear that too, and nobody waits again."""
+    limits = Limits(connections=1, patience=0.5)
+    async with (
+        FakeUpstream() as upstream,
+        running_relay(tmp_path, upstream.port, limits=limits) as running,
+        Sender(running.port) as first,
+        Sender(running.port) as second,
+    ):
+        await first.envelope()
+        await second.say("MAIL FROM:<alice@example.org>")
+        assert (await second.say(MANY[0])).startswith("451 4.3.2 All connections")
+        # Were it asked for another time, this recipient would now have one.
+        await first.content()
+        assert (await second.say(MANY[1])).startswith("451 4.3.2 All connections")
+        assert (await second.say("DATA")).startswith("503 5.5.1")
+        await second.say("RSET")
+        assert "250 2.0.0 Ok: queued as 4XYZ" == await second.message()
+
+
 @asynccontextmanager
 async def patient_upstream() -> AsyncIterator[tuple[int, list[bytes]]]:
     """Run a server that answers MAIL only once it has RCPT too, and RCPT only once nothing came for a moment."""
