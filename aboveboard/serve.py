@@ -20,12 +20,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
-from wsgiref.simple_server import WSGIServer
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from aboveboard import compose, metricfiles, pastmetrics, relaying
+from aboveboard import compose, metricfiles, metricserver, pastmetrics, relaying
 from aboveboard.certificatewatch import WatchedCertificates
 from aboveboard.config import ConfigError
 from aboveboard.reload import InForce, WatchedFile
@@ -205,20 +204,13 @@ class Parent:
             registry.register(metric)
         host, port = split_address(address)
         try:
-            server, thread = start_http_server(port, addr=host, registry=registry)
+            stack.callback(metricserver.start(host, port, registry))
         except OSError as error:
             if len(self._parts) == 1 and error.errno == errno.EADDRINUSE:
                 # Relay and web may run apart, by one file: who comes second goes on without, for mail matters more.
                 log.warning("metrics.address_in_use", address=address)
                 return
             raise ConfigError([f"web.metrics_address: {address} cannot be listened on: {error.strerror}."]) from error
-
-        def close(server: WSGIServer = server) -> None:
-            server.shutdown()
-            server.server_close()
-            thread.join()
-
-        stack.callback(close)
 
     def _start(self, part: str, number: int) -> _Worker:
         """Start one worker. Raises OSError where that is not possible now."""

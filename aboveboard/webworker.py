@@ -9,6 +9,7 @@ import uvicorn
 from aboveboard import showing
 from aboveboard.reload import Current, InForce
 from aboveboard.sockets import BACKLOG
+from aboveboard.webconnection import WebConnection
 from aboveboard.worker import Follower, Ready, Task, opened
 from ledger.ledger import Ledger
 from web.app import build
@@ -50,7 +51,7 @@ async def web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
         settings = uvicorn.Config(
             app,
             log_config=None,
-            http="httptools",
+            http=WebConnection,
             ws="none",
             # Paths hold tokens, and addresses of recipients have no business in a log.
             access_log=False,

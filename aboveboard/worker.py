@@ -31,6 +31,8 @@ from ledger.patience import PATIENCE
 from ledger.versions import PolicyVersion
 
 DRAIN_SECONDS = 30.0
+END_SECONDS = DRAIN_SECONDS + 10.0
+"""After which a worker that was asked to end is gone, whatever it still waits for."""
 
 log = structlog.get_logger()
 
@@ -173,12 +175,18 @@ def run(part: Part, given: Handover) -> None:
 
 async def _run(part: Part, task: Task, ready: int, life: int) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def end() -> None:
+        # The parent sees to it too; but one that is gone does not, and the sockets would stay taken.
+        signal.setitimer(signal.ITIMER_REAL, END_SECONDS)
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, end)
 
     def parent_gone() -> None:
         loop.remove_reader(life)
-        stop.set()
+        end()
 
     loop.add_reader(life, parent_gone)
 

@@ -123,9 +123,17 @@ _READ = select(
 _EVENTS = Statement(lambda words: _READ.where(words.among(consent_event.c.folded_hash, "people")))
 
 
-@lru_cache(maxsize=1_024)
+_FEW = 8
+"""Events of a person whose weighing is remembered. Who changes their mind all day must not fill the memory."""
+
+
+def _consent(rows: tuple[Any, ...], person: Person) -> Consent:
+    weighing = _remembered if len(rows) <= _FEW else _weighed
+    return weighing(rows, person.folded_hash, person.exact_hash)
+
+
 def _weighed(rows: tuple[Any, ...], folded_hash: str, exact_hash: str | None) -> Consent:
-    """Weigh the events of a person: nothing but these rows decides, so that the same rows need it once."""
+    """Weigh the events of a person: nothing but these rows decides, so that the same few rows need it once."""
     lifting = sorted((row.sequence, row.folded_hash, row.purpose) for row in rows if row.state == State.LIFTED.value)
     if lifting:
         lifted = {(whose, purpose): sequence for sequence, whose, purpose in lifting}
@@ -134,6 +142,9 @@ def _weighed(rows: tuple[Any, ...], folded_hash: str, exact_hash: str | None) ->
     last = max(contact, key=lambda row: row.sequence, default=None)
     events = [_event(row, folded_hash, exact_hash) for row in rows if row.purpose != CONTACT]
     return weigh(events, do_not_write=last is not None and last.state in REFUSALS)
+
+
+_remembered = lru_cache(maxsize=1_024)(_weighed)
 
 
 async def standings_of(connection: AsyncConnection, people: Iterable[Person]) -> dict[Person, Consent]:
@@ -188,7 +199,7 @@ def consents_of(batch: Batch, people: Iterable[Person]) -> dict[Person, Consent]
     hashes = {found for one in asked for found in (one.folded_hash, *one.domains)}
     for row in batch.rows(_EVENTS, {"people": list(hashes)}):
         rows.setdefault(row.folded_hash, []).append(row)
-    return {one: _weighed(_rows_of(one, rows), one.folded_hash, one.exact_hash) for one in asked}
+    return {one: _consent(_rows_of(one, rows), one) for one in asked}
 
 
 def _rows_of(person: Person, rows: dict[str, list[Any]]) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import structlog
 from prometheus_client import Counter
@@ -26,6 +26,8 @@ FAILURES = Tally(
     Counter("aboveboard_ledger_failures", "What could not be asked of or written to the ledger.", ["doing"])
 )
 _COMPLAIN_SECONDS = 1.0
+_PARTING_SECONDS = 5.0
+"""How long the ledger's end waits for who is still reading."""
 
 Result = TypeVar("Result")
 log = structlog.get_logger()
@@ -57,6 +59,7 @@ class Store:
         self._database = Database(settings.url)
         self._writer = Writer(self._database)
         self._reader = Reader(self._database)
+        self._readings: set[asyncio.Task[Any]] = set()
         self._complained = float("-inf")
 
     async def __aenter__(self) -> Self:
@@ -69,6 +72,8 @@ class Store:
     ) -> None:
         await self._reader.close()
         await self._writer.close()
+        if self._readings:
+            await asyncio.wait(self._readings, timeout=_PARTING_SECONDS)
         await self._database.close()
 
     def adopt(self, teller: Teller, periods: Periods) -> None:
@@ -77,6 +82,18 @@ class Store:
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
         """Return what ``work`` reads, in a transaction of its own. Raises LedgerUnavailable."""
+        # A task of its own, which is cancelled once at most, and which the end waits for. Cancelled a second time,
+        # as by the end of a process, SQLAlchemy has aiosqlite wait for a thread that is gone, for ever.
+        reading = asyncio.create_task(self._read(work))
+        self._readings.add(reading)
+        reading.add_done_callback(self._readings.discard)
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            reading.cancel()
+            raise
+
+    async def _read(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
         async with self._database.reading() as connection:
             return await work(connection)
 

@@ -79,12 +79,15 @@ def valid_target(href: str) -> str | None:
 
 # The patterns below look at lower-case text: without IGNORECASE the engine skips to their first characters.
 _LEAVING = re.compile(
-    r"unsubscri|list[-_]?unsub|[?&/]unsub\b|opt[-_ ]?out|preference|remove[-_ ]?me\b|list-manage\.com/profile"
+    r"unsubscri|list[-_]?unsub|[?&/]unsub\b|opt[-_ ]?out|remove[-_ ]?me\b|list-manage\.com/profile"
     r"|(?:manage|edit|update|change)[-_ /]?(?:your[-_ ]|my[-_ ])?(?:e-?mail[-_ ])?(?:subscription|notification)"
-    r"|subscriptions?/(?:manage|edit|cancel)|notification[-_ /]?settings|settings/notification"
+    r"|pr.{1,2}f.{1,2}ren[cz]|subscriptions?/(?:manage|edit|cancel)|notification[-_ /]?settings|settings/notification"
     r"|no longer (?:want|wish)|stop (?:these|receiving|getting|e-?mails|all)|keine (?:weiteren )?(?:e-?)?mails"
     r"|abmeld|abbestell|austrag|newsletter[-_]?stop|(?:einstellungen|benachrichtigungen)[-_ ]?(?:verwalten|.{1,2}ndern)"
-    r"|d.{1,2}sabonn|d.{1,2}sinscri"
+    r"|(?:newsletter|abo|abonnements?)[-_ ]?(?:verwalten|k.{1,2}ndigen|.{1,2}ndern)"
+    r"|d.{1,2}sabonn|d.{1,2}sinscri|(?:g.{1,2}rer|modifier) .{0,9}(?:abonnement|inscription|notification)"
+    r"|(?:gestionar?|administrar?|cambiar?) .{0,9}(?:suscripci|notificaci)"
+    r"|(?:gestisci|gestire|modifica) .{0,9}(?:iscrizion|abbonament|notific)"
     r"|disiscri|annulla[-_ ]?(?:la[-_ ]?)?iscrizione|cancella(?:mi|zione|[-_ ]iscri)"
     r"|dar(?:se)?[-_ ]?(?:de[-_ ]?)?baja|cancelar[-_ ]?(?:la[-_ ]?)?suscripci"
 )
@@ -119,10 +122,11 @@ _SIGNING_IN_TEXT = re.compile(
     r"|unirse a la reuni|partecipa alla riunione"
 )
 HINTS = (
-    "unsub", "optout", "opt-out", "opt_out", "opt out", "preference", "subscription", "notification", "removeme",
+    "unsub", "optout", "opt-out", "opt_out", "opt out", "renc", "renz", "subscription", "notification", "removeme",
     "remove-me", "remove_me", "remove me", "list-manage", "no longer", "keine ", "abmeld", "abbestell", "austrag",
-    "stop", "einstellungen", "benachrichtigungen", "sabonn", "sinscri", "iscri",
-    "cancella", "baja", "suscripci",
+    "stop", "einstellungen", "benachrichtigungen", "verwalten", "ndigen",
+    "ndern", "sabonn", "sinscri", "abonnement", "inscription", "iscri", "cancella", "baja", "suscripci", "notific",
+    "abbonament",
     "login", "log-in", "log_in", "log in", "logon", "log-on", "log_on", "log on", "loggen", "signin", "sign-in",
     "sign_in", "sign in", "signon", "sign-on", "sign_on", "sign on", "anmeld", "sso", "saml", "auth", "jwt", "pin=",
     "pass", "pwd", "kennwort", "setzen", "reset", "recover", "verif", "validate", "confirm", "activat", "tigen",

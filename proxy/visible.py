@@ -43,6 +43,8 @@ def _folded(text: bytes) -> str:
 
 _SHOWS = frozenset({"img", "input", "video", "object", "embed", "svg", "v:shape", "v:imagedata", "v:fill", "v:image"})
 _HIDDEN_TEXT = frozenset(name.decode() for name in RAW_TEXT if name != b"textarea") | {"head"}
+_IN_HEAD = frozenset({"base", "basefont", "bgsound", "head", "html", "link", "meta", "noscript", "template", "xml"})
+"""Elements that leave the head open (HTML §13.2.6.4.4), beside those of hidden text; Office puts its settings there."""
 
 
 def finding_empty(data: bytes, start: int = 0) -> Walk[bool]:
@@ -63,6 +65,9 @@ def finding_empty(data: bytes, start: int = 0) -> Walk[bool]:
         if not tag.closing and tag.name in _HIDDEN_TEXT:
             hidden = hidden or tag.name
         elif (tag.closing and tag.name == hidden) or tag.name == "body":
+            hidden = ""
+        elif hidden == "head" and not tag.closing and tag.name not in _IN_HEAD and ":" not in tag.name:
+            # The head's end tag may be left out (HTML §13.1.2.4): whatever does not belong there ends it.
             hidden = ""
         at = tag.end
     return bool(hidden) or not _says_something(data[at:])

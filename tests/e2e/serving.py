@@ -148,16 +148,18 @@ class Service:
         finally:
             self._errors.close()
 
-    def kill_if_running(self) -> None:
-        """End it whatever it does; for the end of a test that failed."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
+    def end_if_running(self) -> None:
+        """End it as an administrator does. Raises TimeoutExpired, and kills it, where a worker comes to no end."""
+        try:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
                 self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self._errors.close()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self._errors.close()
 
     @contextmanager
     def without_ledger(self) -> Iterator[None]:
@@ -263,7 +265,7 @@ def running_service(
         service.wait_until_ready()
         yield service
     finally:
-        service.kill_if_running()
+        service.end_if_running()
 
 
 @contextmanager

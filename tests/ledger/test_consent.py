@@ -1,7 +1,9 @@
 """Consent on record: what people said, and where they stand."""
 
 import asyncio
+import gc
 import json
+import tracemalloc
 from datetime import timedelta
 from typing import Any
 
@@ -300,3 +302,24 @@ async def test_reading_without_a_ledger_says_so(ledger: Ledger, url: str) -> Non
         await ledger.grant(MAX, OPEN, ON_PAPER)
     with pytest.raises(LedgerUnavailable):
         await refuse(ledger)
+
+
+async def test_who_changes_their_mind_all_day_takes_no_memory(ledger: Ledger) -> None:
+    """Where somebody stands is looked up after every change, and none of it is kept once there are many."""
+
+    async def change_their_mind(times: int) -> int:
+        for _ in range(times):
+            await ledger.grant(MAX, EVERYTHING, BY_MAILBOX)
+            await states(ledger)
+            await refuse(ledger, MAX, EVERYTHING)
+            await states(ledger)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = await change_their_mind(3)
+        grown = await change_their_mind(4) - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 100_000

@@ -10,7 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.consent import Person
 from ledger.database import Place, prepare
@@ -290,6 +291,28 @@ async def test_closing_waits_for_what_was_handed_over(settings: LedgerSettings, 
 
     async with Ledger(settings, keyring) as again:
         assert ["accepted"] == [found["outcome"] for found in await again.messages()]
+
+
+async def test_the_end_leaves_nobody_reading(file_url: str, key_file: Path) -> None:
+    """Who was cancelled in the middle of a statement is done when the ledger is closed; nothing else is running either.
+
+    What was left would be cancelled once more at the end of the process, which then never came: the connection was
+    stopped twice, and the second stop waited for a thread that was gone.
+    """
+    before = asyncio.all_tasks()
+    async with opened(file_url, key_file) as ledger:
+        reading = asyncio.create_task(ledger.read(count_slowly))
+        await asyncio.sleep(0.1)
+        reading.cancel()
+
+    assert reading.cancelled()
+    assert before == asyncio.all_tasks()
+
+
+async def count_slowly(connection: AsyncConnection) -> None:
+    """Have the database count for about half a second."""
+    numbers = "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 2000000)"
+    await connection.execute(text(f"{numbers} SELECT count(*) FROM number"))
 
 
 async def test_a_tick_takes_a_commit(ledger: Ledger) -> None:

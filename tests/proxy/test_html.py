@@ -196,6 +196,7 @@ def test_language(data: bytes, language: str) -> None:
         pytest.param(b"<!-- x --><!DOCTYPE y><![if !mso]><![endif]><?z?>", id="comments"),
         pytest.param(b"<script>x</script>", id="script"),
         pytest.param(b"<head>never closed", id="head only"),
+        pytest.param(b"<head><link><xml><w:View>Normal</w:View></xml>", id="settings in the head"),
         pytest.param(b"<!", id="beginning of a declaration"),
     ],
 )  # fmt: skip
@@ -209,7 +210,7 @@ def test_empty(data: bytes) -> None:
     [
         b"x",
         b"<p>&amp;</p>",
-        b"<head><title>x</title></head>y",
+        b"<head><title>x</title></head>y", b"<head><title>x</title><p>y</p>",
         b"<img src=x>",
         b"<!--[if mso]><v:shape><![endif]-->",
         b"<p>\xff</p>",
@@ -217,7 +218,7 @@ def test_empty(data: bytes) -> None:
         b"<script>x</script>y",
         b"<p>&#" + b"9" * 5_000 + b";</p>",
     ],
-    ids=["text", "reference", "title", "picture", "shape", "8-bit", "textarea", "script", "long number"],
+    ids=["text", "reference", "title", "open head", "picture", "shape", "8-bit", "textarea", "script", "long number"],
 )  # fmt: skip
 def test_not_empty(data: bytes) -> None:
     """Text or a picture that somebody would see makes a body not empty."""

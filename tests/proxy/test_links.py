@@ -207,7 +207,14 @@ def test_text_is_no_address(text: str) -> None:
     assert _target("https://x.com", text) == "https://x.com"
 
 
-@pytest.mark.parametrize("text", ["Unsubscribe", "Vom Newsletter abmelden", "Manage your preferences", "Se désabonner"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Unsubscribe", "Vom Newsletter abmelden", "Manage your preferences", "Se désabonner", "Newsletter verwalten",
+        "E-Mail-Präferenzen", "Abo kündigen", "Gérer mes abonnements Newsletter", "Modifier vos préférences",
+        "Gestionar mis suscripciones", "Preferencias de correo", "Gestisci le tue preferenze", "Gestisci l'iscrizione",
+    ],
+)  # fmt: skip
 def test_text_says_leaving(text: str) -> None:
     """A link that says it lets people leave is never wrapped (case 100)."""
     assert _target("https://x.com/1", text) is None
