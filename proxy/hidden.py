@@ -28,8 +28,10 @@ _HIDING = re.compile(
 )
 _HIDING_HINTS = (b"display", b"visibility", b"mso-hide", b"opacity", b"font-size", b"line-height", b"max-width",
                  b"max-height", b"hidden", b"clip", b"text-indent", b"left", b"top")  # fmt: skip
+_FRAMES = "frameset"
+"""Takes the place of the body: nothing behind it is shown either (WHATWG HTML §13.2.6.4.20 and 21)."""
 _COVERING_TAGS = frozenset(
-    {"template", "select", "datalist", "details", "dialog", "canvas", "audio", "video", "object"}
+    {"template", "select", "datalist", "details", "dialog", "canvas", "audio", "video", "object", _FRAMES}
 )
 """Elements whose content is shown nowhere, or only where something fails or somebody clicks.
 
@@ -116,7 +118,7 @@ def _finding_content(
             if tag.name in sealed:
                 open_names.append(Counter())
             open_names[-1][tag.name] += 1
-        elif open_names[-1][tag.name]:
+        elif open_names[-1][tag.name] and tag.name != _FRAMES:
             name = ""
             while name != tag.name:
                 name, begun = stack.pop()

@@ -204,6 +204,12 @@ def test_no_footer_where_nobody_would_see_it(open_element: bytes, tail: bytes) -
         _tracked(html_mail(html))
 
 
+def test_no_footer_behind_frames() -> None:
+    """Who is tracked is told: of a document made of frames nothing else is shown, so nothing is put behind them."""
+    with pytest.raises(Unparsable):
+        _tracked(html_mail(b"<html><FRAMESET rows='*'><frame src=x></FRAMESET><p>y</p></html>"))
+
+
 @pytest.mark.parametrize(
     "html",
     [
