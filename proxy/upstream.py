@@ -146,10 +146,11 @@ class Connection:
         if isinstance(error, aiosmtplib.SMTPServerDisconnected):
             # After 421 it hangs up, and aiosmtplib may have gone on to the next way to log in.
             return TurnedAway(_AWAY)
-        if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        # aiosmtplib says nothing more special where STARTTLS is not offered, or no way to log in by a password.
+        lacks = str(error) if type(error) is aiosmtplib.SMTPException else ""
+        if isinstance(error, aiosmtplib.SMTPAuthenticationError) or "auth" in lacks.lower():
             return ReplyError(reply(451, "4.7.0 The mail server behind this relay does not accept its login"))
-        # aiosmtplib says nothing more special where STARTTLS is not offered.
-        no_tls = host.tls == "starttls" and type(error) is aiosmtplib.SMTPException
+        no_tls = host.tls == "starttls" and lacks
         broken = next((one for one in (error, error.__cause__) if isinstance(one, ssl.SSLError)), None)
         if no_tls or broken is not None:
             # Exim says 421 in clear where TLS is expected.

@@ -8,7 +8,9 @@ import pytest
 import trustme
 
 from proxy.pool import Upstreams
+from proxy.reply import ReplyError
 from proxy.route import Capabilities, Limits, parse_route
+from proxy.upstream import Connection
 from tests.proxy.sending import Sender, until
 from tests.relaying import ASKED, running_relay
 from tests.upstream import FakeUpstream
@@ -132,3 +134,20 @@ async def test_an_upstream_without_starttls(tmp_path: Path) -> None:
     ):
         assert (await sender.message()).startswith("451 4.7.5")
     assert 0 == upstream.count("MAIL")
+
+
+@pytest.mark.parametrize("offer", [(), ("AUTH GSSAPI",), ("AUTH PLAIN",)], ids=["no AUTH", "no password", "refused"])
+@pytest.mark.parametrize("scheme", ["smtp", "smtps", "smtp+starttls"])
+async def test_a_service_login_that_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, offer: tuple[str, ...]
+) -> None:
+    """The client hears that it is about the login, not about TLS, also where no login that we know is offered."""
+    authority, server, client = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(client)
+    monkeypatch.setattr("proxy.upstream.tls_context", lambda: client)
+    starttls = ("STARTTLS",) if scheme == "smtp+starttls" else ()
+    async with FakeUpstream(extensions=(*starttls, *offer), tls=server if scheme != "smtp" else None) as upstream:
+        route = parse_route(f"{scheme}://127.0.0.1:{upstream.port}", ["*"], "relay.test", "relay", "secret")
+        with pytest.raises(ReplyError, match=r"4\.7\.0 The mail server behind this relay does not accept its login"):
+            await Connection.open(route)
