@@ -37,6 +37,8 @@ from ledger.keys import Keyring
 from proxy.limits import prepare
 
 START_SECONDS = 60.0
+LOOK_SECONDS = 0.2
+"""Between two looks at how the workers are, and whether it is the end."""
 RESTART_SECONDS = 1.0
 """A worker that dies is started again, but no more often than this."""
 ROOM = 33_554_432
@@ -153,7 +155,8 @@ class Parent:
                     self._workers += [self._start(part, number) for number in range(self._count)]
                 for worker in self._workers:
                     self._wait_until_ready(worker)
-                log.info("serve.ready", workers=self._count, **self._places())
+                if not self._stop.is_set():
+                    log.info("serve.ready", workers=self._count, **self._places())
                 self._watch()
             finally:
                 self._end()
@@ -231,6 +234,8 @@ class Parent:
                 pass_fds=[*descriptors, say_ready, self._life[0], self._census],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
+                # A terminal's Ctrl-C is for us, who tell the workers: in the middle of an import they would complain.
+                process_group=0,
             )
         except OSError:
             os.close(ready)
@@ -240,15 +245,16 @@ class Parent:
         return _Worker(part, process, ready, number)
 
     def _wait_until_ready(self, worker: _Worker) -> None:
-        """Wait until a worker serves. Raises ConfigError where it does not."""
-        worker.look(START_SECONDS)
+        """Wait until a worker serves, or all is to end. Raises ConfigError where it does not serve."""
+        while not self._stop.is_set() and worker.ready != -1 and time.monotonic() < worker.started + START_SECONDS:
+            worker.look(LOOK_SECONDS)
         if not worker.served and not self._stop.is_set():
             worker.process.kill()
             worker.process.wait()
             raise ConfigError([f"A {worker.part} process did not start; its own message is above."])
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.2):
+        while not self._stop.wait(LOOK_SECONDS):
             asked, self._asked = self._asked, False
             self._look_at_certificates(asked=asked)
             self._look_at_file(asked=asked)

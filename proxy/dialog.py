@@ -101,12 +101,20 @@ class Dialog(asyncio.Protocol):
         return waiter
 
     async def within(self, seconds: float, *answers: "asyncio.Future[Reply]") -> list[Reply]:
-        """Return what is answered. Silence for so long ends the connection; raises ConnectionResetError."""
+        """Return what is answered. Silence for so long ends the connection; raises ConnectionResetError.
+
+        A command that hears nothing because one before it was refused, and the connection ended, shares its refusal.
+        """
         self._patient_until = self._loop.time() + seconds
         if self._timer is None or self._timer.when() > self._patient_until:
             self._set_timer()
         try:
             return [await answer for answer in answers]
+        except ConnectionResetError:
+            refusal = _refusal_among(answers)
+            if refusal is None:
+                raise
+            return [refusal for _ in answers]
         finally:
             self._patient_until = math.inf
 
@@ -158,6 +166,12 @@ class Dialog(asyncio.Protocol):
 
 def _nothing() -> None:
     """Nobody has asked to be told yet."""
+
+
+def _refusal_among(answers: "tuple[asyncio.Future[Reply], ...]") -> Reply | None:
+    """Return the first refusal that came before the connection was lost."""
+    came = (one.result() for one in answers if one.done() and one.exception() is None)
+    return next((one for one in came if one.code >= 400), None)
 
 
 def _first_reply(content: bytes) -> tuple[Reply, int] | None:

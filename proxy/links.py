@@ -90,6 +90,7 @@ _LEAVING = re.compile(
     r"|(?:gestisci|gestire|modifica) .{0,9}(?:iscrizion|abbonament|notific)"
     r"|disiscri|annulla[-_ ]?(?:la[-_ ]?)?iscrizione|cancella(?:mi|zione|[-_ ]iscri)"
     r"|dar(?:se)?[-_ ]?(?:de[-_ ]?)?baja|cancelar[-_ ]?(?:la[-_ ]?)?suscripci"
+    r"|/(?:stop|join)/[a-z0-9_\-]{40}"  # Those of another installation, whose tokens are not for us to open.
 )
 _SIGNING_IN = re.compile(
     r"[/._\-?&=#](?:log[-_]?in|log[-_]?on|sign[-_]?in|sign[-_]?on|anmelden|sso|auth|oauth2?|saml|authorize|password"

@@ -13,6 +13,9 @@ from proxy.reply import Reply, ReplyError, reply
 from proxy.route import Route
 from proxy.upstream import Connection, Lost
 
+ENOUGH = (421, 452)
+"""What MAIL hears on a connection that has carried all it may: OpenSMTPD says 452 4.5.3, and goes on to listen."""
+
 log = structlog.get_logger()
 
 
@@ -90,8 +93,9 @@ class Transaction:
             if not connection.has_rested:
                 raise
         else:
-            if not connection.has_rested or mail.code != 421:
+            if not connection.has_rested or mail.code not in ENOUGH:
                 return mail, rcpt
+            connection.most = 0
         # It had hung up, or had enough, while nothing was under way: on a fresh one nothing is said twice.
         connection = await self._take(fresh=True)
         return await connection.begin(self.mail_from, self.parameters, first)

@@ -27,7 +27,9 @@ class FakeUpstream:
     data_delay: float = 0.0
     greeting: str = "220 upstream.test ESMTP"
     mails_per_connection: int = 1_000
-    """The next MAIL on a connection gets 421."""
+    """The next MAIL on a connection hears ``enough``."""
+    enough: str = "421 4.7.0 Too many messages on this connection"
+    """After 421 it hangs up."""
     most_at_once: int = 1_000
     """A connection more is greeted with 421 and closed."""
     connections: int = 0
@@ -105,8 +107,9 @@ class FakeUpstream:
                 await self._say(writer, "220 2.0.0 go on")
                 await writer.start_tls(self.tls)
             elif line.startswith("MAIL") and mails > self.mails_per_connection:
-                await self._say(writer, "421 4.7.0 Too many messages on this connection")
-                return
+                await self._say(writer, self.enough)
+                if self.enough.startswith("421"):
+                    return
             elif line == "DATA" and self._answer("DATA") is None:
                 if not await self._message(reader, writer):
                     return

@@ -18,7 +18,7 @@ import pytest
 from aboveboard.config import ConfigError
 from aboveboard.serve import Parent
 from aboveboard.sockets import bind
-from tests.e2e.waiting import free_port
+from tests.e2e.waiting import free_port, until
 
 CONFIG = """
 [organisation]
@@ -98,6 +98,40 @@ def test_signals_end_it_in_order(tmp_path: Path, number: signal.Signals) -> None
         process.send_signal(number)
         events_until(process.stderr, "serve.ended")
         assert 0 == process.wait(30)
+
+
+def children(pid: int) -> list[int]:
+    """Return the process ids of the workers."""
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()))
+
+
+def test_ended_before_it_serves(tmp_path: Path) -> None:
+    """SIGTERM while workers are starting is not kept waiting for them, and nobody hears that they serve."""
+    with serving(tmp_path) as process:
+        workers = until(lambda: len(found := children(process.pid)) == 2 and found, "both workers are there")
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        process.terminate()
+        until(lambda: all(map(is_told_to_end, workers)), "both workers are told")
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
+        _, log = process.communicate(timeout=30)
+        assert ["serve.ended"] == [json.loads(line)["event"] for line in log.splitlines()]
+        assert 0 == process.returncode
+
+
+def is_told_to_end(pid: int) -> bool:
+    """Tell whether SIGTERM is waiting for a process."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text("ascii").splitlines())
+    return bool(int(status["ShdPnd"], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def test_ctrl_c_reaches_the_parent_alone(tmp_path: Path) -> None:
+    """Workers are in no group of a terminal's: interrupted in the middle of an import they would show tracebacks."""
+    with serving(tmp_path) as process:
+        workers = until(lambda: children(process.pid), "there are workers")
+        assert [os.getpgrp()] == [os.getpgid(process.pid)]
+        assert os.getpgrp() not in map(os.getpgid, workers)
 
 
 def test_relay_and_web_run_beside_each_other(tmp_path: Path) -> None:

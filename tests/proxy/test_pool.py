@@ -56,10 +56,12 @@ async def test_stale_connection_is_replaced(tmp_path: Path) -> None:
     assert 3 == upstream.count("MAIL")
 
 
-async def test_too_many_messages_for_the_upstream(tmp_path: Path) -> None:
-    """421 to MAIL on a kept connection means a fresh one, and the client notices nothing."""
+@pytest.mark.parametrize("pipelining", [(), ("PIPELINING",)], ids=["one by one", "pipelining"])
+@pytest.mark.parametrize("enough", ["421 4.7.0 Too many messages", "452 4.5.3 Too many messages sent"])
+async def test_too_many_messages_for_the_upstream(tmp_path: Path, enough: str, pipelining: tuple[str, ...]) -> None:
+    """421 or OpenSMTPD's 452 to MAIL on a kept connection means a fresh one, and the client notices nothing."""
     async with (
-        FakeUpstream(mails_per_connection=1) as upstream,
+        FakeUpstream(pipelining, mails_per_connection=1, enough=enough) as upstream,
         running_relay(tmp_path, upstream.port) as running,
         Sender(running.port) as sender,
     ):

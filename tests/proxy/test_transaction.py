@@ -139,6 +139,14 @@ async def test_an_upstream_without_a_free_place_is_waited_for_once(tmp_path: Pat
         assert "250 2.0.0 Ok: queued as 4XYZ" == await second.message()
 
 
+@pytest.mark.parametrize("answer", ["554 5.7.1 You are blocked", "421 4.3.2 Busy"])
+async def test_upstream_that_refuses_the_sender_and_hangs_up(tmp_path: Path, answer: str) -> None:
+    """What the upstream says of MAIL counts, also where it hangs up on the RCPT that was sent along."""
+    upstream = FakeUpstream(("PIPELINING",), {"MAIL": answer}, hang_up_on="RCPT")
+    async with upstream, running_relay(tmp_path, upstream.port) as running, Sender(running.port) as sender:
+        assert answer == await sender.envelope()
+
+
 @asynccontextmanager
 async def patient_upstream() -> AsyncIterator[tuple[int, list[bytes]]]:
     """Run a server that answers MAIL only once it has RCPT too, and RCPT only once nothing came for a moment."""
