@@ -123,6 +123,8 @@ def test_not_an_address_we_lead_to(href: str) -> None:
         pytest.param("https://MAIL.example.org:443/you/x", id="102: port said"),
         pytest.param("https://mail.example.org./stop/x", id="102: dot"),
         pytest.param("https://former.example.org:444/l/x", id="102: former host"),
+        pytest.param(f"https://elsewhere.example/stop/ATF33k5twqjy_c1T-{'x' * 90}", id="stop of another installation"),
+        pytest.param(f"https://elsewhere.example/join/ATF33k5twqjy_c1T-{'x' * 90}", id="join of another installation"),
         pytest.param("https://a.never.example/x", id="105: subdomain"),
         pytest.param("https://a.never.example", id="105: no path"),
         pytest.param("https://a.never.example:443/x", id="105: default port"),
@@ -157,6 +159,7 @@ def test_never(href: str) -> None:
         "https://x.com/p?utm_campaign=reset-your-mind",
         "https://aka.ms/office",
         "https://meetings.hubspot.com/ada",
+        "https://bus.example/stop/4711",
     ],
 )
 def test_not_special(href: str) -> None:
