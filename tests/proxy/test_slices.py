@@ -177,3 +177,11 @@ def test_no_step_of_a_long_text_is_long(name: str, encoding: bytes) -> None:
 
     # What else the machine does only adds to it, so the least of some is what the work takes.
     assert any(longest_of_all(raw, WRAPPING) < 0.01 for _ in range(5))
+
+
+@pytest.mark.usefixtures("_no_collections")
+def test_thousands_of_trackers_are_told_of_in_steps() -> None:
+    """What is told of thousands of trackers in one message is summed up in steps that keep nobody waiting."""
+    raw = html_mail(b'<img src="https://t.yesware.com/t/a/b/spacer.gif">\r\n' * 8_000)
+
+    assert any(longest_of_all(raw) < 0.01 for _ in range(5))
