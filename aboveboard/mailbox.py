@@ -8,6 +8,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,10 +131,12 @@ def _entities(raw: bytes) -> list[Entity]:
 def _text(raw: bytes, entity: Entity) -> str:
     part = entity.part
     content = raw[part.body : part.end]
-    try:
-        return decode(content, part.encoding).decoded.decode(codec_name(part.charset) or "utf-8", "replace")
-    except (Unparsable, LookupError):
-        return content.decode("utf-8", "replace")
+    name = codec_name(part.charset or "utf-8")
+    if name is not None:
+        # Not every codec is one of text.
+        with suppress(Unparsable, LookupError):
+            return decode(content, part.encoding).decoded.decode(name, "replace")
+    return content.decode("utf-8", "replace")
 
 
 def readable(raw: bytes) -> str:

@@ -1,26 +1,26 @@
 """Bodies: the parts that mail programs show as the message, decoded, with their links and what tracks in them."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from policies.facts import Part
 from proxy.charset import contains_ascii
 from proxy.header import TooLarge, Unparsable
-from proxy.history import history_in_text
+from proxy.history import finding_history_in_text
 from proxy.html import Scan, scanning
 from proxy.html_trackers import finding_in_html as trackers_in_html
 from proxy.links import MAX_LINKS, LinkRules, addresses_in_text, target
 from proxy.own import OpensTokens, OwnMarks, Unwrap, finding_in_html, no_gateways
-from proxy.own import find_in_text as own_in_text
+from proxy.own import finding_in_text as own_in_text
 from proxy.page import Page, reading_page
 from proxy.slices import Walk
 from proxy.structure import Entity
 from proxy.tags import TAGS_PER_STEP
-from proxy.text_trackers import find_in_text
+from proxy.text_trackers import finding_in_text as trackers_in_text
 from proxy.trackers import Finding, Watch
-from proxy.transfer import Encoded, decode, decoding
+from proxy.transfer import Encoded, decoding
 
 MAX_HTML_BYTES = 2_097_152
 """Decoded size of one HTML part that is rewritten; a larger one goes as it is."""
@@ -145,8 +145,10 @@ def _own_in_html(document: Page, reading: Reading) -> Walk[OwnMarks]:
     return (yield from finding_in_html(document, reading.tokens, _gateways(reading)))
 
 
-def _own_in_text(data: bytes, reading: Reading) -> OwnMarks:
-    return OwnMarks() if reading.tokens is None else own_in_text(data, reading.tokens, _gateways(reading))
+def _own_in_text(data: bytes, reading: Reading) -> Walk[OwnMarks]:
+    if reading.tokens is None:
+        return OwnMarks()
+    return (yield from own_in_text(data, reading.tokens, _gateways(reading)))
 
 
 def _gateways(reading: Reading) -> Unwrap:
@@ -182,32 +184,40 @@ def _links(
 
 def text_bodies(
     raw: bytes, plain: Iterable[Entity], reading: Reading, unsubscribe: frozenset[str], *, text_only: bool
-) -> Iterator[Body]:
-    """Yield the text parts that there is something to edit in, and that can be edited; all others stay as they are."""
+) -> Walk[tuple[Body, ...]]:
+    """Walk to the text parts there is something to edit in, and that can be edited; all others stay as they are."""
     wrapping = text_only and reading.plain_text_links
     if reading.tokens is None and reading.watch is None and not wrapping:
-        return
+        return ()
+    bodies = []
     for entity in plain:
         part = entity.part
         if part.end - part.body > _MAX_TEXT_BYTES or not contains_ascii(part.charset or "us-ascii"):
             continue
         try:
-            encoded = decode(raw[part.body : part.end], part.encoding)
+            encoded = yield from decoding(raw[part.body : part.end], part.encoding)
         except Unparsable:
             continue
-        data = encoded.decoded
-        own = _own_in_text(data, reading)
-        joined = _joined(entity)
-        foreign: tuple[Finding, ...] = ()
-        if reading.watch is not None:
-            foreign = find_in_text(data, part.charset, reading.watch, unsubscribe, joined=joined)
-        links = tuple(_text_links(data, own, reading.links, {}, joined=joined)) if wrapping else ()
-        destinations = _destinations(foreign)
-        unwrapped = links
-        if wrapping and destinations:
-            unwrapped = tuple(_text_links(data, own, reading.links, destinations, joined=joined))
-        if own.edits or foreign or links:
-            yield Body(entity, encoded, own, foreign, links[:MAX_LINKS], unwrapped[:MAX_LINKS])
+        body = yield from _text_body(entity, encoded, reading, unsubscribe, wrapping=wrapping)
+        if body.own.edits or body.foreign or body.links:
+            bodies.append(body)
+    return tuple(bodies)
+
+
+def _text_body(
+    entity: Entity, encoded: Encoded, reading: Reading, unsubscribe: frozenset[str], *, wrapping: bool
+) -> Walk[Body]:
+    data, joined = encoded.decoded, _joined(entity)
+    own = yield from _own_in_text(data, reading)
+    foreign: tuple[Finding, ...] = ()
+    if reading.watch is not None:
+        foreign = yield from trackers_in_text(data, entity.part.charset, reading.watch, unsubscribe, joined=joined)
+    links = (yield from _text_links(data, own, reading.links, {}, joined=joined)) if wrapping else ()
+    destinations = _destinations(foreign)
+    unwrapped = links
+    if wrapping and destinations:
+        unwrapped = yield from _text_links(data, own, reading.links, destinations, joined=joined)
+    return Body(entity, encoded, own, foreign, links, unwrapped)
 
 
 def _destinations(foreign: Iterable[Finding]) -> dict[int, str]:
@@ -223,12 +233,16 @@ def _joined(entity: Entity) -> bool:
 
 def _text_links(
     data: bytes, own: OwnMarks, rules: LinkRules, destinations: Mapping[int, str], *, joined: bool
-) -> Iterator[Link]:
-    """Yield the addresses in a text that may be wrapped: none in quoted lines (RFC 3676 §4.5), none that goes on."""
-    history = history_in_text(data)
+) -> Walk[tuple[Link, ...]]:
+    """Walk to the addresses in a text that may be wrapped: none in quoted lines (RFC 3676 §4.5), none that goes on."""
+    history = yield from finding_history_in_text(data)
+    links: list[Link] = []
     for match in addresses_in_text(data):
-        if match.start() >= history:
-            return
+        yield
+        if match is None:
+            continue
+        if match.start() >= history or len(links) == MAX_LINKS:
+            break
         line_start = data.rfind(b"\n", 0, match.start()) + 1
         if joined and _IN_NEXT_LINE.match(data, match.end()):
             continue
@@ -237,7 +251,8 @@ def _text_links(
         url = destinations.get(match.start(), match[0].decode("ascii"))
         # The address is its own text here; that it is one is what plain_text_links agrees to.
         if target(url, "", {}, rules, frozenset()) == url:
-            yield Link(match.start(), match.end(), url)
+            links.append(Link(match.start(), match.end(), url))
+    return tuple(links)
 
 
 def tracked_in(raw: bytes, entities: Sequence[Entity], reading: Reading) -> Walk[tuple[Trackers, ...]]:
@@ -251,7 +266,7 @@ def tracked_in(raw: bytes, entities: Sequence[Entity], reading: Reading) -> Walk
         if part.end - part.body > _MAX_TEXT_BYTES or not contains_ascii(part.charset or "us-ascii"):
             continue
         try:
-            data = decode(raw[part.body : part.end], part.encoding).decoded
+            data = (yield from decoding(raw[part.body : part.end], part.encoding)).decoded
         except Unparsable:
             continue
         yield
@@ -270,15 +285,16 @@ def _seen_in_html(data: bytes, reading: Reading) -> Walk[Trackers]:
 
 
 def _seen_in_text(data: bytes, part: Part, reading: Reading) -> Walk[Trackers]:
-    own = _own_in_text(data, reading)
-    yield
-    return Trackers(own, () if reading.watch is None else find_in_text(data, part.charset, reading.watch))
+    own = yield from _own_in_text(data, reading)
+    if reading.watch is None:
+        return Trackers(own, ())
+    return Trackers(own, (yield from trackers_in_text(data, part.charset, reading.watch)))
 
 
-def text_of(raw: bytes, part: Part) -> bytes:
-    """Return a text part decoded; one that is not what it says is looked at as it stands: it is never edited."""
+def text_of(raw: bytes, part: Part) -> Walk[bytes]:
+    """Walk to a text part decoded; one that is not what it says is looked at as it stands: it is never edited."""
     content = raw[part.body : min(part.end, part.body + _MAX_TEXT_BYTES)]
     try:
-        return decode(content, part.encoding).decoded
+        return (yield from decoding(content, part.encoding)).decoded
     except Unparsable:
         return content

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from proxy.page import Page
-from proxy.slices import STEP_BYTES, Walk, at_once
+from proxy.slices import STEP_BYTES, Walk
 from proxy.tags import Tag
 
 # Where a mail program says that history begins: Gmail, Outlook on the web, desktop and Mac, Thunderbird, Yahoo, Proton,
@@ -99,15 +99,11 @@ def _places(hints: Iterable[re.Pattern[bytes]], lowered: bytes, start: int, end:
     return sorted(match.start() for match in matches if match.start() < end)
 
 
-def quote_line(lowered: bytes) -> int | None:
-    """Return where a line stands that programs write above history as text."""
-    return at_once(finding_quote_line(lowered))
-
-
-def history_in_text(data: bytes) -> int:
-    """Return where history begins in a text that marks none of its lines with ">"; the text's length without any."""
+def finding_history_in_text(data: bytes) -> Walk[int]:
+    """Walk to where history begins in a text that marks none of its lines with ">"; its length without any."""
     top = data[:_LONGEST_REPLY].lower()
-    places = [quote_line(data.lower()), *(_reply_header(top, word) for word in _SENT)]
+    line = yield from finding_quote_line(data.lower())
+    places = [line, *(_reply_header(top, word) for word in _SENT)]
     return min((place for place in places if place is not None), default=len(data))
 
 
@@ -127,7 +123,10 @@ def _reply_header(lowered: bytes, word: bytes) -> int | None:
 
 
 def finding_quote_line(lowered: bytes, *, dashes: bool = True) -> Walk[int | None]:
-    """Walk to the line that ``quote_line`` returns, in steps. ``dashes`` says whether there may be any side by side."""
+    """Walk to where a line stands that programs write above history as text.
+
+    ``dashes`` says whether there may be any side by side.
+    """
     for start in range(0, len(lowered), STEP_BYTES):
         forwarded = lowered.find(_FORWARDED, start, start + STEP_BYTES + len(_FORWARDED) - 1)
         end = forwarded if forwarded != -1 else start + STEP_BYTES

@@ -91,10 +91,13 @@ def _with_bodies(
     fields = entities[0].fields
     try:
         plain = [entity for entity in entities if is_body(entity.part, "text/plain")]
-        texts = yield from each(text_of(raw, entity.part) for entity in plain)
+        texts = []
+        for entity in plain:
+            texts.append((yield from text_of(raw, entity.part)))
+            yield
         unsubscribe = unsubscribe_targets(one.text(raw) for one in fields if one.name == "list-unsubscribe")
         bodies = yield from html_bodies(raw, entities, reading, unsubscribe)
-        editable = tuple((yield from each(text_bodies(raw, plain, reading, unsubscribe, text_only=not bodies))))
+        editable = yield from text_bodies(raw, plain, reading, unsubscribe, text_only=not bodies)
     except (Unparsable, TooLarge) as problem:
         return Message(raw, _header_facts(raw, fields, entities, problem=_reason(problem)), fields)
     everything = (*bodies, *editable)

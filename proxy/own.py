@@ -14,9 +14,9 @@ from html import escape
 from typing import Protocol
 from urllib.parse import unquote
 
-from proxy.links import addresses_in_text, is_whole
+from proxy.links import addresses_in_text, at_schemes, is_whole
 from proxy.page import Page
-from proxy.slices import STEP_BYTES, Walk
+from proxy.slices import STEP_BYTES, Walk, each
 from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Tag, all_tags, removal
 from proxy.transfer import Edit, apart
 from proxy.visible import visible_text
@@ -247,19 +247,24 @@ def _inside(edit: Edit, spans: Sequence[Edit]) -> bool:
     return at >= 0 and edit[1] <= spans[at][1]
 
 
-def find_in_text(data: bytes, tokens: OpensTokens, unwrap: Unwrap = no_gateways) -> OwnMarks:
-    """Return what there is of ours in a text part: links that stand there whole, and pixels' addresses."""
-    if not any(mark.search(data) for mark in (_MARK, *_HIDDEN_MARKS)):
+def finding_in_text(data: bytes, tokens: OpensTokens, unwrap: Unwrap = no_gateways) -> Walk[OwnMarks]:
+    """Walk to what there is of ours in a text part: links that stand there whole, and pixels' addresses."""
+    if not (yield from _finding_hint(data)):
         return OwnMarks()
-    edits = tuple(apart([*_text_edits(data.decode("latin-1"), tokens), *_gateway_edits(data, tokens, unwrap)]))
+    links = yield from each(_text_edits(data.decode("latin-1"), tokens))
+    wrapped = yield from each(_gateway_edits(data, tokens, unwrap))
+    edits = tuple(apart(filter(None, [*links, *wrapped])))
     pixels = sum(not new for _, _, new in edits)
     return OwnMarks(edits, pixels, links=len(edits) - pixels)
 
 
-def _text_edits(text: str, tokens: OpensTokens) -> Iterator[Edit]:
-    for match in _URL.finditer(text):
-        destination = tokens.destination(match[2]) if match[1] == "l" else None
-        if destination is not None:
+def _text_edits(text: str, tokens: OpensTokens) -> Iterator[Edit | None]:
+    """Yield the edit of each address that is one of ours, None of others."""
+    for match in at_schemes(text, "://", _URL):
+        destination = tokens.destination(match[2]) if match is not None and match[1] == "l" else None
+        if match is None:
+            yield None
+        elif destination is not None:
             yield match.start(), match.end(), destination.encode("ascii")
         elif _is_pixel(match[0], tokens):
             # Outlook makes "[address]" of an image when it makes text of HTML; whoever follows that has the pixel.
@@ -267,11 +272,15 @@ def _text_edits(text: str, tokens: OpensTokens) -> Iterator[Edit]:
             start = match.start() if proxy is None else proxy.start()
             bracket = text[start - 1 : start] + text[match.end() : match.end() + 1] in ("[]", "<>", "()")
             yield start - bracket, match.end() + bracket, b""
+        else:
+            yield None
 
 
-def _gateway_edits(data: bytes, tokens: OpensTokens, unwrap: Unwrap) -> Iterator[Edit]:
+def _gateway_edits(data: bytes, tokens: OpensTokens, unwrap: Unwrap) -> Iterator[Edit | None]:
     for address in addresses_in_text(data):
-        match = _link_of_ours(address[0].decode("ascii"), unwrap) if is_whole(data, address) else None
+        if address is None or not is_whole(data, address):
+            yield None
+            continue
+        match = _link_of_ours(address[0].decode("ascii"), unwrap)
         destination = tokens.destination(match[2]) if match is not None and match[1] == "l" else None
-        if destination is not None:
-            yield address.start(), address.end(), destination.encode("ascii")
+        yield (address.start(), address.end(), destination.encode("ascii")) if destination is not None else None

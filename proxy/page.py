@@ -45,6 +45,7 @@ def reading_page(data: bytes) -> Walk[Page]:
     # A tag ends at the first ">" unless that stands in a value. Where each piece is a whole tag (or nothing that a tag
     # can hide behind), the next tag begins in a piece of its own, so none is missing.
     known = len(pieces) <= _MAX_PIECES and all(map(ends_with, pieces))
-    markup = b"\n".join(pieces) if known else lowered
+    # Something stands behind the last one too, in whatever order they come, as the ">" does in the document.
+    markup = b"\n".join([*pieces, b""]) if known else lowered
     ended = lowered.rfind(b"<") <= lowered.rfind(b">")
     return Page(data, lowered, markup, known and ended and markup.count(b"<") == len(pieces))

@@ -45,7 +45,7 @@ from proxy.inviting import Way, invite, margin
 from proxy.letter import letter
 from proxy.message import Message, Reading, reading_message
 from proxy.reply import Reply, ReplyError, reply
-from proxy.report import refusal, refused, vendor_names
+from proxy.report import finding_refused, refusal, vendor_names
 from proxy.rewrite import Outgoing, tracking, untracked, untracking
 from proxy.slices import Walk, at_once, in_slices
 from proxy.trace import Marker, loops, received
@@ -198,7 +198,7 @@ def rewriting(
 def _as_decided(examined: Examination) -> Walk[Outgoing]:
     """Walk to an untracked message: without other people's trackers where that is what was decided."""
     if examined.decision.refused:
-        return Outgoing(examined.message.raw, found=refused(examined.message))
+        return Outgoing(examined.message.raw, found=(yield from finding_refused(examined.message)))
     outgoing = yield from untracking(examined.message, clean=examined.decision.removes_trackers)
     return _told(outgoing, examined.decision)
 

@@ -15,6 +15,7 @@ from proxy.body import Body
 from proxy.message import Message
 from proxy.own import OwnMarks
 from proxy.reply import Reply, reply
+from proxy.slices import Walk
 from proxy.trackers import Finding
 
 MAX_KINDS = 50
@@ -44,12 +45,14 @@ def found_untouched(message: Message) -> Iterator[FoundTracker]:
             yield _found(one, action if one.action in _GOES else one.action)
 
 
-def refused(message: Message) -> tuple[FoundTracker, ...]:
-    """Return what was found in a message that is refused because of it."""
+def finding_refused(message: Message) -> Walk[tuple[FoundTracker, ...]]:
+    """Walk to what was found in a message that is refused because of it."""
     found = (one for body in (*message.bodies, *message.texts) for one in body.foreign)
-    return summary(
-        _found(one, TrackerAction.REFUSED if one.certain and one.scope is Scope.TOOL else TrackerAction.REPORTED)
-        for one in found
+    return (
+        yield from summing_up(
+            _found(one, TrackerAction.REFUSED if one.certain and one.scope is Scope.TOOL else TrackerAction.REPORTED)
+            for one in found
+        )
     )
 
 
@@ -83,9 +86,10 @@ def _own(own: OwnMarks, action: TrackerAction | None) -> Iterator[FoundTracker]:
             yield FoundTracker(Scope.OWN, OWN_VENDOR, surface, Tier.A, action or done, "", count)
 
 
-def summary(found: Iterable[FoundTracker]) -> tuple[FoundTracker, ...]:
-    """Return what was found, those of one kind counted together."""
+def summing_up(found: Iterable[FoundTracker]) -> Walk[tuple[FoundTracker, ...]]:
+    """Walk to what was found, those of one kind counted together."""
     counts: Counter[FoundTracker] = Counter()
     for one in found:
         counts[replace(one, count=0)] += one.count
+        yield
     return tuple(replace(one, count=count) for one, count in list(counts.items())[:MAX_KINDS])

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol, TypeVar
 
 from policies.decide import Decision
@@ -14,7 +15,7 @@ from proxy.footer import LONG_HTML, Footer
 from proxy.header import Unparsable
 from proxy.hidden import finding_covered
 from proxy.message import Message
-from proxy.report import found_in, found_untouched, summary
+from proxy.report import found_in, found_untouched, summing_up
 from proxy.slices import Walk, at_once
 from proxy.transfer import Base64, Edit, Identity, apart, fits, line_break, quoting, splice, splicing
 from proxy.wish import removals, removals_unread
@@ -124,8 +125,8 @@ def untracking(message: Message, *, clean: bool = False, invitation: Invitation 
     else:
         control = removals_unread(message.raw)
     edits = tuple(sorted([*control, *signatures, *parts]))
-    done = [one for body, made in cleaned for one in found_in(body, bool(made), clean=clean)]
-    found = summary([*done, *found_untouched(message)])
+    done = (one for body, made in cleaned for one in found_in(body, bool(made), clean=clean))
+    found = yield from summing_up(chain(done, found_untouched(message)))
     changes = [Change("control", len(control)), Change("signature", len(signatures))] if edits else []
     trackers = _tracker_changes(found) if edits else []
     asked = Change("invitation", int(invitation is not None))
@@ -229,7 +230,8 @@ def tracking(
         if html_edits:
             edits += yield from _part_edits(message, body, sorted(html_edits), eol, eight_bit=eight_bit, grows=True)
     shown = bool(message.bodies) or wrapped > 0
-    found = summary(one for body in (*message.bodies, *message.texts) for one in found_in(body, True, clean=clean))
+    done = (one for body in (*message.bodies, *message.texts) for one in found_in(body, True, clean=clean))
+    found = yield from summing_up(done)
     changes = [
         Change("control", len(control)),
         Change("signature", len(signatures)),

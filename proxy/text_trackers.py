@@ -1,12 +1,13 @@
 """Foreign trackers in a text part: links that stand there whole, and the glyph that Streak leaves behind."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from policies.words import Scope, Surface, Tier, TrackerAction
 from proxy.charset import codec_name
-from proxy.history import history_in_text
+from proxy.history import finding_history_in_text
 from proxy.links import addresses_in_text, is_whole
+from proxy.slices import Walk, each
 from proxy.trackers import Finding, TrackedLink, Watch, link_findings
 
 _GLYPH = "\u1427"
@@ -14,21 +15,31 @@ _GLYPH = "\u1427"
 _STREAK = ("div", {"hspace": "streak-pt-mark"})
 
 
-def find_in_text(
+def finding_in_text(
     data: bytes, charset: str, watch: Watch, unsubscribe: frozenset[str] = frozenset(), *, joined: bool = False
-) -> tuple[Finding, ...]:
-    """Return the foreign trackers of a text part, in order.
+) -> Walk[tuple[Finding, ...]]:
+    """Walk to the foreign trackers of a text part, in order.
 
     ``charset`` contains ASCII. ``joined`` says that a line that ends in a space goes on in the next (RFC 3676 §4.1).
     """
-    links = _links(data, history_in_text(data), watch, unsubscribe, joined=joined) if b"://" in data else iter(())
-    return tuple(sorted([*links, *_glyphs(data, charset, watch)], key=lambda finding: finding.start))
+    links: list[Finding] = []
+    if b"://" in data:
+        history = yield from finding_history_in_text(data)
+        for found in _links(data, history, watch, unsubscribe, joined=joined):
+            links += found
+            yield
+    glyphs = yield from each(_glyphs(data, charset, watch))
+    return tuple(sorted([*links, *glyphs], key=lambda finding: finding.start))
 
 
-def _links(data: bytes, history: int, watch: Watch, unsubscribe: frozenset[str], *, joined: bool) -> Iterator[Finding]:
+def _links(
+    data: bytes, history: int, watch: Watch, unsubscribe: frozenset[str], *, joined: bool
+) -> Iterator[Sequence[Finding]]:
+    """Yield what is found of each address: nothing of most."""
     for match in addresses_in_text(data):
-        url = match[0].decode("ascii")
-        if watch.link(url) is None:
+        url = match[0].decode("ascii") if match is not None else ""
+        if match is None or watch.link(url) is None:
+            yield ()
             continue
         line_start = data.rfind(b"\n", 0, match.start()) + 1
         is_quoted = data.startswith(b">", line_start) or match.start() >= history
@@ -36,7 +47,7 @@ def _links(data: bytes, history: int, watch: Watch, unsubscribe: frozenset[str],
         link = TrackedLink(url, match.start(), match.end(), scope)
         goes_on = joined and data.startswith((b" \r\n", b" \n"), match.end())
         whole = not goes_on and is_whole(data, match)
-        yield from link_findings(watch, link, unsubscribe, _ascii if whole else _unknown)
+        yield tuple(link_findings(watch, link, unsubscribe, _ascii if whole else _unknown))
 
 
 def _ascii(url: str) -> bytes | None:

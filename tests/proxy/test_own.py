@@ -17,7 +17,7 @@ from policies.words import Protection
 from proxy.footer import Footer
 from proxy.header import Unparsable
 from proxy.message import Reading, read_message
-from proxy.own import find_in_text, finding_in_html
+from proxy.own import finding_in_html, finding_in_text
 from proxy.page import page
 from proxy.rewrite import tracked, untracked
 from proxy.slices import at_once
@@ -88,7 +88,7 @@ def test_text() -> None:
     foreign = FOREIGN.link(1, TARGET)
     text = f"> see <{LINK}> or {LINK}.\r\n> stop: {STOP}\r\n> {foreign}\r\n".encode()
 
-    result = splice(text, find_in_text(text, TOKENS).edits)
+    result = splice(text, at_once(finding_in_text(text, TOKENS)).edits)
 
     assert f"> see <{TARGET}> or {TARGET}.\r\n> stop: {STOP}\r\n> {foreign}\r\n".encode() == result
 
@@ -112,7 +112,7 @@ def test_pixel_in_text(written: str, left: str) -> None:
     """Case 111: the address of our pixel, as programs write it that make text of HTML, goes with its brackets."""
     text = f"> old\r\n> {written}".encode()
 
-    marks = find_in_text(text, TOKENS)
+    marks = at_once(finding_in_text(text, TOKENS))
 
     assert f"> old\r\n> {left}".encode() == splice(text, marks.edits)
     assert (marks.pixels, marks.links) == (1, 0)
@@ -120,7 +120,7 @@ def test_pixel_in_text(written: str, left: str) -> None:
 
 def test_pixel_of_another_installation_in_text() -> None:
     """The address of a pixel whose token does not open stays in text."""
-    assert find_in_text(f"[{FOREIGN.pixel()}]".encode(), TOKENS).edits == ()
+    assert at_once(finding_in_text(f"[{FOREIGN.pixel()}]".encode(), TOKENS)).edits == ()
 
 
 HEAD = b"From: alice@example.org\r\nTo: bob@customer.test\r\nSubject: Re: offer\r\nMIME-Version: 1.0\r\n"

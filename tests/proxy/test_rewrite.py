@@ -171,6 +171,13 @@ def test_pixel_at_the_end(tail: bytes) -> None:
     assert _tracked(html_mail(b"<p>x" + tail)).endswith(PIXEL + b"</div>" + tail)
 
 
+@pytest.mark.parametrize("tag", [b"<div hidden>", b'<div style="display:none">', b"<details>"])
+def test_the_only_tag_hides(tag: bytes) -> None:
+    """An element that covers its content is found wherever its tag stands among the tags of the page."""
+    with pytest.raises(Unparsable):
+        _tracked(html_mail(b"x " + tag + b"y"))
+
+
 @pytest.mark.parametrize("html", [b"<p>x<!-- y", b"<p>x<p title='y", b"<p>x<style>", b"x<plaintext>"])
 def test_no_place_for_the_pixel(html: bytes) -> None:
     """Where nothing can be appended so that it shows, nothing is (case 114)."""
