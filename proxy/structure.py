@@ -77,9 +77,10 @@ class Structure:
             raise Unparsable("a content field occurs twice")
         one_of = {name: values[0] for name, values in by_name.items()}
         media_type = parse_media_type(one_of["content-type"]) if "content-type" in one_of else here.default
-        if media_type is None and here.depth == 0:
-            # Of an attachment it may pass; here it would make a message that says something look empty.
-            raise Unparsable("the message's type cannot be read")
+        if media_type is None and (here.depth == 0 or one_of["content-type"].lstrip().lower().startswith("multipart/")):
+            # Of an attachment it may pass; here it would make a message that says something look empty, and hide in a
+            # multipart what is signed, or a report.
+            raise Unparsable("a type cannot be read")
         disposition = parse_disposition(one_of["content-disposition"]) if "content-disposition" in one_of else None
         attached = "content-disposition" in one_of and (disposition is None or disposition.name != "inline")
         named = _is_named(media_type) or _is_named(disposition)

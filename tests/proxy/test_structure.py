@@ -73,6 +73,7 @@ def test_boundary(boundary: bytes) -> None:
         pytest.param(multipart(b"b", TEXT).replace(b"--b--", b"--b"), None, id="60: not closed"),
         pytest.param(multipart(b"b", multipart(b"c", TEXT).replace(b"--c--", b"")), None, id="60: inner not closed"),
         pytest.param(multipart(b"b", b"no header"), None, id="60: part with no separator"),
+        pytest.param(multipart(b"b", HTML, multipart(b"c x", TEXT, kind=b"signed")), None, id="inner type unreadable"),
         pytest.param(b"Content-Transfer-Encoding: base64\r\n" + multipart(b"b", TEXT), None, id="encoded multipart"),
         pytest.param(b"Content-Type: text/plain\r\nContent-Type: text/html\r\n\r\n", None, id="two types"),
         pytest.param(UNREADABLE, None, id="45: type not to be read"),
