@@ -50,7 +50,7 @@ VERSION = Gauge("aboveboard_policy_info", "1 for the version of the policy that 
 SINCE = Gauge("aboveboard_policy_since_seconds", "When what is in force came into force, in seconds since 1970.")
 STALE = Gauge("aboveboard_policy_stale", "1 where the file has changed since and is not right.")
 
-_IN_PLACE = {"MALLOC_MMAP_THRESHOLD_": "1048576"}
+IN_PLACE = {"MALLOC_MMAP_THRESHOLD_": "1048576"}
 """Has what is a megabyte and more grow in place (mallopt(3)). glibc raises that size by itself with large messages, and
 then copies one of 25 MB while it grows: 20 ms in which its worker serves nobody else."""
 
@@ -127,7 +127,7 @@ class Parent:
         self._life: tuple[int, int] = (-1, -1)
         self._census = -1
         """Descriptor of the memory in which the workers count together."""
-        self._environment = {**_IN_PLACE, **os.environ}
+        self._environment = {**IN_PLACE, **os.environ}
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; SIGHUP has the file read again.

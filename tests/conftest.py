@@ -11,9 +11,7 @@ from tests.postgresql import Cluster, cluster
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Return the event loop that a test runs on: the workers' own, or asyncio's for those that look into it."""
-    if item.get_closest_marker("asyncio_itself") is not None:
-        return {"asyncio": asyncio.new_event_loop}
+    """Return the event loop that tests run on: the workers' own."""
     return {"uvloop": uvloop.new_event_loop}
 
 
