@@ -131,6 +131,7 @@ def _html_body(raw: bytes, entity: Entity, reading: Reading, unsubscribe: frozen
     foreign: tuple[Finding, ...] = ()
     if reading.watch is not None:
         foreign = yield from trackers_in_html(document, found, reading.watch, unsubscribe)
+        yield
     destinations = _destinations(foreign)
     links = yield from _links(found, own, reading.links, unsubscribe, room, {})
     unwrapped = links

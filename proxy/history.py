@@ -102,7 +102,9 @@ def _places(hints: Iterable[re.Pattern[bytes]], lowered: bytes, start: int, end:
 def finding_history_in_text(data: bytes) -> Walk[int]:
     """Walk to where history begins in a text that marks none of its lines with ">"; its length without any."""
     top = data[:_LONGEST_REPLY].lower()
-    line = yield from finding_quote_line(data.lower())
+    lowered = data.lower()
+    yield
+    line = yield from finding_quote_line(lowered)
     places = [line, *(_reply_header(top, word) for word in _SENT)]
     return min((place for place in places if place is not None), default=len(data))
 

@@ -1,7 +1,7 @@
 """The message: raw bytes, and the facts found in them. Nothing is parsed into a tree and written back out."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from policies.facts import Facts
@@ -23,6 +23,7 @@ from proxy.links import unsubscribe_targets
 from proxy.protection import own_signatures, protected_header, protected_structure
 from proxy.slices import Walk, at_once, each
 from proxy.structure import Entity, reading_structure
+from proxy.tags import TAGS_PER_STEP
 from proxy.transfer import apart, splice
 from proxy.visible import finding_empty
 
@@ -102,13 +103,14 @@ def _with_bodies(
         return Message(raw, _header_facts(raw, fields, entities, problem=_reason(problem)), fields)
     everything = (*bodies, *editable)
     pages = [body.encoded.decoded for body in bodies if body.scan.dashes]
-    read = [*texts, *pages, *_without_marks(everything)]
+    read = [*texts, *pages, *(yield from _without_marks(everything))]
     if any((yield from each(_PGP.search(text) for text in read))):
         seen = tuple(Trackers(body.own, body.foreign) for body in everything)
         facts = _header_facts(raw, fields, entities, Protection.ENCRYPTED)
         return Message(raw, facts, fields, untouchable=seen)
     has_text = any((yield from each(text.strip() for text in texts)))
     empty = yield from _is_empty(bodies, has_text=has_text)
+    trackers = yield from _trackers(everything)
     facts = _header_facts(
         raw,
         fields,
@@ -118,20 +120,37 @@ def _with_bodies(
         empty=empty,
         # Whether trackers are taken out first is not decided yet.
         links=min(sum(len(body.links) for body in everything), sum(len(body.unwrapped_links) for body in everything)),
-        trackers=sum(one.certain and one.scope is Scope.TOOL for body in everything for one in body.foreign),
+        trackers=trackers,
     )
     return Message(raw, facts, fields, bodies, editable, signatures, _delimiters(entities))
 
 
-def _without_marks(bodies: Iterable[Body]) -> Iterator[bytes]:
-    """Yield the parts as they would be without what tracks: that could leave what looks like inline PGP behind."""
+def _without_marks(bodies: Iterable[Body]) -> Walk[list[bytes]]:
+    """Walk to the parts as they would be without what tracks: that could leave what looks like inline PGP behind."""
+    found = []
     for body in bodies:
         data, own = body.encoded.decoded, body.own.edits
         if own:
-            yield splice(data, own)
+            found.append(splice(data, own))
+            yield
         foreign = [edit for one in body.foreign for edit in one.edits]
         if foreign:
-            yield splice(data, apart([*own, *foreign]))
+            yield
+            edits = apart([*own, *foreign])
+            yield
+            found.append(splice(data, edits))
+    return found
+
+
+def _trackers(bodies: Iterable[Body]) -> Walk[int]:
+    """Walk to how many foreign trackers are known to track and come with a tool."""
+    count = 0
+    for body in bodies:
+        for number, one in enumerate(body.foreign, 1):
+            count += one.certain and one.scope is Scope.TOOL
+            if not number % TAGS_PER_STEP:
+                yield
+    return count
 
 
 def _delimiters(entities: Iterable[Entity]) -> frozenset[bytes]:

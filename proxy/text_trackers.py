@@ -28,6 +28,7 @@ def finding_in_text(
         for found in _links(data, history, watch, unsubscribe, joined=joined):
             links += found
             yield
+    yield
     glyphs = yield from each(_glyphs(data, charset, watch))
     return tuple(sorted([*links, *glyphs], key=lambda finding: finding.start))
 
