@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Event
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -121,7 +120,8 @@ class Parent:
         self._count = workers
         self._sockets: dict[str, list[socket.socket]] = {}
         self._workers: list[_Worker] = []
-        self._stop = Event()
+        self._ending = False
+        """Somebody asked for the end."""
         self._asked = False
         """Somebody asked for the file to be read again."""
         self._life: tuple[int, int] = (-1, -1)
@@ -134,9 +134,7 @@ class Parent:
 
         Raises ConfigError or LedgerError where it cannot begin.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
-        signal.signal(signal.SIGHUP, self._ask)
+        self._listen()
         allow_many_files()
         self._make_ledger_ready()
         self._bind()
@@ -155,11 +153,22 @@ class Parent:
                     self._workers += [self._start(part, number) for number in range(self._count)]
                 for worker in self._workers:
                     self._wait_until_ready(worker)
-                if not self._stop.is_set():
+                if not self._ending:
                     log.info("serve.ready", workers=self._count, **self._places())
                 self._watch()
             finally:
                 self._end()
+
+    def _listen(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask_for_end)
+        signal.signal(signal.SIGHUP, self._ask)
+
+    # A signal comes between any two steps. What is done then must not need a lock, as an Event's set() does: the step
+    # before it may hold it, and neither would ever go on.
+
+    def _ask_for_end(self, *_: object) -> None:
+        self._ending = True
 
     def _ask(self, *_: object) -> None:
         self._asked = True
@@ -246,20 +255,24 @@ class Parent:
 
     def _wait_until_ready(self, worker: _Worker) -> None:
         """Wait until a worker serves, or all is to end. Raises ConfigError where it does not serve."""
-        while not self._stop.is_set() and worker.ready != -1 and time.monotonic() < worker.started + START_SECONDS:
+        while not self._ending and worker.ready != -1 and time.monotonic() < worker.started + START_SECONDS:
             worker.look(LOOK_SECONDS)
-        if not worker.served and not self._stop.is_set():
+        if not worker.served and not self._ending:
             worker.process.kill()
             worker.process.wait()
             raise ConfigError([f"A {worker.part} process did not start; its own message is above."])
 
     def _watch(self) -> None:
-        while not self._stop.wait(LOOK_SECONDS):
+        while self._goes_on():
             asked, self._asked = self._asked, False
             self._look_at_certificates(asked=asked)
             self._look_at_file(asked=asked)
             for at, worker in enumerate(self._workers):
                 self._look_after(at, worker)
+
+    def _goes_on(self) -> bool:
+        time.sleep(LOOK_SECONDS)
+        return not self._ending
 
     def _look_after(self, at: int, worker: _Worker) -> None:
         """Replace a worker that died, and end one that does not come to serve, without waiting: others may die, too."""

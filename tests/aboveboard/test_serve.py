@@ -11,7 +11,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from types import FrameType
+from typing import IO, Self
 
 import pytest
 
@@ -34,6 +35,7 @@ url = "smtp://127.0.0.1:9"
 address = "127.0.0.1:0"
 public_url = "http://127.0.0.1:8080"
 """
+ENDED_BY = (signal.SIGTERM, signal.SIGINT)
 
 
 def test_bound_sockets_are_tcp_by_name() -> None:
@@ -89,7 +91,7 @@ def events_until(log: IO[str], last: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", ENDED_BY, ids=lambda number: number.name)
 def test_signals_end_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
     """SIGTERM and SIGINT end it with exit 0 and a last line that says so."""
     with serving(tmp_path) as process:
@@ -98,6 +100,54 @@ def test_signals_end_it_in_order(tmp_path: Path, number: signal.Signals) -> None
         process.send_signal(number)
         events_until(process.stderr, "serve.ended")
         assert 0 == process.wait(30)
+
+
+class Interruption:
+    """Counts every step that Python code makes, our own and the library's, and raises SIGTERM at one of them."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> Self:
+        """Be told of a step, as by sys.settrace."""
+        frame.f_trace_opcodes = True
+        self._left -= event == "opcode"
+        if self._left == 0:
+            self._left = -1
+            signal.raise_signal(signal.SIGTERM)
+        return self
+
+
+def too_late(*_: object) -> None:
+    """Be called by SIGALRM where somebody waits for what never comes."""
+    raise TimeoutError
+
+
+@pytest.fixture
+def parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parent]:
+    """A parent without workers, which hears SIGTERM and makes no pauses."""
+    path = tmp_path / "aboveboard.toml"
+    path.write_text(CONFIG)
+    monkeypatch.setattr("aboveboard.serve.LOOK_SECONDS", 0.0)
+    parent = Parent(path, ["web"], 1)
+    before = [(number, signal.signal(number, too_late)) for number in (signal.SIGALRM, *ENDED_BY)]
+    parent._listen()
+    yield parent
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+def test_the_end_is_heard_at_every_step(parent: Parent) -> None:
+    """SIGTERM ends the parent whatever it is about to do: it needs no lock that the interrupted step may hold."""
+    for at in range(1, 1_000):
+        parent._ending = False
+        signal.alarm(20)
+        sys.settrace(Interruption(at))
+        try:
+            parent._watch()
+        finally:
+            sys.settrace(None)
+            signal.alarm(0)
 
 
 def children(pid: int) -> list[int]:
