@@ -68,6 +68,9 @@ async def opened(current: Current) -> AsyncIterator[Ledger]:
     """Open the ledger, ready for the first message or hit, and look after it while it is open."""
     write_statements(sqlite=Place(current.config.ledger.url).sqlite is not None)
     async with compose.ledger(current.config, Keyring.load(current.config.ledger.key_file)) as ledger:
+        # The first commit of a connection to SQLite waits for the disk three times, every other one once. Made for the
+        # first message, it may take longer than that waits.
+        await ledger.tick()
         upkeep = asyncio.create_task(keep_up(current, ledger))
         try:
             yield ledger

@@ -1,12 +1,19 @@
-"""A worker's end: it comes, whatever the worker waits for."""
+"""A worker's beginning, with the ledger ready for the first message; and its end, whatever the worker waits for."""
 
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from aboveboard import compose
+from aboveboard.config import load
+from aboveboard.reload import Current
+from aboveboard.worker import opened
+from tests.e2e.serving import CONFIG
 
 STUCK = """
 import asyncio, sys
@@ -54,3 +61,16 @@ def test_without_a_parent_it_ends(stuck: tuple[subprocess.Popen[bytes], int]) ->
     process, parent = stuck
     os.close(parent)
     assert -signal.SIGALRM == process.wait(30)
+
+
+async def test_the_first_commit_is_made_before_the_first_message(tmp_path: Path) -> None:
+    """A worker that serves has written to the ledger: what a connection's first commit takes more is behind it."""
+    path = tmp_path / "aboveboard.toml"
+    path.write_text(CONFIG.format(smtp=1587, web=8080, metrics=9108, upstream="smtp://127.0.0.1:9"))
+    (tmp_path / "ledger").mkdir()
+    config = load(path)
+    await compose.make_ready(config)
+    log = tmp_path / "ledger/aboveboard.db-wal"
+    assert not log.exists()
+    async with opened(Current(config)):
+        assert log.stat().st_size > 0
