@@ -36,7 +36,8 @@ async def shown_in(site: Site, form: Form, language: Language) -> Language | Non
     A form that names no notice is taken for one in the visitor's ``language``.
     """
     named = first(form, "notice")
-    for one in (language, *Language):
+    candidates: list[Language] = [language, *Language]
+    for one in candidates:
         if named in ("", (await site.notice(one)).id):
             return one
     return None
