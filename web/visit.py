@@ -20,6 +20,7 @@ from policies.words import Purpose
 from web.agreement import agree, agreed_to, by_owner, offered, shown_in
 from web.forms import Form, first, ticked
 from web.language import listed, said
+from web.pages import octets
 from web.site import Site, language_of, page
 
 METHOD = "preference_page"
@@ -170,7 +171,7 @@ async def _write_again(visit: Visit, form: Form) -> Response:
 def _download(text: str, kind: str) -> Response:
     headers = {"content-disposition": f'attachment; filename="copy.{kind}"'}
     media = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
-    return Response(text, media_type=media[kind], headers=headers)
+    return Response(octets(text), media_type=media[kind], headers=headers)
 
 
 async def _copy_json(visit: Visit, form: Form) -> Response:

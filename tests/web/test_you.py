@@ -193,6 +193,16 @@ async def test_agreeing_under_a_notice_that_is_over(mailing: Mailing) -> None:
     assert [shown] == [one["notice"] for one in await mailing.history("ann@customer.test")]
 
 
+async def test_what_is_no_text_is_shown_all_the_same(mailing: Mailing) -> None:
+    """What an administrator's terminal sent as something else than UTF-8 takes nobody their page or their copy."""
+    ann = "ann@customer.test"
+    act = Act("admin", "paper", Assurance.ASSERTED, "recorded by an administrator", evidence="Gr\udcfc\udcdfe")
+    await mailing.ledger.grant(ann, [Purpose.OPEN], act)
+    url, visit = await mailing.visit(ann)
+    pages = [await mailing.client.post(url, data={"visit": visit, "do": do}) for do in ("", "copy_json", "copy_csv")]
+    assert [(200, True)] * 3 == [(page.status_code, "Gr??e" in page.text) for page in pages]
+
+
 async def test_being_written_to_is_kept_apart(mailing: Mailing) -> None:
     """ "Do not write to me" is recorded beside tracking, changes none of it, and can be taken back."""
     url, visit = await mailing.visit()
