@@ -17,7 +17,7 @@ from ledger.subject import as_csv
 from policies.consent import GRANTS, REFUSALS, Consent, State
 from policies.footer import Language
 from policies.words import Purpose
-from web.agreement import agree, agreed_to, by_owner, offered
+from web.agreement import agree, agreed_to, by_owner, offered, shown_in
 from web.forms import Form, first, ticked
 from web.language import listed, said
 from web.site import Site, language_of, page
@@ -132,14 +132,16 @@ async def _stop(visit: Visit, form: Form) -> Response:
 
 
 async def _agree(visit: Visit, form: Form) -> Response:
-    notice = await visit.site.notice(visit.language)
-    purposes = agreed_to(form, notice)
+    purposes = agreed_to(form, await visit.site.notice(visit.language))
     if not purposes:
         return await welcome(visit, "nothing")
+    language = await shown_in(visit.site, form, visit.language)
+    if language is None:
+        return await welcome(visit, "changed")
 
     async def work(connection: AsyncConnection) -> tuple[int, str] | None:
         how = by_owner(METHOD)
-        return await agree(connection, visit.site, visit.address, purposes, visit.language, how, AGREE)
+        return await agree(connection, visit.site, visit.address, purposes, language, how, AGREE)
 
     await visit.site.ledger.append(work)
     return await welcome(visit, "agreed")

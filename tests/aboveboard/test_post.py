@@ -5,8 +5,11 @@ import email
 import email.policy
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from email.header import decode_header, make_header
 from email.message import EmailMessage
+from email.utils import getaddresses
 from pathlib import Path
 
 import pytest
@@ -132,6 +135,47 @@ def test_an_address_beyond_ascii() -> None:
     assert "jörg@bücher.test".encode() in write(
         sender(), Letter("you", "jörg@bücher.test", values={"url": URL}), "S", NOW
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Example GmbH",
+        "Example, Inc.",
+        "Stiftung Preussischer Kulturbesitz, Staatliche Museen zu Berlin, Generaldirektion",
+        "Preussischer Kulturbesitz, Staatliche Museen zu Berlin, Generaldirektion für alle Museen",
+        'A "B" <c@d.example>; E: F (G)',
+        "Office @ Home & Sons",
+        "Plain Words That Are So Many That They Do Not Fit Into One Line Of A Header At All And Go On",
+        "=?utf-8?q?x?=",
+    ],
+)
+def test_who_writes(name: str) -> None:
+    """Whatever the organisation is called, From is one address with its name, in lines that fit (RFC 5322 §2.1.1)."""
+    content = write(replace(sender(), organisation=name), Letter("you", BOB, values={"url": URL}), "S", NOW)
+    field = content[: content.index(b"\r\nTo:")]
+    assert all(len(line) <= 78 for line in field.split(b"\r\n"))
+    ((shown, address),) = getaddresses([field.decode("ascii").removeprefix("From: ").replace("\r\n", "")])
+    assert (name, "box@example.org") == (str(make_header(decode_header(shown))), address)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("bob@bücher.example", "bob@xn--bcher-kva.example"),
+        ("bob@straße.example", "bob@xn--strae-oqa.example"),
+        ('"john doe"@x.test', '"john doe"@x.test'),
+        ('"a\\"b"@x.test', '"a\\"b"@x.test'),
+        ("bob@[192.0.2.1]", "bob@[192.0.2.1]"),
+    ],
+)
+async def test_any_server_takes_it(tmp_path: Path, address: str, expected: str) -> None:
+    """A letter to a mailbox in ASCII needs nothing of the server, whatever its domain (RFC 5891)."""
+    async with open_ledger(tmp_path) as ledger, FakeUpstream() as upstream:
+        await put(ledger, Letter("you", address, values={"url": URL}))
+        await send_all(ledger, sender(upstream.port))
+    assert f"RCPT TO:<{expected}>" in upstream.heard
+    assert f"\r\nTo: {expected}\r\n".encode() in upstream.messages[0]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The preference centre: what a token from ordinary mail can do, what a mailed link can, and for how long."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,18 @@ async def test_agreeing_and_refusing(mailing: Mailing) -> None:
     (receipt,) = await mailing.letters()
     assert ("receipt", BOB, "open") == (receipt.kind, receipt.address, receipt.values["purposes"])
     assert json.loads(receipt.values["json"])
+
+
+async def test_agreeing_under_a_notice_that_is_over(mailing: Mailing) -> None:
+    """Nobody agrees to words that they were not shown: the visit goes on with those that are in force by now."""
+    url, visit = await mailing.visit("ann@customer.test")
+    form = {"do": "agree", "agree": "open", "notice": "0123456789abcdef"}
+    page = await mailing.client.post(url, data={"visit": visit, **form})
+    assert "has changed since you opened the page" in page.text
+    assert [] == await mailing.history("ann@customer.test")
+    (shown,) = re.findall(r'name="notice" value="([0-9a-f]{16})"', page.text)
+    await mailing.client.post(url, data={"visit": carried(page.text), **form, "notice": shown})
+    assert [shown] == [one["notice"] for one in await mailing.history("ann@customer.test")]
 
 
 async def test_being_written_to_is_kept_apart(mailing: Mailing) -> None:
