@@ -21,7 +21,7 @@ from web.agreement import agree, agreed_to, by_owner, offered, shown_in
 from web.forms import Form, first, ticked
 from web.language import listed, said
 from web.pages import octets
-from web.site import Site, language_of, page
+from web.site import Site, language_of, note_done, page
 
 METHOD = "preference_page"
 STOP = listed("Stop the ones I ticked")
@@ -31,6 +31,8 @@ NEVER = listed("I never agreed")
 ERASE = listed("Erase everything")
 _CLAIMS = GRANTS | {State.IMPORTED_UNPROVEN}
 WRITE_AGAIN = listed("You may write to me again")
+_DONE = frozenset({"stopped", "agreed", "contact", "no_contact", "case", "never"})
+"""What a step may have done; any other has done nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ async def welcome(visit: Visit, did: str = "", number: str = "") -> Response:
 
     Raises LedgerUnavailable.
     """
+    if did in _DONE:
+        note_done(visit.request)
     site, person = visit.site, visit.person
     notice = await site.notice(visit.language)
     consent, history = await site.ledger.standing(person), await site.ledger.history(person)
