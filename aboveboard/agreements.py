@@ -1,6 +1,7 @@
 """Agreements in a CSV file, as `aboveboard consent import` takes them: every row is right, or none is taken."""
 
 import csv
+import io
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from ledger.cells import plain
 from ledger.imports import Agreement
 from policies.footer import Language
 from policies.words import Purpose
-from proxy.path import parse_path
+from proxy.path import parse_address
 from proxy.reply import ReplyError
 
 NEEDED = ("address", "purposes", "date")
@@ -33,16 +34,17 @@ def read(path: Path, now: datetime) -> list[Agreement]:
     UTF-8, with commas or semicolons, and the columns' names in the first line.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            reader = csv.DictReader(file, delimiter=";" if ";" in first else ",", strict=True)
-            _check_columns(_names(reader))
-            return _all(reader, now)
+        # Read once: it may be a pipe, and may be written anew meanwhile.
+        file = io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="")
     except UnicodeDecodeError as error:
         raise AgreementsError([f"{path}: is not UTF-8 text."]) from error
     except OSError as error:
         raise AgreementsError([f"{path}: cannot be read: {error.strerror}."]) from error
+    first = file.readline()
+    file.seek(0)
+    reader = csv.DictReader(file, delimiter=";" if ";" in first else ",", strict=True)
+    _check_columns(_names(reader))
+    return _all(reader, now)
 
 
 def _names(reader: "csv.DictReader[str]") -> list[str]:
@@ -102,7 +104,7 @@ def _one(line: int, row: Mapping[str | None, str | None], now: datetime) -> Agre
 
 def _address(text: str) -> str:
     try:
-        address = parse_path("TO", f"TO:<{text}>").address
+        address = parse_address(text)
     except ReplyError as error:
         raise ValueError(f"address {text!r} is not an e-mail address") from error
     if "@" not in address:

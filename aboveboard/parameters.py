@@ -9,7 +9,7 @@ import click
 
 from policies.address import canonical_domain
 from policies.words import Purpose
-from proxy.path import parse_path
+from proxy.path import parse_address
 from proxy.reply import ReplyError
 
 
@@ -21,9 +21,10 @@ class MailAddress(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the address; "<>" and an empty one are the null sender."""
         text = str(value).strip()
-        keyword = "FROM" if text in ("", "<>") else "TO"
+        if text in ("", "<>"):
+            return ""
         try:
-            return parse_path(keyword, f"{keyword}:<{text.removeprefix('<').removesuffix('>')}>").address
+            return parse_address(text.removeprefix("<").removesuffix(">"))
         except ReplyError:
             self.fail(f"{value!r} is not an e-mail address.", param, ctx)
 
@@ -79,6 +80,20 @@ class Text(click.ParamType[str]):
         return str(value)
 
 
+class Word(Text):
+    """Text that is not blank, and short enough to be a word for something."""
+
+    most = 64
+    """Characters; the ledger's columns for such words have no more."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text."""
+        text = super().convert(value, param, ctx)
+        if len(text) > self.most:
+            self.fail(f"must not be longer than {self.most} characters.", param, ctx)
+        return text
+
+
 class Day(click.ParamType[date]):
     """A day of the calendar, with days before and after it that can be counted."""
 
@@ -104,7 +119,7 @@ class DomainName(click.ParamType[str]):
         """Return the domain; a leading "@" or "*." says the same."""
         text = canonical_domain(str(value).strip().removeprefix("@").removeprefix("*."))
         try:
-            parse_path("TO", f"TO:<postmaster@{text}>")
+            parse_address(f"postmaster@{text}")
         except ReplyError:
             text = ""
         if "." not in text:
@@ -120,6 +135,7 @@ DAY = Day()
 PURPOSE = click.Choice([purpose.value for purpose in Purpose])
 PURPOSES = PurposeList()
 TEXT = Text()
+WORD = Word()
 
 config_option = click.option(
     "--config",

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
@@ -28,10 +29,10 @@ from ledger.ledger import Ledger
 from ledger.outbox import Claimed, Letter
 from ledger.tally import Tally
 from ledger.tokens import stop_url
-from policies.address import domain_of, split
+from policies.address import canonical_domain, domain_of, split, unquoted
 from policies.footer import Language
 from proxy.path import MailParameters, Recipient
-from proxy.reply import Reply, ReplyError
+from proxy.reply import Reply, ReplyError, reply
 from proxy.route import Route, parse_route
 from proxy.upstream import Connection
 from web.pages import environment
@@ -39,7 +40,11 @@ from web.pages import environment
 LETTERS = Path(__file__).parent / "letters"
 LOOK_SECONDS = 1.0
 """How often the outbox is looked into."""
+HAND_IN_SECONDS = 540.0
+"""How long the server may take with one letter: less than a letter is claimed for, or another process sends it too."""
 _WIDTH = 76
+_LINE = 78
+"""Characters of a header's line (RFC 5322 §2.1.1)."""
 
 SENT = Tally(Counter("aboveboard_letters", "Mail of our own, by kind and what became of it.", ["kind", "outcome"]))
 WAITING = Gauge("aboveboard_letters_waiting", "Mail of our own that is not sent yet.", multiprocess_mode="livemax")
@@ -100,11 +105,11 @@ def write(sender: Sender, letter: Letter, stop: str, now: datetime) -> bytes:
     }
     written = _templates(letter.language).get_template(f"{letter.kind}.txt").render(**letter.values, **values)
     subject, _, body = written.strip().partition("\n")
-    local, domain = split(letter.address)
+    address = mailable(letter.address)
+    local, domain = split(address)
     # A mailbox beyond ASCII needs SMTPUTF8, and headers of its own kind (RFC 6532).
-    message = EmailMessage(email.policy.SMTP.clone(utf8=not letter.address.isascii()))
-    message["From"] = Address(sender.organisation, addr_spec=sender.address)
-    message["To"] = Address(username=local, domain=domain)
+    message = EmailMessage(email.policy.SMTP.clone(utf8=not address.isascii()))
+    message["To"] = Address(username=unquoted(local), domain=domain)
     message["Subject"] = subject.strip()
     message["Date"] = format_datetime(now)
     message["Message-ID"] = make_msgid(domain=domain_of(sender.address))
@@ -115,7 +120,22 @@ def write(sender: Sender, letter: Letter, stop: str, now: datetime) -> bytes:
         receipt = letter.values["json"].encode("utf-8")
         message.add_attachment(receipt, maintype="application", subtype="json", filename="receipt.json")
     message["Content-Language"] = letter.language.value
-    return message.as_bytes()
+    return _author(sender) + message.as_bytes()
+
+
+def mailable(address: str) -> str:
+    """Return an address as every mail server takes it: only one whose local part is beyond ASCII needs SMTPUTF8."""
+    local, domain = split(address)
+    return f"{local}@{canonical_domain(domain)}" if local.isascii() else address
+
+
+def _author(sender: Sender) -> bytes:
+    """Return the From field. As the email package folds a long name it loses its quotes, and a comma begins another."""
+    is_plain = re.fullmatch(r"[A-Za-z0-9!#$%&'*+/^_`{|}~ -]+", sender.organisation) and "=?" not in sender.organisation
+    name = Header(sender.organisation, "us-ascii" if is_plain else "utf-8", header_name="From").encode(linesep="\r\n")
+    fits = len(name.rpartition("\n")[2]) + len(f"From:  <{sender.address}>") <= _LINE
+    between = " " if fits else "\r\n "
+    return f"From: {name}{between}<{sender.address}>\r\n".encode()
 
 
 def _folded(text: str) -> str:
@@ -135,6 +155,9 @@ async def deliver(ledger: Ledger, sender: Callable[[], Sender]) -> None:
             await send_all(ledger, sender())
         except LedgerUnavailable as error:
             log.warning("post.outbox_unavailable", why=str(error))
+        except Exception:
+            # What one letter meets must not keep all others here. It is claimed, so they come before it now.
+            log.exception("post.failed")
         await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -158,7 +181,7 @@ async def _send(ledger: Ledger, sender: Sender, claimed: Claimed) -> None:
         log.error("post.not_written", kind=claimed.letter.kind, why=type(error).__name__)
         answer = None
     else:
-        answer = await _hand_in(sender, claimed.letter.address, content)
+        answer = await _hand_in(sender, mailable(claimed.letter.address), content)
     now = datetime.now(UTC)
     if answer is not None and answer.positive:
         await ledger.job(lambda connection: outbox.sent(connection, claimed.id, now))
@@ -172,7 +195,15 @@ async def _send(ledger: Ledger, sender: Sender, claimed: Claimed) -> None:
 
 
 async def _hand_in(sender: Sender, address: str, content: bytes) -> Reply:
-    """Hand a letter in at the server and return its reply, or the one that stands for no answer."""
+    """Hand a letter in at the server and return its reply, or the one that stands for no answer in time."""
+    try:
+        async with asyncio.timeout(HAND_IN_SECONDS):
+            return await _said(sender, address, content)
+    except TimeoutError:
+        return reply(451, "4.4.2 The mail server takes too long")
+
+
+async def _said(sender: Sender, address: str, content: bytes) -> Reply:
     try:
         connection = await Connection.open(sender.route)
     except ReplyError as error:

@@ -26,6 +26,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from aboveboard import compose, metricfiles, metricserver, pastmetrics, relaying
 from aboveboard.certificatewatch import WatchedCertificates
 from aboveboard.config import ConfigError
+from aboveboard.ending import end_within
 from aboveboard.reload import InForce, WatchedFile
 from aboveboard.settings import Config
 from aboveboard.sockets import allow_many_files, bind
@@ -38,6 +39,10 @@ from proxy.limits import prepare
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.2
 """Between two looks at how the workers are, and whether it is the end."""
+PATIENCE_SECONDS = DRAIN_SECONDS + 5.0
+"""After which a worker that was told to end is ended."""
+END_SECONDS = PATIENCE_SECONDS + 3.0
+"""After which the parent itself is gone, whatever it still waits for: systemd is told to wait for 40 seconds."""
 RESTART_SECONDS = 1.0
 """A worker that dies is started again, but no more often than this."""
 ROOM = 33_554_432
@@ -168,6 +173,7 @@ class Parent:
     # before it may hold it, and neither would ever go on.
 
     def _ask_for_end(self, *_: object) -> None:
+        end_within(END_SECONDS)
         self._ending = True
 
     def _ask(self, *_: object) -> None:
@@ -364,7 +370,7 @@ class Parent:
         for worker in self._workers:
             with suppress(ProcessLookupError):
                 worker.process.terminate()
-        deadline = time.monotonic() + DRAIN_SECONDS + 5
+        deadline = time.monotonic() + PATIENCE_SECONDS
         for worker in self._workers:
             try:
                 worker.process.wait(max(0.0, deadline - time.monotonic()))

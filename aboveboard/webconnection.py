@@ -4,6 +4,8 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from web.pages import SECURITY_HEADERS
+
 SECONDS = 60.0
 """For a request to come, and its answer to be taken, from when it began; the first begins with the connection."""
 PARTING_SECONDS = 8.0
@@ -38,6 +40,13 @@ class WebConnection(HttpToolsProtocol):
         super().data_received(data)
         if self._octets > MAX_HEADER and not self.transport.is_closing():
             self.send_400_response("The header is too long.")
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request; like every other answer it is kept and shown nowhere else."""
+        fields = {"content-type": "text/plain; charset=utf-8", "content-length": str(len(msg)), "connection": "close"}
+        lines = [f"{name}: {value}\r\n" for name, value in (fields | SECURITY_HEADERS).items()]
+        self.transport.write("".join(["HTTP/1.1 400 Bad Request\r\n", *lines, "\r\n", msg]).encode("ascii"))
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         """Count anew: another request begins."""

@@ -19,6 +19,7 @@ import structlog
 import uvloop
 
 from aboveboard import compose
+from aboveboard.ending import end_within
 from aboveboard.reload import Current, InForce, signature
 from aboveboard.upkeep import keep_up
 from ledger import tally
@@ -181,7 +182,7 @@ async def _run(part: Part, task: Task, ready: int, life: int) -> None:
 
     def end() -> None:
         # The parent sees to it too; but one that is gone does not, and the sockets would stay taken.
-        signal.setitimer(signal.ITIMER_REAL, END_SECONDS)
+        end_within(END_SECONDS)
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -44,13 +44,15 @@ async def purge(connection: AsyncConnection, keyring: Keyring, found: Over, peri
     """Remove the events of those people, behind a checkpoint, but for what says no; return how many went."""
     await chain.lock(connection)
     gone: list[int] = []
+    nameless = 0
     for at in range(0, len(found.people), _SLICE):
         some = await _still(connection, found.people[at : at + _SLICE], found.head)
         markers = await _markers(connection, some)
         statement = select(consent_event.c.sequence).where(consent_event.c.folded_hash.in_(some))
         gone += [row.sequence for row in await connection.execute(statement) if row.sequence not in markers]
-        await connection.execute(delete(consent_personal).where(consent_personal.c.sequence.in_(markers)))
-    removed = await chain.cut(connection, keyring, gone, now)
+        names = delete(consent_personal).where(consent_personal.c.sequence.in_(markers))
+        nameless += (await connection.execute(names)).rowcount
+    removed = await chain.cut(connection, keyring, gone, now) if gone or nameless else 0
     left = select(consent_event.c.batch).where(consent_event.c.batch == import_batch.c.id).exists()
     old = import_batch.c.imported_at < stamp(now - period)
     await connection.execute(delete(import_batch).where(old, ~left))

@@ -191,11 +191,10 @@ class Checkpoint:
 async def cut(connection: AsyncConnection, keyring: Keyring, gone: Iterable[int], now: datetime) -> int:
     """Remove events by sequence behind a new signed checkpoint at the head; return how many were removed.
 
-    Nobody else may append meanwhile: call it with the chain locked.
+    Also where that is none, and only what is personal in refusals went: those are looked for up to the checkpoint
+    no more. Nobody else may append meanwhile: call it with the chain locked.
     """
     numbers = sorted(gone)
-    if not numbers:
-        return 0
     sequence, link = await lock(connection)
     for at in range(0, len(numbers), _SLICE):
         some = numbers[at : at + _SLICE]

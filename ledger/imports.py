@@ -106,14 +106,19 @@ class Books(Protocol):
         """Return what ``work`` did, once it is on disk."""
 
 
+_Seen = dict[tuple[str | None, str], datetime]
+"""Until when something stands that is not looked up as a grant is, by spelling and purpose."""
+
+
 @dataclass(slots=True)
 class _Slice:
     """What is to be written of some rows."""
 
     events: list[tuple[dict[str, Any], bytes]] = field(default_factory=list)
     landed: Counter[Landing] = field(default_factory=Counter)
-    seen: set[tuple[str | None, str]] = field(default_factory=set)
-    receipts: int = 0
+    seen: _Seen = field(default_factory=dict)
+    receipts: set[str | None] = field(default_factory=set)
+    """The spellings that a receipt goes to."""
 
 
 async def import_rows(
@@ -218,6 +223,8 @@ async def _written_locked(
 
 async def _complete(connection: AsyncConnection, batch: str, rows: int) -> None:
     """Have all of an import count from now on, unless somebody in it said meanwhile that they never agreed."""
+    # Whoever says so locks the chain: they are on record by now, or find an import that counts, and suspend it.
+    await chain.lock(connection)
     doubted = select(request_case.c.number).where(request_case.c.batch == batch)
     rests = import_batch.c.suspended_at if (await connection.execute(doubted)).first() is not None else None
     whole = update(import_batch).where(import_batch.c.id == batch)
@@ -275,8 +282,8 @@ class _Work:
     now: datetime
     batch: str
     done: Imported = field(default_factory=Imported)
-    _seen: set[tuple[str | None, str]] = field(default_factory=set)
-    """Spelling and purpose of what is on record by this import."""
+    _seen: _Seen = field(default_factory=dict)
+    """What is on record by this import."""
 
     @property
     def row(self) -> dict[str, Any]:
@@ -297,7 +304,7 @@ class _Work:
     def count(self, some: _Slice) -> None:
         """Note what became of some rows."""
         self.done.landed += some.landed
-        self.done.letters += some.receipts
+        self.done.letters += len(some.receipts)
         self._seen |= some.seen
 
     async def look_at(self, connection: AsyncConnection, rows: Sequence[Agreement]) -> _Slice:
@@ -309,15 +316,15 @@ class _Work:
             self._take(row, person, standings[person], some)
         return some
 
-    async def _unproven(self, connection: AsyncConnection, folded: set[str]) -> set[tuple[str | None, str]]:
+    async def _unproven(self, connection: AsyncConnection, folded: set[str]) -> _Seen:
         """Return which unproven agreements are on record already."""
         if self.manner.point is not None:
-            return set()
+            return {}
         event = consent_event.c
         statement = select(event.exact_hash, event.purpose).where(
             event.folded_hash.in_(folded), event.state == State.IMPORTED_UNPROVEN.value
         )
-        return {(row.exact_hash, row.purpose) for row in await connection.execute(statement)}
+        return {(row.exact_hash, row.purpose): self.now for row in await connection.execute(statement)}
 
     def _take(self, row: Agreement, person: Person, consent: Consent, some: _Slice) -> None:
         """Put into ``some`` what is to be written of one row."""
@@ -328,20 +335,20 @@ class _Work:
             some.landed[landing] += 1
             if landing in (Landing.REFUSED, Landing.STANDING):
                 continue
-            some.seen.add((person.exact_hash, purpose.value))
+            some.seen[person.exact_hash, purpose.value] = row.at + self.manner.validity
             some.events.append(self._event(row, person, consent, purpose, notice))
             granted |= landing is Landing.GRANTED
-        some.receipts += granted and self.manner.letters_url is not None
+        if granted and self.manner.letters_url is not None:
+            some.receipts.add(person.exact_hash)
 
     def _landing(self, row: Agreement, person: Person, consent: Consent, purpose: Purpose, some: _Slice) -> Landing:
         standing, until = consent.on(purpose), row.at + self.manner.validity
         if standing.state in REFUSALS:
             return Landing.REFUSED
         key = (person.exact_hash, purpose.value)
-        if key in self._seen or key in some.seen:
-            return Landing.STANDING
         recorded = standing.event.valid_until if standing.event is not None else None
-        if recorded is not None and (recorded >= until or self.manner.point is None):
+        known = [one for one in (recorded, self._seen.get(key), some.seen.get(key)) if one is not None]
+        if known and (max(known) >= until or self.manner.point is None):
             return Landing.STANDING
         if self.manner.point is None:
             return Landing.UNPROVEN

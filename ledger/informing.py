@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, exists, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import outbox
@@ -23,8 +23,8 @@ from policies.footer import Language
 
 WITHIN = timedelta(days=30)
 INFORMED = "informed"
-_TELLING = (INFORMED, "receipt")
-"""Letters from which people know."""
+TELLING = (INFORMED, "receipt")
+"""The kinds of letters from which people know."""
 _BY_OTHERS = (*GRANTS, State.IMPORTED_UNPROVEN)
 
 
@@ -37,6 +37,13 @@ class Uninformed:
     purposes: tuple[str, ...]
     source: str
     since: datetime
+
+
+def by_others() -> ColumnElement[bool]:
+    """Return which consent events say that somebody agreed, and are somebody else's doing."""
+    event = consent_event.c
+    said = event.state.in_([state.value for state in _BY_OTHERS])
+    return and_(event.assurance == Assurance.ASSERTED.value, said, event.purpose != CONTACT)
 
 
 async def uninformed(
@@ -60,16 +67,10 @@ async def uninformed(
     )
     told = exists().where(
         outbox_table.c.folded_hash == event.folded_hash,
-        outbox_table.c.kind.in_(_TELLING),
+        outbox_table.c.kind.in_(TELLING),
         outbox_table.c.state != LetterState.FAILED.value,
     )
-    statement = select(func.min(event.sequence), func.min(event.recorded_at)).where(
-        event.assurance == Assurance.ASSERTED.value,
-        event.state.in_([state.value for state in _BY_OTHERS]),
-        event.purpose != CONTACT,
-        ~knows,
-        ~told,
-    )
+    statement = select(func.min(event.sequence), func.min(event.recorded_at)).where(by_others(), ~knows, ~told)
     statement = statement.group_by(event.folded_hash).order_by(func.min(event.sequence)).limit(limit)
     if settled is not None:
         recent = select(import_batch.c.id).where(import_batch.c.imported_at > stamp(settled))

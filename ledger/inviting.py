@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import asking, links
+from ledger import asking, chain, links
 from ledger.batch import Batch, Statement
 from ledger.consent import SUSPENDED_UP_TO
 from ledger.keys import Keyring
@@ -94,6 +94,15 @@ def take_back(batch: Batch, invitations: Sequence[Invitation]) -> None:
     batch.execute(_NO_LINK, gone)
 
 
-async def record(connection: AsyncConnection, keyring: Keyring, one: Invitation, notice: Notice) -> tuple[int, str]:
-    """Append the events of a question that has left, and return the chain's new head."""
+async def record(
+    connection: AsyncConnection, keyring: Keyring, one: Invitation, notice: Notice
+) -> tuple[int, str] | None:
+    """Append the events of a question that has left, and return the chain's new head.
+
+    None where the question is on record no more: whoever was erased meanwhile must not come back by it.
+    """
+    await chain.lock(connection)
+    asked = select(question.c.id).where(question.c.id == one.question["id"])
+    if (await connection.execute(asked)).first() is None:
+        return None
     return await asking.append(connection, keyring, one.address, WAY, one.question["id"], notice, one.at)

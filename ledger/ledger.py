@@ -155,7 +155,7 @@ class Ledger(Traffic, Chronicle, Logins):
     def invited(self, one: Invitation) -> None:
         """Have it recorded in the chain that somebody was asked; nobody waits for it."""
 
-        async def work(connection: AsyncConnection) -> tuple[int, str]:
+        async def work(connection: AsyncConnection) -> tuple[int, str] | None:
             return await inviting.record(connection, self.keyring, one, await self.said(connection, one.language))
 
         self._later(asyncio.ensure_future(self.append(work)))
@@ -212,7 +212,7 @@ class Ledger(Traffic, Chronicle, Logins):
             return head
 
         await self.append(work)
-        # A message that was decided upon before, and is only now recorded, must not bring the address back.
+        # What was decided upon before, and is only now recorded, must not bring the address back.
         await asyncio.sleep(patience.LATE_SECONDS)
         await self.job(lambda connection: subject.remove_late(connection, person.folded_hash))
         await self._database.settle()

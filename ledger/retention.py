@@ -3,15 +3,17 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Update, delete, select, update
+from sqlalchemy import ColumnElement, Update, and_, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import decisions, hitcounts, merge
 from ledger.attempts import KEPT
 from ledger.batch import Batch, WithinTransaction
+from ledger.informing import TELLING, by_others
 from ledger.outbox import LetterState
 from ledger.schema import (
     access,
+    consent_event,
     foreign_tracker,
     hit,
     login_attempt,
@@ -30,7 +32,8 @@ UNTRACKED = timedelta(days=7)
 QUESTIONS = timedelta(days=730)
 """How long it is known that somebody was asked: longer than they must not be asked again."""
 LETTERS = timedelta(days=1_095)
-"""How long it is known that a mail of our own was sent: it is proof that somebody was told."""
+"""How long it is known that a mail of our own was sent: it is proof that somebody was told. Of what stands on record
+by others' doing it is known for as long as that, or they would be told again."""
 UNDER_WAY = timedelta(days=1)
 """Longer than a message takes to be handed on, however slow the upstream is."""
 
@@ -64,6 +67,12 @@ def _take_back(batch: Batch, now: datetime) -> None:
     merge.sweep(batch, now)
 
 
+def _still_tells() -> ColumnElement[bool]:
+    """Return which letters told somebody of what is on record still."""
+    about = select(consent_event.c.sequence).where(consent_event.c.folded_hash == outbox.c.folded_hash, by_others())
+    return and_(outbox.c.kind.in_(TELLING), about.exists())
+
+
 def _never_known(now: datetime) -> Update:
     """Have it on record that nobody knows what became of a message whose process died while it was under way."""
     pending = message.c.outcome == Outcome.PENDING.value
@@ -94,7 +103,7 @@ async def purge(connection: AsyncConnection, periods: Periods, now: datetime) ->
         "links": delete(mailbox_link).where(mailbox_link.c.expires_at < stamp(now - timedelta(days=1))),
         "questions": delete(question).where(question.c.asked_at < stamp(now - QUESTIONS)),
         "letters": delete(outbox).where(
-            outbox.c.state != LetterState.QUEUED.value, outbox.c.created_at < stamp(now - LETTERS)
+            outbox.c.state != LetterState.QUEUED.value, outbox.c.created_at < stamp(now - LETTERS), ~_still_tells()
         ),
         # An open case has no such time, and stays.
         "cases": delete(request_case).where(request_case.c.answered_at < stamp(now - periods.cases)),

@@ -209,10 +209,14 @@ async def remove(connection: AsyncConnection, folded_hash: str, now: datetime) -
 
 
 async def remove_late(connection: AsyncConnection, folded_hash: str) -> None:
-    """Delete messages that were decided upon before a person's erasure and recorded after it, with their hits."""
+    """Delete what was made before a person's erasure and recorded after it: messages with their hits, mail to them."""
     erased_at = select(func.max(consent_event.c.event_time)).where(
         consent_event.c.folded_hash == folded_hash, consent_event.c.state == State.SUPPRESSED.value
     )
-    late = (message.c.folded_hash == folded_hash, message.c.decided_at <= erased_at.scalar_subquery())
+    erasure = erased_at.scalar_subquery()
+    for table, made_at in ((question, "asked_at"), (mailbox_link, "created_at"), (outbox, "created_at")):
+        theirs = (table.c.folded_hash == folded_hash, table.c[made_at] <= erasure)
+        await connection.execute(delete(table).where(*theirs))
+    late = (message.c.folded_hash == folded_hash, message.c.decided_at <= erasure)
     await connection.execute(delete(hit).where(hit.c.message_id.in_(select(message.c.id).where(*late))))
     await connection.execute(delete(message).where(*late))

@@ -63,11 +63,12 @@ def canonical(address: str) -> str:
     (RFC 6531 §3.1 asks for NFC).
     """
     local, domain = split(address.strip())
-    local = unicodedata.normalize("NFC", _unquoted(local))
+    local = unicodedata.normalize("NFC", unquoted(local))
     return f"{local}@{canonical_domain(domain)}" if domain else local
 
 
-def _unquoted(local: str) -> str:
+def unquoted(local: str) -> str:
+    """Return a local part as it is meant: without the quotes around it and what quotes a character in it."""
     if len(local) < 2 or not (local.startswith('"') and local.endswith('"')):
         return local
     return re.sub(r"\\(.)", r"\1", local[1:-1], flags=re.DOTALL)

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from policies.words import Purpose
 
-PAUSE = timedelta(days=183)
-"""Six months between two questions, and after a refusal."""
+PAUSE = timedelta(days=184)
+"""Six months between two questions, and after a refusal: as many days as any six have, as those from July on."""
 
 
 class Assurance(StrEnum):

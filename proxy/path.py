@@ -98,6 +98,15 @@ def parse_path(keyword: str, argument: str) -> Path:
     return Path(address, _parameters(argument[closing + 1 :]))
 
 
+def parse_address(text: str) -> str:
+    """Return an address that stands alone; that of a recipient, so not the null one. Raises ReplyError."""
+    path = parse_path("TO", f"TO:<{text}>")
+    if path.address != text:
+        # What stood there went on with a bracket and parameters, or began with a route.
+        raise ReplyError(reply(501, "5.1.3 The address is not valid (RFC 5321 section 4.1.2)"))
+    return path.address
+
+
 def _closing_bracket(argument: str, at: int) -> int:
     """Return where the path ends: at the first ``>`` that is not inside a quoted local part."""
     quoted = escaped = False

@@ -12,8 +12,8 @@ import uvloop
 from tests.postgresql import Cluster, cluster
 
 MEMORY = "/dev/shm"  # pytest makes a folder in it that is ours alone
-ROOM = 4 << 30
-"""Octets that must be free there; a run takes a fraction of it."""
+ROOM = 1 << 30
+"""Octets that must be free there; a run takes a fifth of it."""
 
 
 def pytest_configure() -> None:

@@ -12,7 +12,7 @@ from ledger.notice import Notice
 from policies.consent import Assurance, Standing
 from policies.footer import Language
 from policies.words import Purpose
-from web.forms import Form, ticked
+from web.forms import Form, first, ticked
 from web.language import said
 from web.site import Site
 
@@ -28,6 +28,19 @@ def offered(notice: Notice) -> list[str]:
 def agreed_to(form: Form, notice: Notice) -> list[Purpose]:
     """Return the purposes whose boxes were ticked, of those that there are boxes for."""
     return [purpose for purpose in ticked(form, "agree") if purpose in offered(notice)]
+
+
+async def shown_in(site: Site, form: Form, language: Language) -> Language | None:
+    """Return the language in which a form showed what is still the notice in force; None where another one is by now.
+
+    A form that names no notice is taken for one in the visitor's ``language``.
+    """
+    named = first(form, "notice")
+    candidates: list[Language] = [language, *Language]
+    for one in candidates:
+        if named in ("", (await site.notice(one)).id):
+            return one
+    return None
 
 
 async def agree(

@@ -20,9 +20,9 @@ from web.forms import FormTooLarge
 from web.hits import Ticks, link, pixel
 from web.join import join
 from web.mail import mail
-from web.pages import STATIC, SecurityHeaders
+from web.pages import SECURITY_HEADERS, STATIC, SecurityHeaders
 from web.refusal import stop, stop_anybody
-from web.site import Site, language_of, page, site_of
+from web.site import Site, is_done, language_of, page, site_of
 from web.you import you
 
 log = structlog.get_logger()
@@ -62,12 +62,15 @@ async def _not_there(request: Request, error: Exception) -> Response:
 async def _went_wrong(request: Request, error: Exception) -> Response:
     # The path holds a token, so only the error is logged.
     log.error("web.request_failed", exc_info=error)
-    return page(request, "went_wrong.html", 500)
+    response = page(request, "went_wrong.html", 500)
+    # Starlette answers this outside of its middleware.
+    response.headers.update(SECURITY_HEADERS)
+    return response
 
 
 async def _try_again(request: Request, error: Exception) -> Response:
     log.warning("web.ledger_unavailable", why=str(error))
-    return page(request, "try_again.html", 503)
+    return page(request, "try_again.html", 503, done=is_done(request))
 
 
 async def _too_large(request: Request, error: Exception) -> Response:

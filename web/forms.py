@@ -52,12 +52,16 @@ async def read_form(request: Request, most: int = MAX_FORM) -> Form:
 
 def _parts(content_type: str, body: bytes) -> Form:
     """Return the fields of a form of several parts (RFC 7578): mail programs may refuse with one (RFC 8058 §3.1)."""
-    whole = BytesParser().parsebytes(b"Content-Type: " + content_type.encode("latin-1") + b"\r\n\r\n" + body)
     form: Form = {}
-    for part in whole.walk():
-        name, value = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(value, bytes):
-            form.setdefault(name, []).append(value.decode("utf-8", "replace"))
+    try:
+        whole = BytesParser().parsebytes(b"Content-Type: " + content_type.encode("latin-1") + b"\r\n\r\n" + body)
+        for part in whole.walk():
+            name, value = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
+            if isinstance(name, str) and isinstance(value, bytes):
+                form.setdefault(name, []).append(value.decode("utf-8", "replace"))
+    except (TypeError, ValueError):
+        # The email package stumbles over a parameter both with and without a number (RFC 2231 §3): no form of ours.
+        return {}
     return form
 
 

@@ -18,9 +18,10 @@ from ledger.outbox import Letter
 from ledger.tokens import you_url
 from policies.address import masked
 from policies.consent import Assurance
+from policies.footer import Language
 from policies.words import Purpose
 from web import mailed
-from web.agreement import agree, agreed_to, by_owner, offered
+from web.agreement import agree, agreed_to, by_owner, offered, shown_in
 from web.forms import Form, address_in, first, read_form
 from web.language import listed, said
 from web.site import Point, Site, language_of, page, site_of, slow_down
@@ -83,10 +84,13 @@ async def _confirm(request: Request, site: Site, token: str) -> Response:
     form = await read_form(request)
     answer = _answer(link, form, notice)
     if answer is None:
-        return _shown(request, link, notice, nothing_ticked=True)
+        return _shown(request, link, notice, wrong="nothing")
+    language = await shown_in(site, form, language_of(request))
+    if answer.purposes and language is None:
+        return _shown(request, link, notice, wrong="changed")
     if link.kind is LinkKind.ASK and answer.purposes:
         return await _prove(request, site, token, answer)
-    if not await _record(request, site, token, answer):
+    if not await _record(site, token, answer, language or language_of(request)):
         return page(request, "over.html", 410)
     return page(request, "confirmed.html", address=_shown_address(link), agreed=bool(answer.purposes))
 
@@ -139,7 +143,7 @@ def _answer(link: MailedLink, form: Form, notice: Notice) -> _Answer | None:
     return found if found.purposes else None
 
 
-def _shown(request: Request, link: MailedLink, notice: Notice, *, nothing_ticked: bool = False) -> Response:
+def _shown(request: Request, link: MailedLink, notice: Notice, wrong: str = "") -> Response:
     chosen = _chosen(link, notice)
     language = language_of(request)
     return page(
@@ -151,13 +155,13 @@ def _shown(request: Request, link: MailedLink, notice: Notice, *, nothing_ticked
         offered=offered(notice),
         label=said(AGREE_TO_THIS if chosen else AGREE_TO_TICKED, language),
         refuse_label=said(REFUSE, language),
-        nothing_ticked=nothing_ticked,
+        wrong=wrong,
     )
 
 
-async def _record(request: Request, site: Site, token: str, answer: _Answer) -> bool:
+async def _record(site: Site, token: str, answer: _Answer, language: Language) -> bool:
     """Use the link up and record what was said, in one transaction; tell whether the link was still good."""
-    language, good = language_of(request), False
+    good = False
 
     async def work(connection: AsyncConnection) -> tuple[int, str] | None:
         nonlocal good

@@ -17,10 +17,11 @@ from ledger.subject import as_csv
 from policies.consent import GRANTS, REFUSALS, Consent, State
 from policies.footer import Language
 from policies.words import Purpose
-from web.agreement import agree, agreed_to, by_owner, offered
+from web.agreement import agree, agreed_to, by_owner, offered, shown_in
 from web.forms import Form, first, ticked
 from web.language import listed, said
-from web.site import Site, language_of, page
+from web.pages import octets
+from web.site import Site, language_of, note_done, page
 
 METHOD = "preference_page"
 STOP = listed("Stop the ones I ticked")
@@ -30,6 +31,8 @@ NEVER = listed("I never agreed")
 ERASE = listed("Erase everything")
 _CLAIMS = GRANTS | {State.IMPORTED_UNPROVEN}
 WRITE_AGAIN = listed("You may write to me again")
+_DONE = frozenset({"stopped", "agreed", "contact", "no_contact", "case", "never"})
+"""What a step may have done; any other has done nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ async def welcome(visit: Visit, did: str = "", number: str = "") -> Response:
 
     Raises LedgerUnavailable.
     """
+    if did in _DONE:
+        note_done(visit.request)
     site, person = visit.site, visit.person
     notice = await site.notice(visit.language)
     consent, history = await site.ledger.standing(person), await site.ledger.history(person)
@@ -132,14 +137,16 @@ async def _stop(visit: Visit, form: Form) -> Response:
 
 
 async def _agree(visit: Visit, form: Form) -> Response:
-    notice = await visit.site.notice(visit.language)
-    purposes = agreed_to(form, notice)
+    purposes = agreed_to(form, await visit.site.notice(visit.language))
     if not purposes:
         return await welcome(visit, "nothing")
+    language = await shown_in(visit.site, form, visit.language)
+    if language is None:
+        return await welcome(visit, "changed")
 
     async def work(connection: AsyncConnection) -> tuple[int, str] | None:
         how = by_owner(METHOD)
-        return await agree(connection, visit.site, visit.address, purposes, visit.language, how, AGREE)
+        return await agree(connection, visit.site, visit.address, purposes, language, how, AGREE)
 
     await visit.site.ledger.append(work)
     return await welcome(visit, "agreed")
@@ -168,7 +175,7 @@ async def _write_again(visit: Visit, form: Form) -> Response:
 def _download(text: str, kind: str) -> Response:
     headers = {"content-disposition": f'attachment; filename="copy.{kind}"'}
     media = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
-    return Response(text, media_type=media[kind], headers=headers)
+    return Response(octets(text), media_type=media[kind], headers=headers)
 
 
 async def _copy_json(visit: Visit, form: Form) -> Response:

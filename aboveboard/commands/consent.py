@@ -9,7 +9,7 @@ import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aboveboard.commands.shared import fail, load_config, shown, with_ledger
-from aboveboard.parameters import PERSON, PURPOSE, TEXT, config_option, json_option
+from aboveboard.parameters import PERSON, PURPOSE, WORD, config_option, json_option
 from ledger import asking
 from ledger.consent import Act, Person, words
 from ledger.ledger import Ledger
@@ -25,7 +25,7 @@ def consent() -> None:
 @consent.command()
 @click.argument("address", type=PERSON)
 @click.option("--purpose", "purposes", type=PURPOSE, multiple=True, required=True, help="What was agreed to.")
-@click.option("--method", type=TEXT, required=True, help="How it was given: paper, phone, form …")
+@click.option("--method", type=WORD, required=True, help="How it was given: paper, phone, form …")
 @click.option("--evidence", default="", help="Where the proof is and what it says; a grant needs it.")
 @config_option
 def grant(address: str, purposes: tuple[str, ...], method: str, evidence: str, config_path: Path) -> None:
@@ -40,7 +40,7 @@ def grant(address: str, purposes: tuple[str, ...], method: str, evidence: str, c
 @consent.command()
 @click.argument("address", type=PERSON)
 @click.option("--purpose", "purposes", type=PURPOSE, multiple=True, help="What is withdrawn; by default everything.")
-@click.option("--method", default="admin_on_behalf", show_default=True, help="How it was said.")
+@click.option("--method", type=WORD, default="admin_on_behalf", show_default=True, help="How it was said.")
 @click.option("--keep-hits", is_flag=True, help="Keep the hits recorded so far.")
 @config_option
 def withdraw(address: str, purposes: tuple[str, ...], method: str, keep_hits: bool, config_path: Path) -> None:

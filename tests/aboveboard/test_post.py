@@ -1,17 +1,22 @@
 """Mail of our own: every letter in every language, and what becomes of it at the server."""
 
+import asyncio
 import email
 import email.policy
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from email.header import decode_header, make_header
 from email.message import EmailMessage
+from email.utils import getaddresses
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aboveboard import post
 from aboveboard.post import LETTERS, Sender, send_all, write
 from ledger import outbox
 from ledger.ledger import Ledger
@@ -19,6 +24,8 @@ from ledger.outbox import Letter
 from ledger.schema import outbox as outbox_table
 from policies.footer import Language
 from proxy.route import parse_route
+from proxy.upstream import QUIT_SECONDS
+from tests.proxy.sending import until
 from tests.relaying import open_ledger
 from tests.upstream import FakeUpstream
 
@@ -130,6 +137,47 @@ def test_an_address_beyond_ascii() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Example GmbH",
+        "Example, Inc.",
+        "Stiftung Preussischer Kulturbesitz, Staatliche Museen zu Berlin, Generaldirektion",
+        "Preussischer Kulturbesitz, Staatliche Museen zu Berlin, Generaldirektion für alle Museen",
+        'A "B" <c@d.example>; E: F (G)',
+        "Office @ Home & Sons",
+        "Plain Words That Are So Many That They Do Not Fit Into One Line Of A Header At All And Go On",
+        "=?utf-8?q?x?=",
+    ],
+)
+def test_who_writes(name: str) -> None:
+    """Whatever the organisation is called, From is one address with its name, in lines that fit (RFC 5322 §2.1.1)."""
+    content = write(replace(sender(), organisation=name), Letter("you", BOB, values={"url": URL}), "S", NOW)
+    field = content[: content.index(b"\r\nTo:")]
+    assert all(len(line) <= 78 for line in field.split(b"\r\n"))
+    ((shown, address),) = getaddresses([field.decode("ascii").removeprefix("From: ").replace("\r\n", "")])
+    assert (name, "box@example.org") == (str(make_header(decode_header(shown))), address)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("bob@bücher.example", "bob@xn--bcher-kva.example"),
+        ("bob@straße.example", "bob@xn--strae-oqa.example"),
+        ('"john doe"@x.test', '"john doe"@x.test'),
+        ('"a\\"b"@x.test', '"a\\"b"@x.test'),
+        ("bob@[192.0.2.1]", "bob@[192.0.2.1]"),
+    ],
+)
+async def test_any_server_takes_it(tmp_path: Path, address: str, expected: str) -> None:
+    """A letter to a mailbox in ASCII needs nothing of the server, whatever its domain (RFC 5891)."""
+    async with open_ledger(tmp_path) as ledger, FakeUpstream() as upstream:
+        await put(ledger, Letter("you", address, values={"url": URL}))
+        await send_all(ledger, sender(upstream.port))
+    assert f"RCPT TO:<{expected}>" in upstream.heard
+    assert f"\r\nTo: {expected}\r\n".encode() in upstream.messages[0]
+
+
 @pytest.fixture
 async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
     """A ledger with one letter in its outbox."""
@@ -199,3 +247,31 @@ async def test_a_letter_that_cannot_be_written(ledger: Ledger, letter: Letter) -
     async with FakeUpstream() as upstream:
         await send_all(ledger, sender(upstream.port))
     assert [("failed", 1, False), ("sent", 1, False)] == sorted(await states(ledger))
+
+
+async def test_a_letter_that_does_not_open_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong with one letter, what looks into the outbox goes on, and sends the others."""
+    monkeypatch.setattr(post, "LOOK_SECONDS", 0.01)
+
+    async def spoil(connection: AsyncConnection) -> None:
+        await connection.execute(update(outbox_table).values(sealed=b"damaged on the disk, or of another key file"))
+
+    async with open_ledger(tmp_path) as ledger, FakeUpstream() as upstream:
+        await put(ledger, Letter("you", "ann@customer.test", values={"url": URL}))
+        await ledger.job(spoil)
+        await put(ledger, Letter("you", BOB, values={"url": URL}))
+        delivering = asyncio.create_task(post.deliver(ledger, lambda: sender(upstream.port)))
+        await until(lambda: bool(upstream.messages) or delivering.done())
+        assert not delivering.done()
+        delivering.cancel()
+    assert f"RCPT TO:<{BOB}>" in upstream.heard
+
+
+async def test_a_server_that_takes_too_long(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A letter is given up for now before anybody else may take it up, however long its server takes."""
+    assert outbox.CLAIM.total_seconds() > post.HAND_IN_SECONDS + QUIT_SECONDS
+    monkeypatch.setattr(post, "HAND_IN_SECONDS", 0.1)
+    async with FakeUpstream(data_delay=5.0) as upstream:
+        await send_all(ledger, sender(upstream.port))
+        assert [] == upstream.messages
+    assert [("queued", 1, True)] == await states(ledger)

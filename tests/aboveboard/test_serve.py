@@ -1,5 +1,6 @@
 """The parent process: binding, starting, and ending in order."""
 
+import faulthandler
 import json
 import os
 import shutil
@@ -133,21 +134,29 @@ def parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parent]:
     before = [(number, signal.signal(number, too_late)) for number in (signal.SIGALRM, *ENDED_BY)]
     parent._listen()
     yield parent
+    faulthandler.cancel_dump_traceback_later()
     for number, handler in before:
         signal.signal(number, handler)
 
 
+def ends(parent: Parent, at: int) -> bool:
+    """Tell whether a parent that is told to end at a step comes to its end."""
+    parent._ending = False
+    signal.alarm(20)
+    sys.settrace(Interruption(at))
+    try:
+        parent._watch()
+    except TimeoutError:
+        return False
+    finally:
+        sys.settrace(None)
+        signal.alarm(0)
+    return True
+
+
 def test_the_end_is_heard_at_every_step(parent: Parent) -> None:
     """SIGTERM ends the parent whatever it is about to do: it needs no lock that the interrupted step may hold."""
-    for at in range(1, 1_000):
-        parent._ending = False
-        signal.alarm(20)
-        sys.settrace(Interruption(at))
-        try:
-            parent._watch()
-        finally:
-            sys.settrace(None)
-            signal.alarm(0)
+    assert all(ends(parent, at) for at in range(1, 1_000))
 
 
 def children(pid: int) -> list[int]:
@@ -168,6 +177,37 @@ def test_ended_before_it_serves(tmp_path: Path) -> None:
         _, log = process.communicate(timeout=30)
         assert ["serve.ended"] == [json.loads(line)["event"] for line in log.splitlines()]
         assert 0 == process.returncode
+
+
+STUCK = """
+import sys, time
+from pathlib import Path
+from aboveboard import logs, serve
+
+class Stuck(serve.Parent):
+    def _end(self):
+        time.sleep(60)
+
+serve.END_SECONDS = 0.5
+logs.set_up(serving=True)
+Stuck(Path(sys.argv[1]), [], 1).run()
+"""
+"""A parent that never comes to its end, and has no workers."""
+
+
+def test_a_parent_that_is_stuck_ends(tmp_path: Path) -> None:
+    """Whatever the parent waits for, after a while it is gone, and has said where it stood."""
+    path = tmp_path / "aboveboard.toml"
+    path.write_text(CONFIG)
+    command = [sys.executable, "-c", STUCK, str(path)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        events_until(process.stderr, "serve.ready")
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+        assert -signal.SIGALRM == process.returncode
+        assert " in _end\n" in said
 
 
 def is_told_to_end(pid: int) -> bool:

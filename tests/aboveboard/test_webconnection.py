@@ -12,6 +12,7 @@ from aboveboard import webconnection
 from aboveboard.sockets import bind
 from aboveboard.webconnection import MAX_HEADER, WebConnection
 from tests.proxy.sending import until
+from web.pages import SECURITY_HEADERS
 
 SECONDS = 0.5
 HEAD = b"Host: x\r\nContent-Type: text/plain\r\n"
@@ -136,6 +137,21 @@ async def test_header_without_end(begin: bytes, more: bytes) -> None:
             await writer.drain()
         assert b"HTTP/1.1 400 Bad Request / The header is too long." == await answer(reader)
         writer.close()
+
+
+@pytest.mark.parametrize(
+    "said", [b"\x16\x03\x01\r\n\r\n", b"GET /a b HTTP/1.1\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"]
+)
+async def test_what_is_no_request(said: bytes) -> None:
+    """What is no request hears so, and that answer is as private as any other."""
+    async with serving() as server:
+        reader, writer = await connected(server)
+        writer.write(said)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    status, *lines = head.decode("ascii").split("\r\n")
+    assert ("HTTP/1.1 400 Bad Request", b"Invalid HTTP request received.") == (status, body)
+    assert SECURITY_HEADERS.items() <= dict(line.split(": ", 1) for line in lines).items()
 
 
 async def test_body_is_no_header() -> None:

@@ -37,7 +37,7 @@ def stuck() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     ready, say_ready = os.pipe()
     life, parent = os.pipe()
     command = [sys.executable, "-c", STUCK, str(say_ready), str(life)]
-    with subprocess.Popen(command, pass_fds=[say_ready, life]) as process:
+    with subprocess.Popen(command, pass_fds=[say_ready, life], stderr=subprocess.PIPE) as process:
         for descriptor in (say_ready, life):
             os.close(descriptor)
         assert b"r" == os.read(ready, 1)
@@ -49,10 +49,13 @@ def stuck() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
 
 def test_told_to_end_it_does(stuck: tuple[subprocess.Popen[bytes], int]) -> None:
-    """A worker that hears SIGTERM and is stuck ends by its own alarm."""
+    """A worker that hears SIGTERM and is stuck ends by its own alarm, and says where it stands."""
     process, parent = stuck
     process.terminate()
-    assert -signal.SIGALRM == process.wait(30)
+    _, said = process.communicate(timeout=30)
+    assert -signal.SIGALRM == process.returncode
+    assert b"Timeout (0:00:00.500000)!\nThread 0x" in said
+    assert b"aboveboard/worker.py" in said
     os.close(parent)
 
 

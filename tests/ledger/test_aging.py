@@ -35,6 +35,7 @@ async def refuse(ledger: Ledger, address: str, ago: timedelta) -> None:
 
     async def work(connection: AsyncConnection) -> tuple[int, str] | None:
         person, at = Person.of(ledger.keyring, address), now() - ago
+        await notices.keep(connection, NOTICE, at)
         return await consent.refuse(connection, ledger.keyring, person, EVERYTHING, BY_FOOTER, NOTICE, at)
 
     await ledger.append(work)
@@ -85,6 +86,15 @@ async def test_a_refusal_stays(ledger: Ledger, url: str) -> None:
     with by_hand(url) as connection:
         connection.exec_driver_sql("DELETE FROM consent_event WHERE state = 'withdrawn'")
     assert [] != (await ledger.verify()).flaws
+
+
+async def test_who_only_refused_stays_without_a_name(ledger: Ledger) -> None:
+    """Where nothing goes but the words and the address of refusals, the chain is whole afterwards too."""
+    await refuse(ledger, MAX, LONG_AGO)
+
+    assert (0, 0) == (await ledger.purge_events(), await ledger.purge_events())
+    assert [None] * 3 == [event["address"] for event in await ledger.history(Person.of(ledger.keyring, MAX))]
+    assert (State.REFUSED, []) == (await standing(ledger, MAX), (await ledger.verify()).flaws)
 
 
 async def test_what_is_said_meanwhile_is_heard(ledger: Ledger) -> None:

@@ -1,16 +1,21 @@
 """Imports: agreements collected elsewhere, and what is done where one of them is in doubt."""
 
+import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import chain, consent, imports, notices, outbox
+from ledger import chain, consent, imports, notices, outbox, requests
+from ledger.calendar import Calendar
 from ledger.consent import Act, Person
+from ledger.database import Database
 from ledger.imports import Agreement, Imported, Landing, Manner, Point
 from ledger.ledger import Ledger
+from ledger.requests import CaseKind
 from policies.consent import Assurance
 from policies.footer import Language
 from policies.words import Purpose
@@ -104,6 +109,19 @@ async def test_the_same_file_again_changes_nothing(ledger: Ledger) -> None:
     assert ["granted", "granted", "renewed", "renewed"] == states
 
 
+@pytest.mark.parametrize("apart", [1, imports._SLICE], ids=["together", "in another slice"])
+async def test_the_latest_of_several_dates_counts(ledger: Ledger, apart: int) -> None:
+    """Of several rows about one person the one with the latest date counts, wherever it stands in the file."""
+    old, new = rows(ANNE, ago=YEAR * 2), rows(ANNE, ago=timedelta(days=3))
+    between = rows(*(f"person{at}@customer.test" for at in range(apart - 1)))
+    done = await bring(ledger, [*old, *between, *new, *old])
+    event = (await ledger.history(Person.of(ledger.keyring, ANNE)))[-1]
+
+    assert ["open", "click"] == await granted(ledger, ANNE)
+    assert (2, 2) == (done.landed[Landing.EXPIRED], done.landed[Landing.STANDING])
+    assert (now() - timedelta(days=3) + YEAR).date().isoformat() == event["valid_until"][:10]
+
+
 async def test_what_is_over_is_over(ledger: Ledger) -> None:
     """An agreement that is older than a grant may be is on record, and tracks nobody."""
     done = await bring(ledger, rows(ANNE, ago=YEAR + timedelta(days=1)), url="https://track.example.org")
@@ -114,7 +132,9 @@ async def test_what_is_over_is_over(ledger: Ledger) -> None:
 
 async def test_every_grant_has_a_receipt(ledger: Ledger, url: str) -> None:
     """With a mail server, everybody whose grant was brought along hears of it, with a link that takes it back."""
-    done = await bring(ledger, rows(ANNE, BEN), url="https://track.example.org")
+    # A person may have a row for each purpose, and hears of both at once.
+    found = [replace(row, purposes=(one,)) for row in rows(ANNE, BEN) for one in BOTH]
+    done = await bring(ledger, found, url="https://track.example.org")
 
     with by_hand(url) as connection:
         letters = connection.exec_driver_sql("SELECT COUNT(*) FROM outbox").scalar_one()
@@ -284,3 +304,33 @@ async def test_one_that_is_doubted_while_it_is_taken_in_goes_on_resting(ledger: 
     assert batch["suspended_at"]
     assert await ledger.job(lambda connection: consent.resume(connection, batch["batch"]))
     assert ([], ["open", "click"]) == (await granted(ledger, ANNE), await granted(ledger, BEN))
+
+
+async def test_one_that_is_doubted_at_the_moment_it_ends_goes_on_resting(ledger: Ledger, database: Database) -> None:
+    """Of two transactions, one in which somebody never agreed and one that ends the import, one waits for the other."""
+    await ledger.job(lambda connection: notices.keep(connection, NOTICE, now()))
+    person = Person.of(ledger.keyring, ANNE)
+
+    class Doubted:
+        """The ledger, where ANNE is about to be on record with her doubt when the import ends."""
+
+        read = ledger.read
+        jobs = 0
+
+        async def job(self, work: Any) -> Any:
+            self.jobs += 1
+            if self.jobs == 1:
+                return await ledger.job(work)
+            async with database.writing() as connection:
+                await consent.invalidate(connection, ledger.keyring, person, NEVER, NOTICE, now())
+                (batch,) = await imports.batches(connection)
+                await requests.open_case(
+                    connection, ledger.keyring, CaseKind.INVALID_GRANT, person, ANNE, "x", now(), Calendar(),
+                    batch["batch"],
+                )  # fmt: skip
+                ending = asyncio.ensure_future(ledger.job(work))
+                await asyncio.wait({ending}, timeout=0.2)
+            return await ending
+
+    await imports.import_rows(Doubted(), ledger.keyring, rows(ANNE, BEN), manner(), now())
+    assert ([], []) == (await granted(ledger, ANNE), await granted(ledger, BEN))

@@ -48,6 +48,17 @@ async def test_once(ledger: Ledger) -> None:
     assert [] == await waiting(ledger)
 
 
+async def test_no_second_letter_while_the_first_proves_something(ledger: Ledger) -> None:
+    """Row 70: that somebody was told is known for as long as what they were told of is on record."""
+    told = now() - timedelta(days=1_100)
+    await ledger.grant(MAX, OPEN, ASSERTED)
+    await ledger.job(lambda connection: informing.was_informed(connection, ledger.keyring, MAX, told))
+    await ledger.job(lambda connection: informing.was_informed(connection, ledger.keyring, "nobody@x.test", told))
+
+    assert 1 == (await ledger.purge())["letters"]
+    assert [] == await waiting(ledger)
+
+
 async def test_told_in_another_way(ledger: Ledger) -> None:
     """Whoever was told on paper or by telephone is noted as informed, and nothing is sent."""
     await ledger.grant(MAX, OPEN, ASSERTED)

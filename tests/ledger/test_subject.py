@@ -13,7 +13,7 @@ import pytest
 import structlog
 from sqlalchemy import select
 
-from ledger import decisions, links, outbox, requests, senders, subject
+from ledger import decisions, inviting, links, outbox, requests, senders, subject
 from ledger.batch import WithinTransaction
 from ledger.calendar import Calendar
 from ledger.consent import Act, Person
@@ -25,6 +25,7 @@ from ledger.schema import consent_personal, hit, mailbox_link, message, request_
 from ledger.schema import outbox as outbox_table
 from ledger.subject import as_csv
 from policies.consent import Assurance, State
+from policies.footer import Language
 from policies.words import Purpose
 from tests.ledger.samples import BY_MAILBOX, EVERYTHING, OPEN, decided, now
 from tests.ledger.samples import hit as sample_hit
@@ -269,3 +270,22 @@ async def test_nothing_is_known_of_a_stranger(ledger: Ledger) -> None:
     assert [] == [what for what, held in copy.items() if isinstance(held, list) and held]
     assert {"consent_events": len(Purpose)} == summary["kept"]
     assert subject.METHOD == (await ledger.history(person))[0]["method"]
+
+
+@pytest.mark.parametrize("reserved", [True, False], ids=["leaves later", "is reserved later"])
+async def test_an_invitation_under_way_brings_nothing_back(ledger: Ledger, reserved: bool) -> None:
+    """Whoever is erased while an invitation to them is on its way is not on record by it afterwards."""
+    person = Person.of(ledger.keyring, JANE)
+    invitation = inviting.prepare(ledger.keyring, JANE, Language.ENGLISH, "https://track.example.org", now())
+    if reserved:
+        assert await ledger.invite(invitation)
+    await ledger.erase(person, BY_LINK)
+    if not reserved:
+        assert await ledger.invite(invitation)
+        await ledger.job(lambda connection: subject.remove_late(connection, person.folded_hash))
+    ledger.invited(invitation)
+    await ledger.tick()
+    copy = await ledger.copy_of(person)
+
+    assert ["suppressed"] * 3 == [event["state"] for event in copy["consent_events"]]
+    assert ([], []) == (copy["links"], copy["questions"])

@@ -82,6 +82,18 @@ def test_who_is_not_asked_again(events: list[ConsentEvent], expected: bool) -> N
     assert expected == asks(events)
 
 
+@pytest.mark.parametrize("month", range(1, 13))
+def test_six_months_are_no_day_shorter(month: int) -> None:
+    """Between two questions lie six months of the calendar, whichever they are."""
+    asked = datetime(2027, month, 1, tzinfo=UTC)
+    years, after = divmod(month + 5, 12)
+    again = datetime(2027 + years, after + 1, 1, tzinfo=UTC)
+    known = [replace(event(State.REQUESTED), at=asked)]
+
+    assert not asks(known, now=again - timedelta(seconds=1))
+    assert asks(known, now=again + timedelta(days=3))
+
+
 @pytest.mark.parametrize(
     "message",
     [

@@ -14,6 +14,7 @@ from policies import PolicyModel, Purpose, Reason, compile_policy
 from tests.web.sites import BROWSER, PUBLIC, TARGET, Setting, record_message
 from web.app import ROUTES
 from web.hits import GIF
+from web.pages import SECURITY_HEADERS
 
 
 async def test_pixel_and_link_are_recorded(site: Setting) -> None:
@@ -138,10 +139,24 @@ PARTS = b'--x\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n\r\n
         ("multipart/form-data; boundary=other", PARTS, "footer_link"),
         ("multipart/form-data", PARTS, "footer_link"),
         ("multipart/form-data; boundary=x", b"--x\r\n\xff\x00: \xfe\r\n\r\n--x--", "footer_link"),
+        ("multipart/form-data; boundary=x", PARTS.replace(b"name=", b"name*0=a; name*="), "footer_link"),
+        ("multipart/form-data; boundary*0=x; boundary*=y", PARTS, "footer_link"),
         ("text/plain", URLENCODED, "footer_link"),
         ("", b"", "footer_link"),
     ],
-    ids=["form", "in capitals", "parts", "parts in capitals", "other boundary", "none", "bytes", "text", "empty"],
+    ids=[
+        "form",
+        "in capitals",
+        "parts",
+        "parts in capitals",
+        "other boundary",
+        "none",
+        "bytes",
+        "name twice",
+        "boundary twice",
+        "text",
+        "empty",
+    ],
 )
 async def test_151_every_form_of_one_click(site: Setting, content_type: str, body: bytes, method: str) -> None:
     """151, RFC 8058: whatever a POST to the stop page carries, it refuses; one click is on record as that."""
@@ -357,6 +372,7 @@ async def test_an_error_says_nothing_of_its_cause(site: Setting, monkeypatch: py
     assert 500 == answer.status_code
     assert "Something went wrong here" in answer.text
     assert "secret" not in answer.text
+    assert SECURITY_HEADERS == {name: answer.headers.get(name) for name in SECURITY_HEADERS}
 
 
 def test_every_route_is_described() -> None:

@@ -1,5 +1,6 @@
 """Agreeing by a form: the form, the mailed link, and what is recorded only then."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.web.mailing import PUBLIC, Mailing, mailing_site
 from web.site import Point
 
 ANN = "ann@customer.test"
+BUILT_IN = (Path(__file__).parent.parent.parent / "ledger/texts/built_in.toml").read_text("utf-8")
 POINT = Point("Newsletter form", "Tell us whether we may see what you open.")
 
 
@@ -28,6 +30,12 @@ async def joined(site: Mailing, **headers: str) -> str:
     (letter,) = await site.letters()
     assert ("join", ANN, POINT.title) == (letter.kind, letter.address, letter.values["point"])
     return letter.values["url"].removeprefix(PUBLIC)
+
+
+def notice_in(page: str) -> str:
+    """Return the notice that a page's form says it was shown under."""
+    (found,) = re.findall(r'name="notice" value="([0-9a-f]{16})"', page)
+    return str(found)
 
 
 async def test_the_form_records_nothing(site: Mailing) -> None:
@@ -93,6 +101,34 @@ async def test_the_record_is_in_the_language_that_was_read(site: Mailing) -> Non
     (receipt,) = await site.letters()
     assert Language.GERMAN == receipt.language
     assert (await site.history(ANN))[0]["expression"].endswith("Ich willige darin ein")
+
+
+async def test_a_notice_that_changes_meanwhile(site: Mailing) -> None:
+    """Nobody agrees to words that they were not shown: the page comes back with those that are in force by now."""
+    path = await joined(site)
+    before = notice_in((await site.client.get(path)).text)
+    await site.ledger.add_notice(BUILT_IN.replace('open = "', 'open = "New: '), "admin")
+    page = (await site.client.post(path, data={"do": "agree", "notice": before})).text
+    assert "has changed since you opened the page" in page
+    assert "<li>New: That an image" in page
+    assert [] == await site.history(ANN)
+    await site.client.post(path, data={"do": "agree", "notice": notice_in(page)})
+    assert {notice_in(page)} == {event["notice"] for event in await site.history(ANN)}
+
+
+async def test_a_notice_that_changes_stops_no_refusal(site: Mailing) -> None:
+    """Who refuses need not have read anything."""
+    path = await joined(site)
+    await site.ledger.add_notice(BUILT_IN.replace('open = "', 'open = "New: '), "admin")
+    assert "that you said no" in (await site.client.post(path, data={"do": "refuse", "notice": "other"})).text
+
+
+async def test_a_page_read_in_another_language(site: Mailing) -> None:
+    """Where a browser asks for another language than it did before, what was read is what is on record."""
+    path = await joined(site)
+    page = (await site.client.get(path, headers={"accept-language": "it"})).text
+    await site.client.post(path, data={"do": "agree", "notice": notice_in(page)}, headers={"accept-language": "fr"})
+    assert {notice_in(page)} == {event["notice"] for event in await site.history(ANN)}
 
 
 @pytest.mark.parametrize(

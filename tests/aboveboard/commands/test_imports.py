@@ -1,6 +1,8 @@
 """`aboveboard consent import`: a file is right in every line, or nothing of it is taken in."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,8 @@ def test_62_what_lands_as_what(
 
 WRONG = {
     "no address": ("nobody,open,2026-10-01,x\n", "address 'nobody' is not an e-mail address"),
+    "more than an address": ("b@customer.test> SIZE=1,open,2026-10-01,x\n", "address 'b@customer.test> SIZE=1' is not"),
+    "a route": ("@r.test:b@customer.test,open,2026-10-01,x\n", "address '@r.test:b@customer.test' is not"),
     "no purpose": ("b@customer.test,,2026-10-01,x\n", "purposes '' must be one or more of open, click, detail"),
     "unknown purpose": ("b@customer.test,read,2026-10-01,x\n", "purposes 'read' must be"),
     "no date": ("b@customer.test,open,,x\n", "date '' must be a day or a time"),
@@ -87,6 +91,16 @@ def test_columns(command: Command, tmp_path: Path, head: str, sentence: str) -> 
 
     assert 1 == done.exit_code
     assert sentence in done.stderr
+
+
+def test_from_a_pipe(command: Command, tmp_path: Path) -> None:
+    """What another program writes is taken in as it comes; it cannot be read twice."""
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as writer:
+        writer.submit((tmp_path / "pipe").write_text, HEAD + GOOD)
+        done = command("consent", "import", "pipe", "--point", "fair")
+
+    assert (0, "", ["granted"] * 2) == (done.exit_code, done.stderr, states(command))
 
 
 def test_an_unknown_point(command: Command, tmp_path: Path) -> None:

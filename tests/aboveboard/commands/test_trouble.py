@@ -71,6 +71,23 @@ def test_nobody_is_no_person(command: Command, words: tuple[str, ...], address: 
     assert "is not the e-mail address of a person, like jane@example.org." in done.stderr
 
 
+@pytest.mark.parametrize("address", [f"{BOB}> SIZE=1", f"@relay.example:{BOB}"], ids=["parameters", "a route"])
+def test_an_address_and_nothing_more(command: Command, address: str) -> None:
+    """What is more than an address, as the relay hears it, is not cut down to one."""
+    done = command("consent", "withdraw", address)
+    assert (2, "") == (done.exit_code, done.stdout)
+    assert f"{address!r} is not an e-mail address." in done.stderr
+
+
+@pytest.mark.parametrize("words", [("grant", "--purpose", "open", "--evidence", "form 12"), ("withdraw",)])
+@pytest.mark.parametrize(("method", "why"), [("x" * 65, "not be longer than 64"), (" ", "not be empty")])
+def test_a_method_is_a_word(command: Command, words: tuple[str, ...], method: str, why: str) -> None:
+    """How something was said is a word that every database holds: another one is a wrong call."""
+    done = command("consent", words[0], BOB, *words[1:], "--method", method)
+    assert (2, "") == (done.exit_code, done.stdout)
+    assert f"must {why}" in done.stderr
+
+
 def test_what_others_wrote_does_nothing_to_a_screen(command: Command) -> None:
     """Evidence with control characters is shown without them, on one line; JSON has it as it is."""
     command("consent", "grant", BOB, *GRANT, ESCAPES)
