@@ -32,7 +32,7 @@ from proxy.header import TooLarge, Unparsable
 from proxy.message import Message, Reading, read_message
 from proxy.structure import Entity, read_structure
 from proxy.transfer import decode
-from web.pages import STATIC, SecurityHeaders
+from web.pages import STATIC, SecurityHeaders, octets
 
 MAX_COMPARED = 200_000
 """Bytes of a message that is still laid beside its original: comparing takes longer than linear time."""
@@ -207,7 +207,7 @@ _PAGE_POLICY = (
 
 def _page(template: str, status: int = 200, **values: Any) -> Response:
     text = _templates.get_template(template).render(**values)
-    return HTMLResponse(text, status, {"content-security-policy": _PAGE_POLICY})
+    return HTMLResponse(octets(text), status, {"content-security-policy": _PAGE_POLICY})
 
 
 async def _view(demo: Demo, letter: Letter) -> dict[str, Any]:
@@ -261,7 +261,7 @@ async def frame(request: Request) -> Response:
         f"default-src 'none'; style-src 'unsafe-inline'; img-src {demo.public_url} data:; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'self'; sandbox allow-popups allow-popups-to-escape-sandbox"
     )
-    return HTMLResponse(page, headers={"content-security-policy": policy, "x-frame-options": "SAMEORIGIN"})
+    return HTMLResponse(octets(page), headers={"content-security-policy": policy, "x-frame-options": "SAMEORIGIN"})
 
 
 async def source(request: Request) -> Response:

@@ -32,7 +32,7 @@ from ledger.tokens import stop_url
 from policies.address import canonical_domain, domain_of, split, unquoted
 from policies.footer import Language
 from proxy.path import MailParameters, Recipient
-from proxy.reply import Reply, ReplyError
+from proxy.reply import Reply, ReplyError, reply
 from proxy.route import Route, parse_route
 from proxy.upstream import Connection
 from web.pages import environment
@@ -40,6 +40,8 @@ from web.pages import environment
 LETTERS = Path(__file__).parent / "letters"
 LOOK_SECONDS = 1.0
 """How often the outbox is looked into."""
+HAND_IN_SECONDS = 540.0
+"""How long the server may take with one letter: less than a letter is claimed for, or another process sends it too."""
 _WIDTH = 76
 _LINE = 78
 """Characters of a header's line (RFC 5322 §2.1.1)."""
@@ -153,6 +155,9 @@ async def deliver(ledger: Ledger, sender: Callable[[], Sender]) -> None:
             await send_all(ledger, sender())
         except LedgerUnavailable as error:
             log.warning("post.outbox_unavailable", why=str(error))
+        except Exception:
+            # What one letter meets must not keep all others here. It is claimed, so they come before it now.
+            log.exception("post.failed")
         await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -190,7 +195,15 @@ async def _send(ledger: Ledger, sender: Sender, claimed: Claimed) -> None:
 
 
 async def _hand_in(sender: Sender, address: str, content: bytes) -> Reply:
-    """Hand a letter in at the server and return its reply, or the one that stands for no answer."""
+    """Hand a letter in at the server and return its reply, or the one that stands for no answer in time."""
+    try:
+        async with asyncio.timeout(HAND_IN_SECONDS):
+            return await _said(sender, address, content)
+    except TimeoutError:
+        return reply(451, "4.4.2 The mail server takes too long")
+
+
+async def _said(sender: Sender, address: str, content: bytes) -> Reply:
     try:
         connection = await Connection.open(sender.route)
     except ReplyError as error:

@@ -126,10 +126,10 @@ class Chronicle(Store):
             await self._keep_journal()
         return found
 
-    async def _begin_journal(self, journal: Journal) -> None:
+    async def _begin_journal(self, journal: Journal, *, anew: bool = False) -> None:
         entries = await self.read(lambda connection: recall.since(connection, 0, utc_now(), gap=0))
         try:
-            await asyncio.to_thread(journal.begin, entries)
+            await asyncio.to_thread(journal.begin, entries, anew=anew)
         except OSError as error:
             raise LedgerError(f"The journal {journal.path} cannot be written: {error.strerror}.") from error
         # Only now: a ledger that says there was one has all grants rest where it is missing.
@@ -147,7 +147,7 @@ class Chronicle(Store):
             await recall.set_meta(connection, consent.SUSPENDED_UP_TO, None)
 
         if self._journal is not None:
-            await self._begin_journal(self._journal)
+            await self._begin_journal(self._journal, anew=True)
         await self.job(work)
 
     async def anchor_again(self) -> None:

@@ -7,12 +7,14 @@ added or taken out of the middle. Grants are not in it: after a restore, who agr
 import fcntl
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from ledger import folder
 from ledger.errors import LedgerError
 from ledger.keys import Keyring
 
@@ -74,14 +76,23 @@ class Journal:
             found.append(entry)
         return found
 
-    def begin(self, entries: Sequence[Entry]) -> None:
-        """Write a new journal, whole or not at all; a file that is in its place is put aside. Raises OSError."""
-        beside = self.path.with_name(self.path.name + ".new")
+    def begin(self, entries: Sequence[Entry], *, anew: bool = False) -> None:
+        """Write a new journal, whole or not at all. Raises OSError.
+
+        A file that is in its place stays, or is put aside where it is to be begun ``anew``.
+        """
+        # A name of its own: relay and web, started together, may both find that there is none.
+        beside = self.path.with_name(f"{self.path.name}.{secrets.token_hex(8)}")
         beside.touch(mode=0o600)
-        Journal(beside, self.keyring)._append(entries, new=True)
-        if self.path.exists():
-            self.path.replace(self.path.with_name(self.path.name + ".damaged"))
-        beside.replace(self.path)
+        try:
+            Journal(beside, self.keyring)._append(entries, new=True)
+            if self.path.exists() and anew:
+                self.path.replace(self.path.with_name(self.path.name + ".damaged"))
+            if not self.path.exists():
+                beside.replace(self.path)
+        finally:
+            beside.unlink(missing_ok=True)
+        folder.sync(self.path.parent)
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Add what goes beyond the last line, on disk; never makes a file. Raises JournalDamaged or OSError."""

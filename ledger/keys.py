@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from ledger import folder
 from ledger.errors import LedgerError
 from policies.address import canonical, folded
 
@@ -86,7 +87,8 @@ class KeyFile:
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(path)
-            _sync_folder(path.parent)
+            # The ledger's fingerprint would outlive a power cut, and ask for this very file.
+            folder.sync(path.parent)
         except OSError as error:
             raise LedgerError(f"The key file {path} cannot be written: {error.strerror}.") from error
 
@@ -119,15 +121,6 @@ def _take_rights(path: Path, descriptor: int) -> None:
     with suppress(PermissionError):
         os.fchown(descriptor, before.st_uid, before.st_gid)
     os.fchmod(descriptor, before.st_mode & 0o640)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have a new name in a folder outlive a power cut: the ledger's fingerprint would, and ask for this very file."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _derive(secret: bytes, purpose: str) -> bytes:

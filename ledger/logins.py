@@ -78,6 +78,6 @@ class Logins(Store):
 
     async def _in_time(self, work: Callable[[Batch], Result]) -> Result:
         try:
-            return await asyncio.wait_for(self._database.batch(work, writes=False), patience.PATIENCE)
+            return await asyncio.wait_for(self._apart(self._database.batch(work, writes=False)), patience.PATIENCE)
         except TimeoutError as error:
             raise LedgerUnavailable("The ledger does not answer in time.") from error

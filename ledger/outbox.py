@@ -20,7 +20,7 @@ from ledger.schema import outbox, stamp
 from policies.footer import Language
 
 MAX_ATTEMPTS = 10
-_CLAIM = timedelta(minutes=10)
+CLAIM = timedelta(minutes=10)
 """A letter that a process took up and did not finish is due again after this."""
 
 
@@ -96,7 +96,7 @@ async def claim(connection: AsyncConnection, keyring: Keyring, now: datetime) ->
     row = (await connection.execute(statement)).first()
     if row is None:
         return None
-    taken = {"attempts": row.attempts + 1, "due_at": stamp(now + _CLAIM)}
+    taken = {"attempts": row.attempts + 1, "due_at": stamp(now + CLAIM)}
     await connection.execute(update(outbox).where(outbox.c.id == row.id).values(taken))
     content = json.loads(keyring.open_column(row.sealed, f"outbox/{row.id}"))
     letter = Letter(row.kind, content["address"], Language(content["language"]), content["values"])

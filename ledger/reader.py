@@ -20,6 +20,8 @@ from policies.consent import UNAVAILABLE, Consent
 
 log = structlog.get_logger()
 
+MOST_WAITING = 5_000
+"""Questions for the next transaction, of whose askers nobody has given up waiting."""
 _PARTING_SECONDS = 1.0
 _CLOSED = "The ledger is closed."
 
@@ -75,6 +77,12 @@ class Reader:
         question = _Question(recipient, sender_hash, asyncio.get_running_loop().create_future())
         if self._closing:
             self._fail([question], _CLOSED)
+            return question.answer
+        if len(self._waiting) >= MOST_WAITING:
+            # While a database stands still, what was asked and given up must not fill the memory.
+            self._waiting = [one for one in self._waiting if not one.answer.done()]
+        if len(self._waiting) >= MOST_WAITING:
+            self._fail([question], "Too many ask at once.")
             return question.answer
         self._waiting.append(question)
         self._wake.set()

@@ -2,7 +2,7 @@
 
 import asyncio
 import getpass
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,16 +82,29 @@ class Store:
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
         """Return what ``work`` reads, in a transaction of its own. Raises LedgerUnavailable."""
+        return await self._apart(self._read(work))
+
+    async def _apart(self, reads: Coroutine[Any, Any, Result]) -> Result:
+        """Return what is read. Whoever gives up waiting goes on at once, whatever the database's driver does then.
+
+        psycopg takes its time to take a query back, from a server that stands still ten seconds.
+        """
         # A task of its own, which is cancelled once at most, and which the end waits for. Cancelled a second time,
         # as by the end of a process, SQLAlchemy has aiosqlite wait for a thread that is gone, for ever.
-        reading = asyncio.create_task(self._read(work))
+        reading = asyncio.create_task(reads)
         self._readings.add(reading)
-        reading.add_done_callback(self._readings.discard)
+        reading.add_done_callback(self._read_over)
         try:
             return await asyncio.shield(reading)
         except asyncio.CancelledError:
             reading.cancel()
             raise
+
+    def _read_over(self, reading: asyncio.Task[Any]) -> None:
+        self._readings.discard(reading)
+        if not reading.cancelled():
+            # Whoever gave up waiting does not look at it; that must not be reported as lost.
+            reading.exception()
 
     async def _read(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
         async with self._database.reading() as connection:

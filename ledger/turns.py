@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -83,6 +83,7 @@ class _Waiter(Thread):
 
     idle: ClassVar[list["_Waiter"]] = []
     made: ClassVar[int] = 0
+    making: ClassVar[Lock] = Lock()
 
     def __init__(self) -> None:
         super().__init__(name="turn", daemon=True)
@@ -91,7 +92,11 @@ class _Waiter(Thread):
     @classmethod
     def wait(cls, file: int, number: int, come: "Future[None]") -> bool:
         """Have ``come`` done when the turn has, and the file closed. Returns False where nobody is there to wait."""
-        waiter = cls.idle.pop() if cls.idle else cls._another()
+        try:
+            waiter: _Waiter | None = cls.idle.pop()
+        except IndexError:
+            # Not looked at before: another thread, which has to wait too, might take the last one just then.
+            waiter = cls._another()
         if waiter is None:
             os.close(file)
             return False
@@ -101,14 +106,15 @@ class _Waiter(Thread):
     @classmethod
     def _another(cls) -> "_Waiter | None":
         """Return one more; None where there are enough of them, or the system has no thread to give."""
-        if cls.made == MOST_WAITERS:
-            return None
-        waiter = cls()
-        try:
-            waiter.start()
-        except RuntimeError:
-            return None
-        cls.made += 1
+        with cls.making:
+            if cls.made == MOST_WAITERS:
+                return None
+            waiter = cls()
+            try:
+                waiter.start()
+            except RuntimeError:
+                return None
+            cls.made += 1
         return waiter
 
     def run(self) -> None:

@@ -93,6 +93,9 @@ class Writer:
         if self._closing:
             fail([future], LedgerUnavailable("The ledger is closed."))
             return future
+        if len(self._jobs) >= MOST_WAITING:
+            fail([future], LedgerUnavailable("Too much waits to be written."))
+            return future
         self._jobs.append(_Job(work, future))
         self._wake.set()
         return future

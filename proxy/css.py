@@ -21,6 +21,7 @@ _TOKEN = re.compile(
     r"|(?P<escape>\\.)|(?P<broken>[\"'\\]|/\*)",
     re.IGNORECASE,
 )
+_TOKENS_PER_STEP = 256
 # An identifier that ends in "url" is no url().
 _IDENTIFIER = re.compile(r"[\w-]\Z")
 
@@ -44,9 +45,9 @@ class _Reader:
     """The brackets that are open; whether strings in them are addresses."""
     pending: list[str] = field(default_factory=list)
 
-    def fetches(self) -> Iterator[Fetch]:
-        """Yield what the sheet fetches, in order."""
-        at = 0
+    def fetches(self) -> Iterator[Fetch | None]:
+        """Yield what the sheet fetches, in order, and None now and then."""
+        at = tokens = 0
         while (match := _TOKEN.search(self.text, at)) is not None:
             at = match.end()
             kind = match.lastgroup or ""
@@ -55,6 +56,9 @@ class _Reader:
             if kind == "broken":
                 return
             yield from self._see(kind, match, at)
+            tokens += 1
+            if not tokens % _TOKENS_PER_STEP:
+                yield None
         if not self.brackets:
             yield from self._settle(len(self.text))
 
@@ -92,8 +96,11 @@ class _Reader:
         self.pending.clear()
 
 
-def fetches(text: str) -> Iterator[Fetch]:
-    """Yield every address that a style sheet, or the value of a style attribute, fetches. Linear in its input."""
+def fetches(text: str) -> Iterator[Fetch | None]:
+    """Yield every address that a style sheet, or the value of a style attribute, fetches. Linear in its input.
+
+    None is yielded too, so that no step is long.
+    """
     return _Reader(text).fetches()
 
 

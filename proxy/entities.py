@@ -1,6 +1,7 @@
 """Character references in attribute values, as WHATWG HTML §13.2.5.72 to 80 decodes them."""
 
 import re
+from collections.abc import Sequence
 from html.entities import html5
 
 _REFERENCE = re.compile(r"&(?:#(?:[xX]([0-9a-fA-F]+)|([0-9]+));?|([A-Za-z][A-Za-z0-9]*;?))")
@@ -24,8 +25,10 @@ def decode_attribute(value: str) -> str:
     return _REFERENCE.sub(_replace, value)
 
 
-def decode_with_offsets(value: str) -> tuple[str, list[int]]:
+def decode_with_offsets(value: str) -> tuple[str, Sequence[int]]:
     """Return an attribute value decoded, and where each of its characters, and its end, stands in the raw one."""
+    if "&" not in value:
+        return value, range(len(value) + 1)
     pieces: list[str] = []
     offsets: list[int] = []
     at = 0

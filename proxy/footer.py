@@ -13,6 +13,7 @@ from html import escape
 from policies.decide import Decision
 from policies.footer import Language
 from policies.words import Purpose, Reason
+from proxy.header import Unparsable
 
 LONG_HTML = 100_000
 """Bytes of HTML from which on a footer at the end may never be seen: Gmail cuts a message off at 102 kB."""
@@ -195,11 +196,11 @@ class Footer:
         return _block(said, language, document_language, eol)
 
     def invitation_text(self, decision: Decision, language: Language, url: str, eol: str = "\r\n") -> bytes:
-        """Return the same for a text-only message."""
+        """Return the same for a text-only message. Raises Unparsable where ASCII cannot say it."""
         return _plain(self.question(decision, language), url, _QUESTIONS[language].link, language, eol)
 
     def text(self, decision: Decision, language: Language, stop_url: str, eol: str = "\r\n") -> bytes:
-        """Return the footer of a text-only message whose links are wrapped."""
+        """Return the footer of a text-only message whose links are wrapped. Raises Unparsable where ASCII cannot."""
         return _plain(self.sentence(decision, language), stop_url, _WORDS[language].link, language, eol)
 
 
@@ -234,9 +235,19 @@ def _ascii(text: str) -> str:
 
 
 _GERMAN_LETTERS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"})
+_UNMARKED = str.maketrans(
+    {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"}
+    | {"đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i", "‘": "'", "’": "'", "–": "-", "—": "-"}
+    | dict.fromkeys("“”„«»", '"')
+)
+"""What has no accent that could be left out."""
 
 
 def _without_accents(text: str, language: Language) -> str:
+    """Return text in ASCII. Raises Unparsable where letters would be lost, and with them perhaps who writes."""
     if language is Language.GERMAN:
-        text = text.translate(_GERMAN_LETTERS)
-    return unicodedata.normalize("NFKD", text.replace("ß", "ss")).encode("ascii", "ignore").decode("ascii")
+        text = unicodedata.normalize("NFC", text).translate(_GERMAN_LETTERS)
+    text = unicodedata.normalize("NFKD", text.translate(_UNMARKED))
+    if any(character.isalnum() and not character.isascii() for character in text):
+        raise Unparsable("the footer has letters that ASCII does not have")
+    return text.encode("ascii", "ignore").decode("ascii")

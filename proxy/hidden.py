@@ -105,6 +105,7 @@ def _finding_content(
     Elements that are ``sealed`` end with an end tag of their own, not with one of an element around them.
     """
     spans: list[tuple[int, int]] = []
+    inside = False
     stack: list[tuple[str, int]] = []
     # One for the page, and one for every sealed element that is open, with itself and what is open in it.
     open_names: list[Counter[str]] = [Counter()]
@@ -114,7 +115,9 @@ def _finding_content(
         if tag.conditional or tag.name in _NEVER_OPEN:
             continue
         if not tag.closing:
-            stack.append((tag.name, tag.end if is_meant(data, tag) else -1))
+            begins = not inside and is_meant(data, tag)
+            inside = inside or begins
+            stack.append((tag.name, tag.end if begins else -1))
             if tag.name in sealed:
                 open_names.append(Counter())
             open_names[-1][tag.name] += 1
@@ -127,12 +130,8 @@ def _finding_content(
                     open_names.pop()
                 if begun >= 0:
                     spans.append((begun, tag.start))
-    spans += [(begun, len(data)) for _, begun in stack if begun >= 0]
-    outermost: list[tuple[int, int]] = []
-    for span in sorted(spans, key=lambda span: (span[0], -span[1])):
-        if not outermost or span[0] >= outermost[-1][1]:
-            outermost.append(span)
-    return outermost
+                    inside = False
+    return spans + [(begun, len(data)) for _, begun in stack if begun >= 0]
 
 
 def finding_covers(markup: bytes) -> Walk[frozenset[bytes]]:

@@ -44,13 +44,16 @@ DASHES = b"----"
 _QUOTE_LINE = re.compile(
     rb"-{4,}+(?:\s*+(?:original message|forwarded message|urspr(?:\xc3\xbc|\xfc|&uuml;)ngliche (?:nachricht|mail)"
     rb"|weitergeleitete nachricht|original-nachricht"
-    rb"|message d'origine|message transf\S{1,8}|mensaje original|messaggio originale)\s*-{4,}()|)"
+    rb"|message d'origine|message transf\S{1,8}|mensaje (?:original|reenviado)"
+    rb"|messaggio (?:originale|inoltrato))\s*-{4,}()|)"
 )
 """A run of dashes; if it begins such a line, all of that, and a group."""
 _FORWARDED = b"begin forwarded message:"
 _SENT = (b"sent:", b"date:", b"gesendet", b"datum:", b"envoy", b"enviad", b"fecha:", b"inviato", b"data:")
 _FROM = re.compile(rb"\*?(?:from|von|de|da)[\xc2\xa0 ]{0,3}:")
 """Outlook's first two lines above the message that a reply in plain text quotes, the second one first."""
+_LINES_STEP = STEP_BYTES // 2
+"""Bytes that one step searches for lines between dashes: there may be nothing but dashes."""
 _TRIES = 100
 """Lines that may begin with such a word before there is one below the other."""
 _LONGEST_LINE = 1_000
@@ -129,9 +132,9 @@ def finding_quote_line(lowered: bytes, *, dashes: bool = True) -> Walk[int | Non
 
     ``dashes`` says whether there may be any side by side.
     """
-    for start in range(0, len(lowered), STEP_BYTES):
-        forwarded = lowered.find(_FORWARDED, start, start + STEP_BYTES + len(_FORWARDED) - 1)
-        end = forwarded if forwarded != -1 else start + STEP_BYTES
+    for start in range(0, len(lowered), _LINES_STEP):
+        forwarded = lowered.find(_FORWARDED, start, start + _LINES_STEP + len(_FORWARDED) - 1)
+        end = forwarded if forwarded != -1 else start + _LINES_STEP
         line = _dashed_line(lowered, start, end) if dashes else None
         if line is not None or forwarded != -1:
             return line if line is not None else forwarded

@@ -22,9 +22,9 @@ from proxy.surfaces import (
     Fetched,
     absolute,
     fetched_by,
+    finding_styles,
     finding_tag_names,
     may_fetch,
-    may_style,
     sheet,
     styled,
     taken_out,
@@ -77,7 +77,7 @@ def finding_in_html(
     if may_fetch(markup, names):
         yield from finder.look_at_tags()
     yield
-    if may_style(page.lowered, names) and (yield from finder.has_css_trackers(page.lowered)):
+    if (yield from finding_styles(page.lowered, names)) and (yield from finder.has_css_trackers(page.lowered)):
         yield from finder.look_at_styles()
     yield
     if any(tag in names and _has_word(markup, word) for tag, word in watch.element_words):
@@ -233,17 +233,20 @@ class _Finder:
                 yield
             if tag.closing:
                 if begun is not None and tag.name == "style":
-                    self._fetched_by_css(sheet(self.data, begun.end, tag.start, self.base))
+                    yield from self._fetched_by_css(sheet(self.data, begun.end, tag.start, self.base))
                 begun = None
                 continue
             begun = tag if tag.name == "style" else None
             if self.data.find(b"(", tag.inside, tag.end) != -1:
                 attribute = tag.attributes(self.data).get("style")
                 if attribute is not None:
-                    self._fetched_by_css(styled(self.data, attribute, self.base))
+                    yield from self._fetched_by_css(styled(self.data, attribute, self.base))
 
-    def _fetched_by_css(self, fetched: Iterator[Fetched]) -> None:
+    def _fetched_by_css(self, fetched: Iterator[Fetched | None]) -> Walk[None]:
         for one in fetched:
+            yield
+            if one is None:
+                continue
             match = self.watch.resource(one.url, "css")
             if match is not None and match.kind != "gateway":
                 scope, edit = self._scope(one.start), (one.start, one.end, b"")
@@ -264,6 +267,7 @@ class _Finder:
             if match is not None:
                 looked_at += 1
                 reached = self._element(tag, texts, match)
+                yield
 
     def _element(self, tag: Tag, attributes: Mapping[str, str], match: ElementMatch) -> int:
         """Take note of an element, and return where what goes with it ends."""

@@ -1,6 +1,7 @@
 """The page: one HTML document with what every search in it begins with, made once for all of them."""
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from proxy.slices import STEP_BYTES, Walk, at_once
@@ -44,8 +45,21 @@ def reading_page(data: bytes) -> Walk[Page]:
         yield
     # A tag ends at the first ">" unless that stands in a value. Where each piece is a whole tag (or nothing that a tag
     # can hide behind), the next tag begins in a piece of its own, so none is missing.
-    known = len(pieces) <= _MAX_PIECES and all(map(ends_with, pieces))
+    known = len(pieces) <= _MAX_PIECES and (yield from _finding_whole(pieces))
     # Something stands behind the last one too, in whatever order they come, as the ">" does in the document.
     markup = b"\n".join([*pieces, b""]) if known else lowered
     ended = lowered.rfind(b"<") <= lowered.rfind(b">")
     return Page(data, lowered, markup, known and ended and markup.count(b"<") == len(pieces))
+
+
+def _finding_whole(pieces: Iterable[bytes]) -> Walk[bool]:
+    """Walk to whether every piece is a whole tag, or nothing that one can hide behind."""
+    done = 0
+    for piece in pieces:
+        if not ends_with(piece):
+            return False
+        done += len(piece)
+        if done > STEP_BYTES:
+            done = 0
+            yield
+    return True

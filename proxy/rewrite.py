@@ -1,5 +1,6 @@
 """Rewriting: spans become edits, edits are spliced into the bytes. Everything that no edit names stays as it is."""
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -209,10 +210,13 @@ def tracking(
     eol, clean = line_break(message.raw), decision.removes_trackers
     edits = [*control, *signatures]
     wrapped = 0
+    texts = []
     for text, first in _numbered(message.texts, clean=clean):
-        links = yield from _link_edits(text, first, marks, clean=clean)
+        texts.append((text, (yield from _link_edits(text, first, marks, clean=clean))))
+    told = next((text for text, links in reversed(texts) if links), None)
+    for text, links in texts:
         text_edits = apart([*links, *_clean_edits(text, clean=clean)])
-        if links and text is message.texts[-1]:
+        if text is told:
             text_edits.append(_text_footer_edit(text, decision, marks, footer, message))
         wrapped += len(links)
         if text_edits:
@@ -253,10 +257,11 @@ def _numbered(bodies: Sequence[AnyBody], *, clean: bool) -> Iterator[tuple[AnyBo
 def _link_edits(body: Body, first: int, marks: Marks, *, clean: bool) -> Walk[list[Edit]]:
     """Return the edits that wrap the links; not of one that stands in what goes."""
     edits = []
-    gone = [edit for one in body.foreign for edit in one.edits if one.destination is None] if clean else []
+    gone = apart(edit for one in body.foreign for edit in one.edits if one.destination is None) if clean else []
     for number, link in enumerate(body.unwrapped_links if clean else body.links, first):
         url = marks.link(number, link.target)
-        inside = any(start <= link.start < end for start, end, _ in gone)
+        place = bisect_right(gone, link.start, key=lambda edit: edit[0])
+        inside = place > 0 and link.start < gone[place - 1][1]
         if len(url) <= MAX_URL and not inside:
             edits.append((link.start, link.end, url.encode("ascii")))
         yield

@@ -58,7 +58,14 @@ _BY_OTHERS = frozenset({b"base", b"link", b"object", b"use", b"feimage", b"video
 # What an address fetched from elsewhere begins with: h of http, a slash, or anything that is not what it looks like.
 _REMOTE = rb"[\t\n\f\r ]*+=[\t\n\f\r ]*+[\"']?+[\0- ]*+[h/&\\]"
 _REMOTE_SOURCE, _REMOTE_BACKGROUND = re.compile(rb"src(?:set)?" + _REMOTE), re.compile(rb"background" + _REMOTE)
-_REFRESH = re.compile(r"[\s\d.]*[;,]?\s*url\s*=\s*(?:\"([^\"]*)|'([^']*)|(.*))", re.IGNORECASE | re.DOTALL)
+# WHATWG HTML §4.2.5.3: behind the time an address may stand by itself. Possessive, for white space may go on and on.
+_REFRESH = re.compile(
+    r"[\s\d.]*+(?:[;,]\s*+)?+(?:url\s*+=\s*+)?+(?:\"([^\"]*)|'([^']*)|(.*))", re.IGNORECASE | re.DOTALL
+)
+_MAX_CANDIDATES = 100
+"""Of one ``srcset``; pictures for all sizes of screens are a dozen."""
+_MAX_REFERRING = 65_536
+"""Characters of a ``style`` with character references, each of which takes a look of its own."""
 
 _EDGES = "".join(map(chr, range(0x21)))
 _DROPPED = str.maketrans("", "", "\t\n\r")
@@ -106,10 +113,13 @@ def may_fetch(lowered: bytes, names: Set[bytes]) -> bool:
     return (b"meta" in names and b"refresh" in lowered) or _REMOTE_BACKGROUND.search(lowered) is not None
 
 
-def may_style(lowered: bytes, names: Set[bytes]) -> bool:
-    """Tell whether a style may fetch anything. Costs little."""
-    if b"(" in lowered and _STYLE_FUNCTION.search(lowered) is not None:
-        return True
+def finding_styles(lowered: bytes, names: Set[bytes]) -> Walk[bool]:
+    """Walk to whether a style may fetch anything. Costs little."""
+    if b"(" in lowered:
+        for start in range(0, len(lowered), STEP_BYTES):
+            if _STYLE_FUNCTION.search(lowered, start, start + STEP_BYTES) is not None:
+                return True
+            yield
     return b"style" in names and b"@" in lowered and b"@import" in lowered
 
 
@@ -172,7 +182,10 @@ _CANDIDATE = re.compile(rb"[\t\n\f\r ,]*+([^\t\n\f\r ]++)((?:\([^)]*+\)?|[^,()])
 def _split(data: bytes, attribute: Attribute) -> Iterator[tuple[int, int, str]]:
     """Yield the span of every candidate of a ``srcset``, without the comma behind it, and its address."""
     at = attribute.start
-    while (match := _CANDIDATE.match(data, at, attribute.end)) is not None:
+    for _ in range(_MAX_CANDIDATES):
+        match = _CANDIDATE.match(data, at, attribute.end)
+        if match is None:
+            return
         raw, start, at = match[1], match.start(1), match.end()
         if raw.endswith(b","):
             raw = raw.rstrip(b",")
@@ -191,22 +204,32 @@ def _candidates(data: bytes, attribute: Attribute, base: str) -> Iterator[Fetche
             yield Fetched(url, Surface.SRCSET, start, end, attribute.name)
 
 
-def styled(data: bytes, attribute: Attribute, base: str) -> Iterator[Fetched]:
-    """Yield what a ``style`` attribute fetches, each with the span of its declaration."""
-    text, offsets = decode_with_offsets(data[attribute.start : attribute.end].decode("latin-1"))
+def styled(data: bytes, attribute: Attribute, base: str) -> Iterator[Fetched | None]:
+    """Yield what a ``style`` attribute fetches, each with the span of its declaration, and None now and then.
+
+    One with references that is longer than any program writes is not looked at.
+    """
+    raw = data[attribute.start : attribute.end].decode("latin-1")
+    if "&" in raw and len(raw) > _MAX_REFERRING:
+        return
+    text, offsets = decode_with_offsets(raw)
     for fetch in fetches(text):
-        url = absolute(fetch.url, base)
-        if url is not None:
-            start, end = attribute.start + offsets[fetch.start], attribute.start + offsets[fetch.end]
-            yield Fetched(url, Surface.CSS, start, end)
+        url = absolute(fetch.url, base) if fetch is not None else None
+        if fetch is None or url is None:
+            yield None
+            continue
+        start, end = attribute.start + offsets[fetch.start], attribute.start + offsets[fetch.end]
+        yield Fetched(url, Surface.CSS, start, end)
 
 
-def sheet(data: bytes, start: int, end: int, base: str) -> Iterator[Fetched]:
-    """Yield what a style sheet fetches, each with the span of its declaration or ``@import``."""
+def sheet(data: bytes, start: int, end: int, base: str) -> Iterator[Fetched | None]:
+    """Yield what a style sheet fetches, each with the span of its declaration or ``@import``, and None now and then."""
     for fetch in fetches(data[start:end].decode("latin-1")):
-        url = absolute(fetch.url, base)
-        if url is not None:
-            yield Fetched(url, Surface.CSS, start + fetch.start, start + fetch.end)
+        url = absolute(fetch.url, base) if fetch is not None else None
+        if fetch is None or url is None:
+            yield None
+            continue
+        yield Fetched(url, Surface.CSS, start + fetch.start, start + fetch.end)
 
 
 def taken_out(data: bytes, tag: Tag, found: Sequence[Fetched], hits: Sequence[Fetched]) -> list[Edit]:

@@ -8,9 +8,11 @@ asked for; possessive quantifiers keep it linear whatever the input.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from proxy.entities import decode_attribute
+from proxy.slices import STEP_BYTES
 
 _WS = rb"[\t\n\f\r ]"
 # §13.2.5.32 to 39. A name may begin with "="; a value without quotes ends at white space or ">". An "=" that no value
@@ -81,6 +83,8 @@ _SKIP_NOTHING = re.compile(rb"[^<]*+(?:<(?![A-Za-z/!?])[^<]*+)*+(?:" + _ANY_TAG 
 
 _ENDS_ATTRIBUTE = frozenset({b"\t", b"\n", b"\f", b"\r", b" ", b"/", b">"})
 MAX_VALUE = 8_192
+_MAX_ATTRIBUTES = 500
+"""Of one tag; those behind them are left alone."""
 
 
 class Attribute(NamedTuple):
@@ -114,7 +118,7 @@ class Tag(NamedTuple):
     def attributes(self, data: bytes) -> dict[str, Attribute]:
         """Return the attributes by name; of a name that occurs twice the first counts (§13.2.5.33)."""
         found: dict[str, Attribute] = {}
-        for match in _ATTRIBUTES.finditer(data, self.inside, self.end - 1):
+        for match in islice(_ATTRIBUTES.finditer(data, self.inside, self.end - 1), _MAX_ATTRIBUTES):
             name = match[1].lower().decode("latin-1")
             if name not in found:
                 # The group that matched last is the value in its quotes, or the name where there is no value.
@@ -129,7 +133,7 @@ class Tag(NamedTuple):
         White space in front goes with it, for the next one brings its own; where that does not, it stays.
         """
         found = []
-        for match in _ATTRIBUTES.finditer(data, self.inside, self.end - 1):
+        for match in islice(_ATTRIBUTES.finditer(data, self.inside, self.end - 1), _MAX_ATTRIBUTES):
             if match[1].lower() == name.encode("latin-1"):
                 goes_on = data[match.end() : match.end() + 1] not in _ENDS_ATTRIBUTE
                 found.append((match.start() - (not goes_on and data[match.start() - 1] in b"\t\n\f\r "), match.end()))
@@ -148,8 +152,12 @@ class Scanner:
     """The pattern is a ``seeker``'s."""
 
     def tags(self, at: int, end: int, conditional: bool = False) -> Iterator[Tag]:
-        """Yield the tags that the pattern stops at. Clears ``complete`` where the input ends inside something."""
+        """Yield the tags that the pattern stops at. Clears ``complete`` where the input ends inside something.
+
+        Where there is none for long, an end tag without a name is yielded now and then, so that no step is long.
+        """
         data, following = self.data, self.pattern.search if self.seeking else self.pattern.match
+        skipped = 0
         while True:
             while self.stop < at:
                 self.stop = next(self.stops, len(data))
@@ -168,7 +176,11 @@ class Scanner:
                     # A comment that is never closed shows nothing to anybody.
                     if inner is not None and not conditional and self.complete:
                         yield from self._inside_conditional(inner.end(), max(inner.end(), next_at - 3))
+                    skipped += 1
+                    pauses = at == self.stop or not skipped % _SKIPPED_PER_TAG
                     at = next_at
+                    if pauses and at < end:
+                        yield Tag("", at, at, at, True, conditional)
                     continue
             slash, name, after = match[1], match[2].lower().decode("latin-1"), match.end()
             yield Tag(name, match.start(1) - 1, after, match.start(3), bool(slash), conditional)
@@ -180,7 +192,10 @@ class Scanner:
         self.stop = inner.stop
 
     def _past_markup(self, at: int, end: int) -> int:
-        """Return the offset behind the comment, declaration or bogus comment at ``at``, or the end of the input."""
+        """Return the offset behind the comment, declaration or bogus comment at ``at``, or the end of the input.
+
+        A stop may also be at a "<" that is text.
+        """
         data = self.data
         if data.startswith(b"<!--", at):
             # §13.2.5.43 and 44: "<!-->" and "<!--->" are empty comments.
@@ -191,6 +206,8 @@ class Scanner:
             found = match.end() if match else -1
         elif data[at + 1] in b"!?" or (data[at + 1] == 0x2F and not data[at + 2 : at + 3].isalpha()):
             found = data.find(b">", at, end) + 1 or -1
+        elif data[at + 1] != 0x2F and not data[at + 1 : at + 2].isalpha():
+            return at + 1
         else:
             # A tag that is never closed: the tokenizer drops it and all that follows (§13.2.5.8 to 40).
             found = -1
@@ -232,6 +249,8 @@ def _script_end(data: bytes, at: int, end: int) -> int | None:
 
 
 TAGS_PER_STEP = 16
+_SKIPPED_PER_TAG = 32
+"""Comments and declarations, one behind another, that take as long as some tags."""
 
 _OPEN_REFERENCE = re.compile(rb"&#?[A-Za-z0-9]{0,32}\Z")
 
@@ -264,7 +283,7 @@ def ends_with(piece: bytes) -> bool:
 
 def all_tags(data: bytes, start: int = 0) -> Iterator[Tag]:
     """Yield every tag of the document, or from an offset on, the ones in conditional comments included."""
-    return Scanner(data, _SKIP_NOTHING).tags(start, len(data))
+    return Scanner(data, _SKIP_NOTHING, _pauses(data)).tags(start, len(data))
 
 
 def tag_skipper(names: bytes) -> re.Pattern[bytes]:
@@ -273,5 +292,14 @@ def tag_skipper(names: bytes) -> re.Pattern[bytes]:
 
 
 def some_tags(data: bytes, skip: re.Pattern[bytes]) -> Iterator[Tag]:
-    """Yield the tags that the pattern does not run over, the ones in conditional comments included."""
-    return Scanner(data, skip).tags(0, len(data))
+    """Yield the tags that the pattern does not run over, the ones in conditional comments included, and a few more."""
+    return Scanner(data, skip, _pauses(data)).tags(0, len(data))
+
+
+def _pauses(data: bytes) -> Iterator[int]:
+    """Yield a "<" of a long document now and then, so that ``TAGS_PER_STEP`` of them are a step."""
+    between = STEP_BYTES // TAGS_PER_STEP
+    for end in range(STEP_BYTES, len(data), between):
+        at = data.rfind(b"<", end - between, end)
+        if at != -1:
+            yield at

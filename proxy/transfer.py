@@ -196,9 +196,12 @@ class QuotedPrintable(Encoded):
         """
         if breaks != b"\r\n" * (len(breaks) // 2) or content[-1:] in (b" ", b"\t", b"="):
             return None
-        if cls._UNUSUAL.search(content) is not None:
-            return None
-        yield
+        for start in range(0, len(content), STEP_BYTES):
+            # What is searched reaches over the end, for what stands behind a sign is looked at too.
+            found = cls._UNUSUAL.search(content, start, start + STEP_BYTES + 2)
+            if found is not None and found.start() < start + STEP_BYTES:
+                return None
+            yield
         decoded = binascii.a2b_qp(content)
         yield
         return decoded if cls._UNUSUAL_END.search(decoded) is None else None

@@ -54,7 +54,7 @@ def finding_empty(data: bytes, start: int = 0) -> Walk[bool]:
     """
     at, hidden = start, ""
     for number, tag in enumerate(all_tags(data, start), 1):
-        if not hidden and not tag.conditional and _says_something(data[at : tag.start]):
+        if not hidden and not tag.conditional and (yield from _finding_words(data[at : tag.start])):
             return False
         if not tag.closing and tag.name in _SHOWS:
             return False
@@ -70,7 +70,7 @@ def finding_empty(data: bytes, start: int = 0) -> Walk[bool]:
             # The head's end tag may be left out (HTML §13.1.2.4): whatever does not belong there ends it.
             hidden = ""
         at = tag.end
-    return bool(hidden) or not _says_something(data[at:])
+    return bool(hidden) or not (yield from _finding_words(data[at:]))
 
 
 _BLANK = re.compile(r"[\s\u00ad\u034f\u200b-\u200f\u2060\ufeff\xa0]*")
@@ -80,15 +80,23 @@ _ANY_COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)|<[!?][^>]*+(?:>|\Z)", re.DOTALL)
 _GLANCE = 4_096
 
 
-def _says_something(text: bytes) -> bool:
+def _finding_words(text: bytes) -> Walk[bool]:
+    """Walk to whether a text says something."""
     if not text.strip():
         return False
-    # Of a long text the beginning is enough, if it says something; cut where nothing is cut through.
-    glance = text[: text.rfind(b" ", 0, _GLANCE) + 1] if len(text) > _GLANCE else b""
-    return _is_visible(glance[: glance.rfind(b"&")] if b"&" in glance[-40:] else glance) or _is_visible(text)
+    # Of a long text the beginning is enough, if it says something.
+    text, at = _ANY_COMMENT.sub(b"", text), 0
+    while at < len(text):
+        # Cut where nothing is cut through: in front of a character reference.
+        end = text.find(b"&", at + _GLANCE)
+        end = end if end != -1 else len(text)
+        if _is_visible(text[at:end]):
+            return True
+        at = end
+        yield
+    return False
 
 
 def _is_visible(text: bytes) -> bool:
     # Not html.unescape: int() refuses numbers of more than 4 300 digits.
-    visible = decode_attribute(_ANY_COMMENT.sub(b"", text).decode("utf-8", "replace"))
-    return _BLANK.fullmatch(visible) is None
+    return _BLANK.fullmatch(decode_attribute(text.decode("utf-8", "replace"))) is None

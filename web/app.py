@@ -22,7 +22,7 @@ from web.join import join
 from web.mail import mail
 from web.pages import SECURITY_HEADERS, STATIC, SecurityHeaders
 from web.refusal import stop, stop_anybody
-from web.site import Site, language_of, page, site_of
+from web.site import Site, is_done, language_of, page, site_of
 from web.you import you
 
 log = structlog.get_logger()
@@ -70,7 +70,7 @@ async def _went_wrong(request: Request, error: Exception) -> Response:
 
 async def _try_again(request: Request, error: Exception) -> Response:
     log.warning("web.ledger_unavailable", why=str(error))
-    return page(request, "try_again.html", 503)
+    return page(request, "try_again.html", 503, done=is_done(request))
 
 
 async def _too_large(request: Request, error: Exception) -> Response:

@@ -43,7 +43,7 @@ async def mail(request: Request) -> Response:
     except FormTooLarge:
         return site.render("too_large.html", Language.ENGLISH, 413)
     except LedgerUnavailable:
-        return site.render("try_again.html", Language.ENGLISH, 503)
+        return site.render("try_again.html", Language.ENGLISH, 503, done=bool(done))
 
 
 async def _page(request: Request, site: Site, sender_hash: str, done: str) -> Response:

@@ -78,6 +78,11 @@ def renderer(**always: Any) -> Renderer:
 
     def render(template: str, language: Language, status: int = 200, **values: Any) -> Response:
         text = _templates(language).get_template(template).render(**always, **values)
-        return HTMLResponse(text, status_code=status, headers={"content-language": language.value})
+        return HTMLResponse(octets(text), status_code=status, headers={"content-language": language.value})
 
     return render
+
+
+def octets(text: str) -> bytes:
+    """Return what is sent of a text: a surrogate, which stands for a byte that was no UTF-8, as a question mark."""
+    return text.encode("utf-8", "replace")

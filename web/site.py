@@ -87,6 +87,16 @@ def slow_down(request: Request) -> None:
     pace.step(client_of(request, site_of(request).trusted_proxies))
 
 
+def note_done(request: Request) -> None:
+    """Note that what a request asked for is on record: where its page cannot be shown, it is not denied."""
+    request.state.done = True
+
+
+def is_done(request: Request) -> bool:
+    """Tell whether that was noted."""
+    return bool(getattr(request.state, "done", False))
+
+
 def page(request: Request, template: str, status: int = 200, **values: Any) -> Response:
     """Return a page in the visitor's language."""
     return site_of(request).render(template, language_of(request), status, **values)

@@ -20,7 +20,8 @@ from policies.words import Purpose
 from web.agreement import agree, agreed_to, by_owner, offered, shown_in
 from web.forms import Form, first, ticked
 from web.language import listed, said
-from web.site import Site, language_of, page
+from web.pages import octets
+from web.site import Site, language_of, note_done, page
 
 METHOD = "preference_page"
 STOP = listed("Stop the ones I ticked")
@@ -30,6 +31,8 @@ NEVER = listed("I never agreed")
 ERASE = listed("Erase everything")
 _CLAIMS = GRANTS | {State.IMPORTED_UNPROVEN}
 WRITE_AGAIN = listed("You may write to me again")
+_DONE = frozenset({"stopped", "agreed", "contact", "no_contact", "case", "never"})
+"""What a step may have done; any other has done nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ async def welcome(visit: Visit, did: str = "", number: str = "") -> Response:
 
     Raises LedgerUnavailable.
     """
+    if did in _DONE:
+        note_done(visit.request)
     site, person = visit.site, visit.person
     notice = await site.notice(visit.language)
     consent, history = await site.ledger.standing(person), await site.ledger.history(person)
@@ -170,7 +175,7 @@ async def _write_again(visit: Visit, form: Form) -> Response:
 def _download(text: str, kind: str) -> Response:
     headers = {"content-disposition": f'attachment; filename="copy.{kind}"'}
     media = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
-    return Response(text, media_type=media[kind], headers=headers)
+    return Response(octets(text), media_type=media[kind], headers=headers)
 
 
 async def _copy_json(visit: Visit, form: Form) -> Response:

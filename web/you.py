@@ -22,7 +22,7 @@ from web.agreement import by_owner
 from web.forms import MAX_WORDS_FORM, Form, first, read_form, ticked
 from web.language import listed, said
 from web.refusal import mail_link, other_page, person_of, refuse, shown_address
-from web.site import Site, language_of, page, site_of, slow_down
+from web.site import Site, language_of, note_done, page, site_of, slow_down
 from web.visit import Visit, shown, step, welcome
 
 UNDO_LABEL = listed("I take it back")
@@ -102,6 +102,7 @@ async def _undo(request: Request, site: Site, token: str, link: MailedLink) -> R
         return page(request, "undo.html", address=link.address, purposes=purposes, label=label)
     person = Person.of(site.ledger.keyring, link.address)
     await site.ledger.refuse(person, purposes, by_owner("undo_link", label), language=language)
+    note_done(request)
     # Used up last: where the ledger went away in between, the link is still good.
     await site.ledger.job(lambda connection: _used(connection, site, token))
     you = you_url(site.ledger.keyring, "", link.address)

@@ -190,6 +190,22 @@ def test_mail_from_elsewhere() -> None:
     assert browser.post("/message/1/again").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"From: b@example.org\r\nSubject: Gr\xfc\xdfe\r\n\r\n.\r\n",
+        b'From: "B\xf6" <b@example.org>\r\nSubject: =?utf-7?q?+2AA-?=\r\n\r\n.\r\n',
+        b"Subject: x\r\nContent-Type: text/html; charset=utf-7\r\n\r\n<p>+2AA-\r\n",
+    ],
+    ids=["eight bits", "half a character", "in the text"],
+)
+def test_what_is_no_text_is_shown_all_the_same(raw: bytes) -> None:
+    """One message with a byte that means nothing takes no page away."""
+    pages = client(letter(raw, RECEIVED + raw), letter(PLAIN, RECEIVED + PLAIN, 2))
+    assert [200, 200, 200] == [pages.get(path).status_code for path in ("/", "/message/1", "/message/1/frame")]
+    assert "Hello" in pages.get("/").text
+
+
 def test_a_long_message_is_not_compared() -> None:
     """Comparing is for messages of a length that it ends with; a longer one is shown as it was delivered."""
     long = PLAIN + b"x\r\n" * MAX_COMPARED

@@ -1,5 +1,6 @@
 """Mail of our own: every letter in every language, and what becomes of it at the server."""
 
+import asyncio
 import email
 import email.policy
 import re
@@ -12,9 +13,10 @@ from email.utils import getaddresses
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aboveboard import post
 from aboveboard.post import LETTERS, Sender, send_all, write
 from ledger import outbox
 from ledger.ledger import Ledger
@@ -22,6 +24,8 @@ from ledger.outbox import Letter
 from ledger.schema import outbox as outbox_table
 from policies.footer import Language
 from proxy.route import parse_route
+from proxy.upstream import QUIT_SECONDS
+from tests.proxy.sending import until
 from tests.relaying import open_ledger
 from tests.upstream import FakeUpstream
 
@@ -243,3 +247,31 @@ async def test_a_letter_that_cannot_be_written(ledger: Ledger, letter: Letter) -
     async with FakeUpstream() as upstream:
         await send_all(ledger, sender(upstream.port))
     assert [("failed", 1, False), ("sent", 1, False)] == sorted(await states(ledger))
+
+
+async def test_a_letter_that_does_not_open_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong with one letter, what looks into the outbox goes on, and sends the others."""
+    monkeypatch.setattr(post, "LOOK_SECONDS", 0.01)
+
+    async def spoil(connection: AsyncConnection) -> None:
+        await connection.execute(update(outbox_table).values(sealed=b"damaged on the disk, or of another key file"))
+
+    async with open_ledger(tmp_path) as ledger, FakeUpstream() as upstream:
+        await put(ledger, Letter("you", "ann@customer.test", values={"url": URL}))
+        await ledger.job(spoil)
+        await put(ledger, Letter("you", BOB, values={"url": URL}))
+        delivering = asyncio.create_task(post.deliver(ledger, lambda: sender(upstream.port)))
+        await until(lambda: bool(upstream.messages) or delivering.done())
+        assert not delivering.done()
+        delivering.cancel()
+    assert f"RCPT TO:<{BOB}>" in upstream.heard
+
+
+async def test_a_server_that_takes_too_long(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A letter is given up for now before anybody else may take it up, however long its server takes."""
+    assert outbox.CLAIM.total_seconds() > post.HAND_IN_SECONDS + QUIT_SECONDS
+    monkeypatch.setattr(post, "HAND_IN_SECONDS", 0.1)
+    async with FakeUpstream(data_delay=5.0) as upstream:
+        await send_all(ledger, sender(upstream.port))
+        assert [] == upstream.messages
+    assert [("queued", 1, True)] == await states(ledger)

@@ -3,6 +3,7 @@
 The backups are copies of real SQLite files.
 """
 
+import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ import pytest
 
 from ledger.consent import Person
 from ledger.database import prepare
-from ledger.journal import EVENT, Entry, Journal, JournalDamaged, lost
+from ledger.journal import EVENT, Entry, Journal, JournalDamaged, head_entry, lost
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
 from ledger.recall import Recalled
@@ -263,3 +264,36 @@ def test_what_a_purge_removed_was_known() -> None:
     later = replace(entry, id="b", at=(at + timedelta(hours=2)).isoformat(), number=2)
 
     assert [later] == lost([entry, later], [], (at + timedelta(hours=1)).isoformat())
+
+
+def heads(*sequences: int) -> list[Entry]:
+    """Return lines that say how far the chain was."""
+    return [head_entry((sequence, f"{sequence:064x}"), "2026-11-22T00:00:00Z") for sequence in sequences]
+
+
+def test_two_that_begin_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relay and web that first start together leave one whole journal, whichever is interrupted by the other."""
+    path, keyring = tmp_path / "journal", Keyring.throwaway()
+    other, append = Journal(path, keyring), Journal._append
+
+    def overtaken(self: Journal, entries: list[Entry], **how: bool) -> None:
+        append(self, entries, **how)
+        monkeypatch.setattr(Journal, "_append", append)
+        other.begin(heads(1))
+
+    monkeypatch.setattr(Journal, "_append", overtaken)
+    Journal(path, keyring).begin(heads(1))
+    assert [1] == [entry.sequence for entry in other.entries()]
+    assert ["journal"] == [file.name for file in tmp_path.iterdir()]
+
+
+def test_a_new_journal_outlives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name is on disk, too, before the ledger says that there is one: else all grants would rest."""
+    path, synced = tmp_path / "journal", list[tuple[str, bool]]()
+
+    def sync(descriptor: int) -> None:
+        synced.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), path.exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    Journal(path, Keyring.throwaway()).begin(heads(1))
+    assert (str(tmp_path), True) == synced[-1]

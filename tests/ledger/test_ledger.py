@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -13,13 +13,15 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger import reader as reader_module
+from ledger.batch import Batch
 from ledger.consent import Person
 from ledger.database import Place, prepare
 from ledger.errors import LedgerUnavailable
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
 from ledger.patience import PATIENCE
-from ledger.reader import NOT_KNOWN
+from ledger.reader import NOT_KNOWN, Known
 from ledger.schema import access, moment
 from policies.words import Outcome, Purpose, Reason
 from tests.ledger.samples import ANNA, BY_FOOTER, EVERYTHING, MAX, ON_PAPER, OPEN, TELLER, by_hand, decided, hit, now
@@ -231,6 +233,51 @@ async def test_silent_postgresql_lets_mail_go(
         assert await told_and_right(ledger)
         tracked = [found for found in await ledger.messages() if found["reason"] == Reason.TRACKED]
         assert 2 == len(tracked)
+
+
+@pytest.mark.peer
+async def test_silent_postgresql_keeps_no_login_waiting(
+    postgresql_cluster: Cluster, postgresql_ledger_url: str, key_file: Path
+) -> None:
+    """Who logs in waits no longer for a database that says nothing than mail does, however often that is asked."""
+
+    async def refused(asked: Awaitable[object]) -> None:
+        with pytest.raises(LedgerUnavailable):
+            await asked
+
+    async with opened(postgresql_ledger_url, key_file) as ledger:
+        assert await ledger.account(ANNA) is None
+        with postgresql_cluster.paused():
+            for asked in (ledger.account(ANNA), ledger.attempts("a", "n"), ledger.account(ANNA)):
+                _, seconds = await timed(refused(asked))
+                assert seconds < ENOUGH
+        assert await ledger.account(ANNA) is None
+
+
+async def test_questions_given_up_are_not_kept(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """While the database stands still, who gave up waiting makes room; what finds none is refused at once."""
+    monkeypatch.setattr(reader_module, "MOST_WAITING", 2)
+    under_way, moving, batch = asyncio.Event(), asyncio.Event(), ledger._database.batch
+
+    async def stand_still(work: Callable[[Batch], object], *, writes: bool) -> object:
+        under_way.set()
+        await moving.wait()
+        return await batch(work, writes=writes)
+
+    def ask() -> "asyncio.Future[Known]":
+        return ledger._reader.ask(Person.of(ledger.keyring, MAX), ledger.keyring.folded(ANNA))
+
+    monkeypatch.setattr(ledger._database, "batch", stand_still)
+    first = ask()
+    await under_way.wait()
+    given_up, waiting = ask(), ask()
+    refused = ask()
+    given_up.cancel()
+    last = ask()
+    moving.set()
+    with pytest.raises(LedgerUnavailable):
+        await refused
+    assert 3 == len(await asyncio.wait_for(asyncio.gather(first, waiting, last), 10))
 
 
 @pytest.mark.peer

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from threading import Thread
+from typing import SupportsIndex
 
 import pytest
 from sqlalchemy import insert
@@ -117,6 +118,45 @@ def test_nobody_to_wait(ledger_file: Path, monkeypatch: pytest.MonkeyPatch) -> N
             assert (True, False, False) == (comes(first), comes(second), comes(second))
         assert files == len(list(Path("/proc/self/fd").iterdir()))
         assert 0 == _Waiter.made
+
+
+def test_two_threads_that_find_one_waiter(ledger_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two threads that have to wait at the same moment, each finds somebody to wait for it."""
+
+    class Coveted(list[_Waiter]):
+        """Waiters of whom another thread takes the last one just before."""
+
+        def pop(self, _: SupportsIndex = -1) -> _Waiter:
+            self.clear()
+            return super().pop()
+
+    monkeypatch.setattr(_Waiter, "idle", Coveted([_Waiter()]))
+    monkeypatch.setattr(_Waiter, "made", 1)
+    with three(ledger_file) as ((first, second, _), ends):
+        assert (True, False) == (comes(first), comes(second))
+        ends[0].close()
+        second.comes().result(WAIT)
+
+
+def test_waiters_are_no_more_than_that(ledger_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many threads find at the same moment that there is room for one waiter more, one is made."""
+    start, starting = Thread.start, list[Thread]()
+
+    def slow(self: Thread) -> None:
+        # Whoever else wants one comes just now.
+        if isinstance(self, _Waiter) and len(starting) < 3:
+            another = Thread(target=_Waiter._another)
+            starting.append(another)
+            start(another)
+            another.join(0.2)
+        start(self)
+
+    monkeypatch.setattr(_Waiter, "made", MOST_WAITERS - 1)
+    monkeypatch.setattr(Thread, "start", slow)
+    _Waiter._another()
+    for thread in starting:
+        thread.join()
+    assert MOST_WAITERS == _Waiter.made
 
 
 def test_turns_come_in_the_order_of_lining_up(ledger_file: Path) -> None:

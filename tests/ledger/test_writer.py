@@ -179,6 +179,26 @@ async def test_a_database_that_stands_still(
     assert {"first", "waiting", "last"} == noted(url).keys()
 
 
+async def test_jobs_that_wait_are_bounded(writer: Writer, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where too many jobs wait for a database that stands still, another is refused at once; the others are done."""
+    monkeypatch.setattr(writer_module, "MOST_WAITING", 2)
+    begun, moving = asyncio.Event(), asyncio.Event()
+
+    async def stand_still(connection: AsyncConnection) -> None:
+        begun.set()
+        await moving.wait()
+
+    first = writer.job(stand_still)
+    await begun.wait()
+    waiting = [writer.job(note(name)) for name in ("a", "b")]
+    refused = writer.job(note("c"))
+    moving.set()
+    with pytest.raises(LedgerUnavailable):
+        await refused
+    await asyncio.wait_for(asyncio.gather(first, *waiting), 10)
+    assert {"a", "b"} == noted(url).keys()
+
+
 async def test_two_processes_that_wait_for_each_other_both_succeed(url: str) -> None:
     """Where a database ends a deadlock by taking one transaction back, that one is tried again."""
     databases = [Database(url), Database(url)]

@@ -8,6 +8,7 @@ from bs4 import BeautifulSoup
 from policies import Decision, Purpose
 from policies.footer import Language
 from proxy.footer import LONG_HTML, Footer
+from proxy.header import Unparsable
 from proxy.own import MAX_FOOTER_TEXT
 from proxy.rewrite import tracked
 from tests.proxy.samples import FixedMarks, decision, html_mail, read
@@ -150,6 +151,30 @@ def test_line_breaks() -> None:
 
     assert 0 == Footer("X").html(allowed, ENGLISH, STOP, PIXEL, eol="\n").count(b"\r")
     assert 1 == Footer("X").html(allowed, ENGLISH, STOP, PIXEL).count(b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "expected"),
+    [
+        ("Łódź Æbleskiver", "en", "Lodz Aebleskiver"),
+        ("L’Œuvre – “Sœurs”", "fr", 'L\'Oeuvre - "Soeurs"'),
+        ("Mu\u0308ller", "de", "Mueller"),
+        ("Yağmur Đorđe 4³", "it", "Yagmur Dorde 43"),
+    ],
+)
+def test_a_name_in_text(name: str, language: str, expected: str) -> None:
+    """A name keeps its letters in ASCII, also those that are no letter with an accent."""
+    assert expected in Footer(name).text(decision(Purpose.CLICK), Language(language), STOP, "\n").decode()
+
+
+@pytest.mark.parametrize("name", ["日本語の会社", "ООО Пример", "Αθήνα AE"])
+def test_a_name_that_ascii_does_not_have(name: str) -> None:
+    """Nobody is told of recording, or asked, by somebody whose name is left out: the message stays as it is."""
+    with pytest.raises(Unparsable):
+        Footer(name).text(decision(Purpose.CLICK), Language.ENGLISH, STOP, "\n")
+    with pytest.raises(Unparsable):
+        Footer(name).invitation_text(decision(Purpose.CLICK), Language.ENGLISH, STOP, "\n")
+    assert f"With your consent, {name} records" in said(Footer(name), decision(Purpose.CLICK))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.html import _SKIP, scan
-from proxy.slices import at_once
+from proxy.slices import STEP_BYTES, at_once
 from proxy.tags import MAX_VALUE, RAW_TEXT, all_tags, some_tags
 from proxy.visible import finding_empty, visible_text
 from tests.proxy.samples import CORPUS, needs_corpus
@@ -310,6 +310,8 @@ def test_templates(path: Path) -> None:
         b"<p>-------- Forwarded Message --------</p>",
         b"<p>Begin forwarded message:</p>",
         "<p>-----Ursprüngliche Nachricht-----</p>".encode(),
+        b"<p>-------- Mensaje reenviado --------</p>",
+        b"<p>-------- Messaggio Inoltrato --------</p>",
     ],
 )
 def test_more_ways_that_history_begins(marker: bytes) -> None:
@@ -317,6 +319,24 @@ def test_more_ways_that_history_begins(marker: bytes) -> None:
     found = scan(b'<a href="https://a.test/">new</a>' + marker + b'<a href="https://b.test/">old</a>')
     assert found.quote_at is not None
     assert [anchor.start < found.quote_at for anchor in found.anchors] == [True, False]
+
+
+@pytest.mark.parametrize("text", [b"a < b ", b"a <3 ", b"<", b"</ >"])
+def test_text_of_a_long_page(text: bytes) -> None:
+    """In a page that is scanned in several steps a "<" is text, wherever a step ends, and hides nothing behind it."""
+    data = b"<body>" + text * (3 * STEP_BYTES // len(text)) + b' <a href="u">x</a></body>'
+    found = scan(data)
+
+    assert ([b"u"], len(data) - len(b"</body>"), True) == (_values(data), found.body_end, found.complete)
+
+
+@pytest.mark.parametrize("piece", [b"<!---->", b"<!x>", b"<!--[if mso]>x<![endif]-->", b"a < b "])
+def test_turns_without_tags(piece: bytes) -> None:
+    """Where nothing but comments and text stands for long, an end tag without a name gives others their turn."""
+    names = [tag.name for tag in all_tags(b"<p>" + piece * (2 * STEP_BYTES // len(piece)) + b"<b>")]
+
+    assert {"p", "b", ""} == set(names)
+    assert len(names) > 10
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from policies import Decision, MessageClass, Purpose, Reason
 from proxy.footer import Footer
 from proxy.message import Reading, read_message
 from proxy.rewrite import tracked
+from proxy.trackers import Watch
+from proxy.vendors import load_rules
 
 CLICK = Decision(
     MessageClass.INDIVIDUAL,
@@ -129,3 +131,16 @@ def test_encoding_of_a_part_without_a_header() -> None:
     out = tracked(message, CLICK, Fixed(), Footer("Example GmbH")).raw
 
     assert b"--b\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nhttps://track.test/l/1 xxx" in out
+
+
+def test_footer_below_the_last_wrapped_link() -> None:
+    """Of several text parts the last one with a wrapped link has the footer, also where a later one has a tracker."""
+    parts = (b"https://shop.example/a", b"> https://l.mailtrack.com/l/0a1b2c3d4e5f60718293a4b5c6d7e8f901234567?u=1")
+    raw = HEAD.replace(b"text/plain; charset=utf-8", b"multipart/mixed; boundary=b")
+    raw += b"".join(b"\r\n--b\r\n\r\n" + part for part in parts) + b"\r\n--b--\r\n"
+    message = read_message(raw, Reading(plain_text_links=True, watch=Watch(load_rules())))
+
+    out = tracked(message, CLICK, Fixed(), Footer("Example GmbH")).raw
+
+    assert [1, 0] == [len(text.links) for text in message.texts]
+    assert b"https://track.test/l/1" + FOOTER + b"--b\r\n\r\n" + parts[1] in out

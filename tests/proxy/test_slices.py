@@ -22,6 +22,7 @@ from proxy.vendors import load_rules
 from tests.bench.samples import newsletter, page
 from tests.fuzz.mutate import encoded
 from tests.proxy.samples import FixedMarks, decision, html_mail, read
+from tests.proxy.tracking import PIXEL
 
 T = TypeVar("T")
 
@@ -177,6 +178,32 @@ def test_no_step_of_a_long_text_is_long(name: str, encoding: bytes) -> None:
 
     # What else the machine does only adds to it, so the least of some is what the work takes.
     assert any(longest_of_all(raw, WRAPPING) < 0.01 for _ in range(5))
+
+
+MADE_UP_PAGES = {
+    "comments": b"<!---->",
+    "conditional comments": b"<!--[if mso]>x<![endif]-->",
+    "addresses after white space": b"<meta http-equiv=refresh content='" + b" " * 4_000 + b"'>",
+    "brackets": b"(",
+    "spaces": b"&nbsp;",
+    "candidates": (b'<img srcset="', b"https://cdn.example/a 1x,", b'">'),
+    "attributes": (b"<a ", b"a ", b'href="https://a.test/">x</a>'),
+    "declarations": (b'<p style="background:url(' + PIXEL.encode() + b");", b"a:url(x);", b'">'),
+    "a style sheet": (b"<style>a{background:url(" + PIXEL.encode() + b")}", b"a{b:c}", b"</style>"),
+}
+"""What no program writes: something over and over, or between two other things."""
+
+
+@pytest.mark.usefixtures("_no_collections")
+@pytest.mark.parametrize("name", MADE_UP_PAGES)
+def test_no_step_of_a_made_up_page_is_long(name: str) -> None:
+    """A page of half a megabyte that is made to keep others waiting is read in steps that do not."""
+    made = MADE_UP_PAGES[name]
+    before, piece, after = made if isinstance(made, tuple) else (b"", made, b"")
+    raw = html_mail(before + piece * (500_000 // len(piece)) + after)
+
+    # What else the machine does only adds to it, so the least of some is what the work takes.
+    assert any(longest_step(reading_message(raw, WRAPPING))[0] < 0.01 for _ in range(5))
 
 
 @pytest.mark.usefixtures("_no_collections")

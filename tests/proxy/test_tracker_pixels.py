@@ -273,6 +273,7 @@ def test_style_sheets_of_vendors(html: str, expected: str, report: list[str]) ->
             id="lowsrc",
         ),
         pytest.param(f'<meta http-equiv="refresh" content="0; url={AD}">', "", "refresh", id="refresh"),
+        pytest.param(f'<meta http-equiv="refresh" content="0;{AD}">', "", "refresh", id="refresh by the address alone"),
         pytest.param(
             f'<p style="color:red;background:url({AD});margin:0">', '<p style="color:red;margin:0">', "css", id="style"
         ),

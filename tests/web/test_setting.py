@@ -2,9 +2,12 @@
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from ledger.errors import LedgerUnavailable
+from ledger.ledger import Ledger
 from ledger.senders import Saved, Setting
 from ledger.tokens import sender_url, stop_url
 from policies import EVERYTHING, NOTHING, PolicyModel, Purpose, compile_policy
@@ -51,6 +54,21 @@ async def test_what_is_chosen_is_saved(site: Site, form: dict[str, str], expecte
 
     assert 200 == answer.status_code
     assert expected == await saved(site)
+
+
+@pytest.mark.parametrize(("form", "denied"), [(BOTH, False), ({}, True)], ids=["saved", "nothing"])
+async def test_what_is_saved_is_not_denied(
+    site: Site, monkeypatch: pytest.MonkeyPatch, form: dict[str, str], denied: bool
+) -> None:
+    """Where the ledger goes away after a choice is saved, the page says that it is; else that nothing was changed."""
+
+    async def away(*_: Any, **__: Any) -> Any:
+        raise LedgerUnavailable("away")
+
+    monkeypatch.setattr(Ledger, "messages", away)
+    answer = await site.client.post(page(site), data=form)
+    assert (503, denied) == (answer.status_code, "Nothing was changed." in answer.text)
+    assert (not denied) == ("What you asked for is done." in answer.text)
 
 
 async def test_the_last_choice_is_remembered_and_shown(site: Site) -> None:

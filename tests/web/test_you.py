@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger import links
 from ledger.consent import SUSPENDED_UP_TO, Act, Person
 from ledger.domains import METHOD
+from ledger.errors import LedgerUnavailable
+from ledger.ledger import Ledger
 from ledger.links import LinkKind
 from ledger.schema import consent_event, meta, stamp
 from policies import PolicyModel, compile_policy
@@ -191,6 +193,49 @@ async def test_agreeing_under_a_notice_that_is_over(mailing: Mailing) -> None:
     (shown,) = re.findall(r'name="notice" value="([0-9a-f]{16})"', page.text)
     await mailing.client.post(url, data={"visit": carried(page.text), **form, "notice": shown})
     assert [shown] == [one["notice"] for one in await mailing.history("ann@customer.test")]
+
+
+async def test_what_is_no_text_is_shown_all_the_same(mailing: Mailing) -> None:
+    """An address that an administrator's terminal sent as something else than UTF-8 takes nobody their page."""
+    url, visit = await mailing.visit("gr\udcfc\udcdfe@customer.test")
+    page = await mailing.client.post(url, data={"visit": visit})
+    assert (200, True) == (page.status_code, "gr??e@customer.test" in page.text)
+
+
+async def away(*_: Any, **__: Any) -> Any:
+    """Be a ledger that does not answer."""
+    raise LedgerUnavailable("away")
+
+
+@pytest.mark.parametrize(
+    ("do", "said", "denied"),
+    [
+        ("stop", {"withdrawn"}, False),
+        ("never", {"invalidated"}, False),
+        ("complain", {"granted"}, False),
+        ("", {"granted"}, True),
+        ("agree", {"granted"}, True),
+    ],
+)
+async def test_what_is_done_is_not_denied(
+    mailing: Mailing, monkeypatch: pytest.MonkeyPatch, do: str, said: set[str], denied: bool
+) -> None:
+    """Where the ledger goes away between what is done and the page about it, nobody reads that nothing was changed."""
+    url, visit = await mailing.visit()
+    monkeypatch.setattr(Ledger, "holdings", away)
+    answer = await mailing.client.post(url, data={"visit": visit, "do": do, "stop": ["open", "click"], "text": "x"})
+    assert (503, denied) == (answer.status_code, "Nothing was changed." in answer.text)
+    assert (not denied) == ("What you asked for is done." in answer.text)
+    assert said == {state for state in (await mailing.states()).values() if state is not None}
+
+
+async def test_what_was_taken_back_is_not_denied(mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for the link that takes a grant back."""
+    url = f"/you/{await mailing.mailed(kind=LinkKind.UNDO, purposes=['open'])}"
+    monkeypatch.setattr("web.you._used", away)
+    answer = await mailing.client.post(url)
+    assert (503, True) == (answer.status_code, "What you asked for is done." in answer.text)
+    assert "withdrawn" == (await mailing.states())["open"]
 
 
 async def test_being_written_to_is_kept_apart(mailing: Mailing) -> None:
