@@ -133,7 +133,7 @@ async def test_account_is_in_its_owners_copy(tmp_path: Path) -> None:
 
 
 def test_copies_written_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two containers with one folder, whose processes have the same number, leave a whole copy and nothing beside it."""
+    """Two containers with one folder, whose processes have the same number, leave one whole copy and nothing else."""
     path, keyring = tmp_path / "accounts", Keyring.throwaway()
     seal = Keyring.seal_column
 
