@@ -7,10 +7,14 @@ people, compares the folded form, because whoever refuses means every spelling o
 import re
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache, wraps
 
 # What IDNA 2003, which Python's codec speaks, maps away or drops, and IDNA 2008 keeps (RFC 5894 §7.2).
 _DEVIATIONS = frozenset("ßς\u200c\u200d")
+_DOTS = str.maketrans("。．｡", "...")
+_IN_LABELS = "LMN"
+"""Letters, marks and numbers, by Unicode's categories: what IDNA 2008 has in a label (RFC 5892 §2.1), and some more."""
 
 
 def split(address: str) -> tuple[str, str]:
@@ -22,21 +26,24 @@ def split(address: str) -> tuple[str, str]:
 def canonical_domain(domain: str) -> str:
     """Return the domain in lower case and in its IDNA A-label form, without a trailing dot.
 
-    A domain that IDNA cannot encode comes back in lower case: it then equals only itself.
+    A label in which something stands that no domain has comes back in lower case: it then equals only itself.
     """
     domain = domain.rstrip(".").lower()
     if domain.isascii():
         return domain
-    try:
-        if _DEVIATIONS.isdisjoint(domain):
-            return domain.encode("idna").decode("ascii").rstrip(".")
-        # straße.example and strasse.example are two domains: a grant for one must not count for the other.
-        return ".".join(label if label.isascii() else _a_label(label) for label in domain.split("."))
-    except UnicodeError:
-        return domain
+    # Of what is a dot in other scripts too (RFC 3490 §3.1), a last one may be left.
+    domain = domain.translate(_DOTS).rstrip(".")
+    return ".".join(label if label.isascii() else _a_label(label) for label in domain.split("."))
 
 
 def _a_label(label: str) -> str:
+    # straße.example and strasse.example are two domains: a grant for one must not count for the other.
+    if _DEVIATIONS.isdisjoint(label):
+        with suppress(UnicodeError):
+            return label.encode("idna").decode("ascii")
+        # IDNA 2003 has no word for names that end in a vowel sign, as Dhivehi ones do, or in a digit (RFC 5893 §4).
+        if not all(one == "-" or unicodedata.category(one)[0] in _IN_LABELS for one in label):
+            return label
     return "xn--" + unicodedata.normalize("NFC", label).encode("punycode").decode("ascii")
 
 

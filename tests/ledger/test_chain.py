@@ -16,8 +16,9 @@ from ledger.consent import Person
 from ledger.database import GENESIS
 from ledger.keys import KeyFile, Keyring
 from ledger.ledger import Ledger, LedgerSettings
-from ledger.schema import chain_head, consent_event, consent_personal
-from tests.ledger.samples import ANNA, BY_FOOTER, EVERYTHING, MAX, ON_PAPER, OPEN, by_hand
+from ledger.notice import notice_id_of
+from ledger.schema import chain_head, consent_event, consent_personal, notice
+from tests.ledger.samples import ANNA, BY_FOOTER, EVERYTHING, MAX, NOTICE, ON_PAPER, OPEN, by_hand
 
 EVENTS = 6
 NUMBERS = {"sequence"}
@@ -195,6 +196,24 @@ async def test_hashes_of_another_key_are_found(verify: Verify, url: str) -> None
         connection.execute(update(chain_head).values(row_hash=link))
 
     assert set(range(1, EVENTS + 1)) <= sequences(await verify())
+
+
+@pytest.mark.parametrize("put", ["version = 7", "language = 'de'"])
+async def test_what_stands_beside_a_notice_is_compared(verify: Verify, url: str, put: str) -> None:
+    """By the version of their notice grants count or rest: one that was raised by hand is found."""
+    with by_hand(url) as connection:
+        connection.exec_driver_sql(f"UPDATE notice SET {put}")
+    assert f"The notice {NOTICE.id} was altered." in [flaw.text for flaw in (await verify()).flaws]
+
+
+async def test_a_notice_that_is_none_is_found(verify: Verify, url: str) -> None:
+    """A notice that was put in by hand, under the id of its text, is a flaw, and nothing breaks by it."""
+    with by_hand(url) as connection:
+        rows = [dict(connection.execute(notice.select()).first()._mapping)]  # type: ignore[union-attr]
+        for body in ("[]", "x", "{}"):
+            rows.append({**rows[0], "id": notice_id_of(body), "body": body})
+        connection.execute(notice.insert(), rows[1:])
+    assert 3 == len((await verify()).flaws)
 
 
 async def test_altered_personal_part_is_found(verify: Verify, url: str) -> None:

@@ -54,6 +54,9 @@ def _forged_row(connection: Connection) -> None:
     connection.execute(insert(consent_event).values({**row, "sequence": 3, "id": "x"}))
 
 
+_OF_ANOTHER_TYPE = {"sqlite": "x'00ff'", "postgresql": "'00ff'"}
+"""What a column of text can be made to hold; PostgreSQL takes nothing else than text."""
+
 TAMPERING: dict[str, Callable[[Connection], Any]] = {
     "a row before the cut is taken away": lambda c: c.execute(
         delete(consent_event).where(consent_event.c.sequence == 2)
@@ -70,6 +73,9 @@ TAMPERING: dict[str, Callable[[Connection], Any]] = {
     ),
     "the checkpoint is taken away": lambda c: c.execute(delete(chain_checkpoint)),
     "the checkpoint counts fewer": lambda c: c.execute(update(chain_checkpoint).values(kept=2)),
+    "the checkpoint counts in another type": lambda c: c.exec_driver_sql(
+        f"UPDATE chain_checkpoint SET row_hash = {_OF_ANOTHER_TYPE[c.dialect.name]}"
+    ),
     "the checkpoint lies at the end": lambda c: c.execute(
         update(chain_checkpoint).values(sequence=7, row_hash=c.execute(chain_head.select()).one().row_hash)
     ),

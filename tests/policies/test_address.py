@@ -44,18 +44,24 @@ def test_split(address: str, expected: tuple[str, str]) -> None:
         ("mu\u0308nchen-straße.example", "xn--mnchen-strae-v9a90b.example"),
         ("*.münchen.example", "*.xn--mnchen-3ya.example"),
         ("[192.0.2.1]", "[192.0.2.1]"),
+        ("ދިވެހި.example", "xn--hqbpi0jcw.example"),
+        ("א1.example", "xn--1-zhc.example"),
+        ("straße。example", "xn--strae-oqa.example"),
         ("bad\udcff.example", "bad\udcff.example"),
-        ("Ä..example", "ä..example"),
+        ("\u200eא.example", "\u200eא.example"),
+        ("Ä..example", "xn--4ca..example"),
         ("", ""),
     ],
     ids=[
         "lower", "case_and_dot", "idna", "idna_upper", "decomposed", "a_label", "ideographic_stops", "sharp_s",
         "capital_sharp_s", "two_idna_labels", "sharp_s_decomposed",
-        "glob", "literal", "surrogate", "empty_label", "nothing",
+        "glob", "literal", "vowel_sign_at_the_end", "right_to_left_and_a_digit", "sharp_s_and_ideographic_stop",
+        "surrogate", "mark_of_direction", "empty_label", "nothing",
     ],
 )  # fmt: skip
 def test_canonical_domain(domain: str, expected: str) -> None:
-    """A domain has one form whatever its case, its dots and its alphabet; one that IDNA refuses stays itself."""
+    """A domain has one form whatever its case, its dots and its alphabet, also where IDNA 2003 has no word for
+    it; what is no domain stays itself."""
     assert expected == canonical_domain(domain)
 
 

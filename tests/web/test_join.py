@@ -116,6 +116,17 @@ async def test_a_notice_that_changes_meanwhile(site: Mailing) -> None:
     assert {notice_in(page)} == {event["notice"] for event in await site.history(ANN)}
 
 
+async def test_a_notice_in_one_language_only(site: Mailing) -> None:
+    """WCAG 3.1.2: where the organisation's notice is not in the page's language, its words say which they are in."""
+    english = BUILT_IN[BUILT_IN.index("[en]") : BUILT_IN.index("[de]")]
+    for notice, expected in ((BUILT_IN, 0), (english, 10)):
+        await site.ledger.add_notice(notice, "admin")
+        page = (await site.client.get("/join/web-form", headers={"accept-language": "fr"})).text
+        assert expected == page.count('lang="en"')
+    assert '<span lang="en">That an image in a message to you was loaded</span>' in page
+    assert "<dt>Pourquoi</dt>" in page
+
+
 async def test_a_notice_that_changes_stops_no_refusal(site: Mailing) -> None:
     """Who refuses need not have read anything."""
     path = await joined(site)
