@@ -161,7 +161,9 @@ def finding_covered(data: bytes, at: int, names: Set[bytes]) -> Walk[bool]:
     """
     if b"" not in names and len(names) <= _FEW_NAMES:
         # Most are ended by an end tag of their own: then no other tag needs a look.
-        few = some_tags(data, tag_skipper(b"|".join(map(re.escape, sorted(names)))))
+        seen = some_tags(data, tag_skipper(b"|".join(map(re.escape, sorted(names)))))
+        # Of the others, at which it stops besides, some end tags would end what they do not.
+        few = (tag if tag.name.encode("latin-1") in names else tag._replace(conditional=True) for tag in seen)
         if not _is_open(at, (yield from _finding_content(data, few, _covers))):
             return False
     return _is_open(at, (yield from _finding_content(data, all_tags(data), _covers, _COVERING_TAGS)))

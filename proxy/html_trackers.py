@@ -322,7 +322,7 @@ class _Finder:
         for other in all_tags(self.data, tag.end):
             if other.start - tag.end > _MAX_ELEMENT or other.name in ("body", "html"):
                 return None
-            if other.conditional or other.name in VOID:
+            if other.conditional or other.name in VOID or not other.name:
                 continue
             if not other.closing:
                 opened.append(other.name)

@@ -8,6 +8,7 @@ from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.hidden import finding_covered
 from proxy.html import _SKIP, scan
 from proxy.slices import STEP_BYTES, at_once
 from proxy.tags import MAX_VALUE, RAW_TEXT, all_tags, some_tags
@@ -328,6 +329,13 @@ def test_text_of_a_long_page(text: bytes) -> None:
     found = scan(data)
 
     assert ([b"u"], len(data) - len(b"</body>"), True) == (_values(data), found.body_end, found.complete)
+
+
+def test_covered_in_a_long_page() -> None:
+    """In a page that is walked through in several steps, end tags of elements around a template do not end it."""
+    data = b"<div>" * STEP_BYTES + b"<template>" + b"</div>" * STEP_BYTES
+
+    assert at_once(finding_covered(data, len(data), scan(data).covers)) is True
 
 
 @pytest.mark.parametrize("piece", [b"<!---->", b"<!x>", b"<!--[if mso]>x<![endif]-->", b"a < b "])

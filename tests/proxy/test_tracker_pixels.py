@@ -92,6 +92,9 @@ def test_own_pixels(html: str, expected: str) -> None:
             id="5 in an element that takes room",
         ),
         pytest.param(f"<p>a</p>{STREAK}<p>b</p>", "<p>a</p><p>b</p>", ["tool streak element C removed ×1"], id="6"),
+        pytest.param(
+            STREAK.replace("<img", "<!-- -->" * 40 + "<img"), "", ["tool streak element C removed ×1"], id="6: comments"
+        ),
         pytest.param(f'<img src="{PIXEL.replace("t.yesware.com", "T.YESWARE.COM")}">', "", [B], id="8"),
         pytest.param(f'<img src="{PIXEL.replace("t.yesware.com", "t.yesware.com.")}">', "", [B], id="9"),
         pytest.param(f'<img src="{PIXEL.removeprefix("https:")}">', "", [B], id="10"),
