@@ -73,7 +73,7 @@ def sender_of(config: Config, section: SystemMailSection) -> Sender:
         config.organisation.contact,
         config.organisation.privacy_url,
         config.web.public_url,
-        section.sender,
+        mailable(section.sender),
         parse_route(section.url, ["*"], compose.hostname(config), section.username, password),
     )
 
@@ -209,7 +209,7 @@ async def _said(sender: Sender, address: str, content: bytes) -> Reply:
     except ReplyError as error:
         return error.reply
     try:
-        parameters = MailParameters(None, eight_bit=False, smtputf8=not address.isascii())
+        parameters = MailParameters(None, eight_bit=False, smtputf8=not f"{sender.address}{address}".isascii())
         mail, answer = await connection.begin(sender.address, parameters, Recipient(address))
         answer = answer if mail.positive else mail
         if answer.positive:

@@ -16,7 +16,7 @@ from aboveboard.reload import Current
 from aboveboard.reminding import remind
 from aboveboard.settings import Config
 from ledger import outbox, renewal
-from ledger.anchor import Anchor, anchor_of_the_day
+from ledger.anchor import Anchor, anchor_of_the_day, not_given_away
 from ledger.errors import LedgerError
 from ledger.ledger import Ledger
 from ledger.outbox import Letter
@@ -98,7 +98,12 @@ async def anchor(config: Config, ledger: Ledger) -> dict[str, int]:
     head = await ledger.job(lambda connection: anchor_of_the_day(connection, datetime.now(UTC)))
     if head is None:
         return {"anchors": 0}
-    await give_away(config, ledger, head, None if place == MAIL else Path(place))
+    try:
+        await give_away(config, ledger, head, None if place == MAIL else Path(place))
+    except (LedgerError, OSError):
+        # In an hour it is tried again: a day without an anchor could be altered unseen.
+        await ledger.job(not_given_away)
+        raise
     return {"anchors": 1}
 
 

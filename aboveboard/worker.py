@@ -181,9 +181,10 @@ async def _run(part: Part, task: Task, ready: int, life: int) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     def end() -> None:
-        # The parent sees to it too; but one that is gone does not, and the sockets would stay taken.
-        end_within(END_SECONDS)
-        stop.set()
+        if not stop.is_set():
+            # The parent sees to it too; but one that is gone does not, and the sockets would stay taken.
+            end_within(END_SECONDS)
+            stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)

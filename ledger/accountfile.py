@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,16 @@ class AccountFile:
     def write(self, accounts: Sequence[Account]) -> None:
         """Write the accounts so that a reader never sees half of them, and nobody else reads any. Raises OSError."""
         content = json.dumps([_written(one) for one in accounts]).encode("utf-8")
-        # Several processes write the same, each to a file of its own until it is whole.
-        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(self._keyring.seal_column(content, _PLACE))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
+        # Several processes write the same, also of several containers, each to a file of its own until it is whole.
+        fresh = self._path.with_name(f"{self._path.name}.{secrets.token_hex(8)}")
+        try:
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(self._keyring.seal_column(content, _PLACE))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self._path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 def _written(one: Account) -> dict[str, object]:

@@ -58,6 +58,11 @@ async def anchor_of_the_day(connection: AsyncConnection, now: datetime) -> Ancho
     return await anchor(connection, now)
 
 
+async def not_given_away(connection: AsyncConnection) -> None:
+    """Have the next one that asks be the first on its day: the head could not be given away."""
+    await connection.execute(delete(meta).where(meta.c.name == ANCHORED))
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """What anchors say of the chain."""

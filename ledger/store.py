@@ -26,8 +26,8 @@ FAILURES = Tally(
     Counter("aboveboard_ledger_failures", "What could not be asked of or written to the ledger.", ["doing"])
 )
 _COMPLAIN_SECONDS = 1.0
-_PARTING_SECONDS = 5.0
-"""How long the ledger's end waits for who is still reading."""
+PARTING_SECONDS = 5.0
+"""How long the ledger's end waits for who is still reading, or in the middle of several steps."""
 
 Result = TypeVar("Result")
 log = structlog.get_logger()
@@ -73,7 +73,7 @@ class Store:
         await self._reader.close()
         await self._writer.close()
         if self._readings:
-            await asyncio.wait(self._readings, timeout=_PARTING_SECONDS)
+            await asyncio.wait(self._readings, timeout=PARTING_SECONDS)
         await self._database.close()
 
     def adopt(self, teller: Teller, periods: Periods) -> None:

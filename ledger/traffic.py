@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from types import TracebackType
 from typing import Any
 
 from ledger import decisions, hits, patience, trackers
@@ -14,7 +15,7 @@ from ledger.keys import Keyring
 from ledger.merge import Arrival, Sighting, Window
 from ledger.patience import Patience
 from ledger.reader import NOT_KNOWN, Known
-from ledger.store import LedgerSettings, Store
+from ledger.store import PARTING_SECONDS, LedgerSettings, Store
 from policies.words import Outcome, Reason
 
 
@@ -26,6 +27,15 @@ class Traffic(Store):
         self._window = Window(keyring)
         self._patience = Patience(patience.PATIENCE)
         self._background: set[asyncio.Future[Any]] = set()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What is done in several steps, while there is still who does them; the writer does all others at its end.
+        steps = [one for one in self._background if isinstance(one, asyncio.Task)]
+        if steps:
+            await asyncio.wait(steps, timeout=PARTING_SECONDS)
+        await super().__aexit__(kind, error, trace)
 
     async def look_up(self, recipient: str, sender: str, seconds: float | None = None) -> Known:
         """Return where a recipient stands and what a sender saved; NOT_KNOWN where it takes too long. Never raises.

@@ -81,6 +81,8 @@ def _list_and_bulk(facts: Facts) -> Iterator[Signal]:
         for value in facts.values(name):
             # The field was never standardised, so a word counts wherever it stands: beside others, or by a comment.
             words = frozenset(_WORD.findall(value.lower()))
+            if words & {"auto_reply", "auto-reply"}:
+                yield Signal(MessageClass.AUTOMATED, name)
             if "list" in words:
                 yield Signal(MessageClass.LIST, name)
             elif words & {"bulk", "junk"}:

@@ -7,11 +7,14 @@ workers, which listen on the same socket, without anything to do. Event loops' o
 import asyncio
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
 from proxy import proxyprotocol
+from proxy.limits import SharedLimits
 
 HEADER_SECONDS = 10.0
 """How long a balancer may take to say who its client is; it does so at once."""
@@ -32,9 +35,13 @@ class Acceptor:
         session: MakeSession,
         tls: ssl.SSLContext | None,
         is_balancer: Callable[[str], bool],
-        turned_away: Callable[[], None],
+        turned_away: Callable[[str], None],
+        limits: SharedLimits,
     ) -> None:
-        """Begin. ``tls`` is for listeners whose clients begin with it; ``turned_away`` hears of headers not right."""
+        """Begin. ``tls`` is for listeners whose clients begin with it; ``turned_away`` hears why somebody was.
+
+        No more connections than ``limits`` allow are waited for to say what they have to before a session begins.
+        """
         bound.setblocking(False)
         self._loop = asyncio.get_running_loop()
         self._bound = bound
@@ -42,7 +49,10 @@ class Acceptor:
         self._tls = tls
         self._is_balancer = is_balancer
         self._turned_away = turned_away
+        self._limits = limits
         self._beginning: set[asyncio.Task[None]] = set()
+        self._peers: Counter[str] = Counter()
+        """Of whom those connections are."""
         self._pause: asyncio.TimerHandle | None = None
         self._listen()
 
@@ -73,9 +83,29 @@ class Acceptor:
             self._pause = self._loop.call_later(_PAUSE_SECONDS, self._listen)
             return
         connection.setblocking(False)
-        task = self._loop.create_task(self._begin(connection, str(peer[0])))
+        host = str(peer[0])
+        crowd = self._crowd(host)
+        if crowd is not None:
+            # Nothing can be said to them that they would understand.
+            self._turned_away(crowd)
+            connection.close()
+            return
+        task = self._loop.create_task(self._begin(connection, host))
         self._beginning.add(task)
-        task.add_done_callback(self._beginning.discard)
+        self._peers[host] += 1
+        task.add_done_callback(partial(self._begun, host))
+
+    def _crowd(self, host: str) -> str | None:
+        """Return of whom too many connections are beginning already; None where there is room for one more."""
+        if len(self._beginning) >= self._limits.connections:
+            return "all"
+        return "client" if self._peers[host] >= self._limits.per_client and not self._is_balancer(host) else None
+
+    def _begun(self, host: str, task: asyncio.Task[None]) -> None:
+        self._beginning.discard(task)
+        self._peers[host] -= 1
+        if not self._peers[host]:
+            del self._peers[host]
 
     async def _begin(self, connection: socket.socket, peer: str) -> None:
         """Have a session begin on a connection, or close it."""
@@ -83,7 +113,7 @@ class Acceptor:
             client = await self._client(connection) if self._is_balancer(peer) else None
             await self._loop.connect_accepted_socket(lambda: self._session(client), connection, ssl=self._tls)
         except proxyprotocol.NoHeader as error:
-            self._turned_away()
+            self._turned_away("proxy_protocol")
             log.warning("smtp.no_proxy_header", balancer=peer, why=str(error))
             connection.close()
         except OSError:

@@ -11,7 +11,7 @@ from proxy.header import TooLarge, Unparsable
 from proxy.history import finding_history_in_text
 from proxy.html import Scan, scanning
 from proxy.html_trackers import finding_in_html as trackers_in_html
-from proxy.links import MAX_LINKS, LinkRules, addresses_in_text, target
+from proxy.links import MAX_LINKS, LinkRules, addresses_in_text, ends_in_doubt, target
 from proxy.own import OpensTokens, OwnMarks, Unwrap, finding_in_html, no_gateways
 from proxy.own import finding_in_text as own_in_text
 from proxy.page import Page, reading_page
@@ -245,7 +245,7 @@ def _text_links(
         if match.start() >= history or len(links) == MAX_LINKS:
             break
         line_start = data.rfind(b"\n", 0, match.start()) + 1
-        if joined and _IN_NEXT_LINE.match(data, match.end()):
+        if ends_in_doubt(data, match) or (joined and _IN_NEXT_LINE.match(data, match.end())):
             continue
         if data.startswith(b">", line_start) or own.touches(match.start(), match.end()):
             continue

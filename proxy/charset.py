@@ -19,6 +19,14 @@ _CONTAINS_ASCII = re.compile(
 
 
 _CODECS = frozenset(module.name for module in pkgutil.iter_modules(encodings.__path__))
+_NAMES = {
+    "iso_8859_8_e": "iso8859_8",
+    "iso_8859_8_i": "iso8859_8",
+    "windows_31j": "cp932",
+    "windows_874": "cp874",
+    "x_sjis": "cp932",
+}
+"""Names that IANA has registered, or browsers know, and Python does not."""
 _LONGEST_NAME = 64
 """Characters; the longest that IANA has registered has 45."""
 
@@ -38,7 +46,7 @@ def _codec_name(charset: str) -> str | None:
         return None
     # As encodings.search_function does.
     name = encodings.normalize_encoding(charset.lower())
-    known = aliases.get(name) or aliases.get(name.replace(".", "_")) or name
+    known = aliases.get(name) or aliases.get(name.replace(".", "_")) or _NAMES.get(name, name)
     try:
         return codecs.lookup(known).name if known in _CODECS else None
     except LookupError:

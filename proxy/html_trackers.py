@@ -386,3 +386,4 @@ class _Finder:
             link = TrackedLink(url, anchor.start, anchor.end, self._scope(anchor.start), anchor.text, anchor.labels)
             written = partial(attribute_value, quoted=quoted)
             self.found += link_findings(self.watch, link, unsubscribe, written)
+            yield

@@ -379,6 +379,14 @@ def is_whole(data: bytes, match: re.Match[bytes]) -> bool:
     return following in (b"", b"\r", b"\n", b" ", b"\t", b">", b"<")
 
 
+def ends_in_doubt(data: bytes, match: re.Match[bytes]) -> bool:
+    """Tell whether a bracket behind an address closes one within it: some programs make it part of the link."""
+    return data.startswith(b")", match.end()) and match[0].count(b"(") > match[0].count(b")")
+
+
 def unsubscribe_targets(values: Iterable[str]) -> frozenset[str]:
-    """Return the addresses that List-Unsubscribe fields name (RFC 2369 §2: each in angle brackets)."""
-    return frozenset(found for value in values for found in re.findall(r"<\s*([^<>\s]+)\s*>", value))
+    """Return the addresses that List-Unsubscribe fields name.
+
+    RFC 2369 §2: each in angle brackets, and white space in them, as folding leaves it, is none of theirs.
+    """
+    return frozenset("".join(found.split()) for value in values for found in re.findall(r"<([^<>]+)>", value))

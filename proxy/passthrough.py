@@ -18,6 +18,8 @@ from proxy.sasl import LOGIN, MECHANISMS, PLAIN, Ask, Credential, encoded
 from proxy.upstream import Connection, Lost
 
 LEARN_AGAIN_SECONDS = 60.0
+ANSWER_SECONDS = 15.0
+"""How long a client may take to answer what its upstream asks. Programs do at once; nobody else has the connection."""
 MAX_CHALLENGES = 3
 """Challenges of an upstream beyond those that its mechanism has."""
 _MAX_INITIAL = 500
@@ -209,10 +211,19 @@ async def _log_in(connection: Connection, credential: Credential, ask: Ask) -> R
         if answer.code != 334:
             return answer
         # What the upstream has to say beyond that is for the client: with XOAUTH2, why it refuses.
-        answer = await connection.exchange(responses.pop(0) if responses else encoded(await ask(answer.lines[-1])))
+        said = responses.pop(0) if responses else encoded(await _asked(ask, answer.lines[-1]))
+        answer = await connection.exchange(said)
     with suppress(Lost):
         await connection.exchange("*")
     return reply(454, "4.7.0 The mail server behind this relay does not come to an end")
+
+
+async def _asked(ask: Ask, challenge: str) -> bytes:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await ask(challenge)
+    except TimeoutError:
+        raise ReplyError(reply(501, "5.7.0 The login was not brought to its end"), close=True) from None
 
 
 def _mechanism(wanted: str, offered: tuple[str, ...]) -> str | None:

@@ -14,10 +14,11 @@ _SIGNED_TYPES = frozenset({"multipart/signed", "application/pgp-signature", "app
                            "application/x-pkcs7-signature"})  # fmt: skip
 _ENCRYPTED_TYPES = frozenset({"multipart/encrypted", "application/pgp-encrypted",
                               "application/x-microsoft-rpmsg-message"})  # fmt: skip
-_RPMSG = "message.rpmsg"
+_RPMSG = re.compile(r"message(?:_v[0-9]+)?\.rpmsg")
 """What Microsoft 365 and Azure RMS call the encrypted message; some programs give it a type of their own."""
 _PKCS7_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
-_CALENDAR_TYPES = frozenset({"text/calendar", "application/ics"})
+_CALENDAR_TYPES = frozenset({"text/calendar", "text/x-vcalendar", "application/ics", "application/calendar+json",
+                             "application/calendar+xml"})  # fmt: skip
 _REPORT_TYPES = frozenset({"multipart/report", "message/disposition-notification", "message/delivery-status",
                            "message/global-delivery-status", "message/global-disposition-notification"})  # fmt: skip
 _TNEF_TYPES = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
@@ -67,7 +68,7 @@ def protected_structure(entities: Sequence[Entity]) -> Protection | None:
 def _protected_part(entity: Entity) -> Protection | None:
     name = entity.part.content_type
     file_name = entity.file_name.strip().lower()
-    if file_name == _RPMSG:
+    if _RPMSG.fullmatch(file_name):
         return Protection.ENCRYPTED
     if name in _UNTYPED:
         return next((protection for ending, protection in _FILE_NAMES.items() if file_name.endswith(ending)), None)

@@ -261,6 +261,7 @@ class Relay:
     ) -> _Prepared:
         message_id = new_message_id()
         examined: Examination | None = None
+        invitation: Invitation | None = None
         try:
             if conduct.marker is not None and conduct.marker.is_on(raw):
                 return await _passed_before(conduct, message_id, raw, envelope, protocol)
@@ -272,7 +273,6 @@ class Relay:
             final, outgoing = await in_slices(
                 rewriting(conduct, examined, marks, eight_bit=capabilities.eight_bit, room=capabilities.size)
             )
-            invitation = None
             if final.decision.ask == "footer":
                 way = Way(self._ledger, conduct.footer, conduct.public_url, capabilities)
                 asking, invitation = await invite(way, final.message, final.decision, final.envelope, final.now)
@@ -296,6 +296,8 @@ class Relay:
         except Exception:
             # Whatever it was, the mail must not suffer: the original bytes go, and nothing is claimed of them.
             log.exception("relay.prepare_failed", message=message_id)
+            if invitation is not None:
+                self._ledger.not_invited(invitation)
             return _as_it_came(conduct, message_id, raw, envelope, examined, _received(conduct, message_id, protocol))
         return prepared
 

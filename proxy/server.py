@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from prometheus_client import Counter, Gauge
 
@@ -106,14 +106,14 @@ class Server:
     async def listen(self, bound: Sequence[tuple[socket.socket, Listener]]) -> None:
         """Take clients on sockets that are bound already."""
         await self.upstreams.learn()
-        headless = partial(TURNED_AWAY.count, "proxy_protocol")
         for sock, listener in bound:
             implicit = listener.tls_context if listener.tls == "implicit" else None
 
             def session(client: Client | None, listener: Listener = listener) -> Session:
                 return Session(self, listener, client)
 
-            self._listening.append(Acceptor(sock, session, implicit, listener.is_balancer, headless))
+            acceptor = Acceptor(sock, session, implicit, listener.is_balancer, TURNED_AWAY.count, self._limits)
+            self._listening.append(acceptor)
 
     async def drain(self, seconds: float) -> None:
         """Stop: no new clients, sessions at rest get 421, transactions under way may end, for ``seconds`` at most."""

@@ -28,7 +28,6 @@ _PROXIED = re.compile(r"https?://[a-z0-9.-]*\.?googleusercontent\.com\.?/[^#]*#(
 _OWN_PIXEL = re.compile(r"/o/([A-Za-z0-9_-]{16,})(?:\.gif)?(?![A-Za-z0-9_-])")
 _ALWAYS_ALLOWED = frozenset({"attachments.office.net"})
 """Hosts of images that name who looks at them, and are no trackers: Outlook on the web shows attachments from there."""
-_CUT_SHORT = re.compile(r"\.\.+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +217,8 @@ def link_findings(
 def said_target(watch: Watch, text: str) -> str | None:
     """Return the address that a link's text is, entirely, if it is no tracker's (cases 67 to 70)."""
     url = valid_target(text)
-    if url is None or not url.isascii() or _CUT_SHORT.search(url):
+    # Two dots at the end, or more, say that it was cut short.
+    if url is None or not url.isascii() or url.endswith(".."):
         return None
     tracked = within(host_of(url), watch.tracking_hosts) or watch.rules.link(url) is not None
     return None if tracked or watch.rules.resource(url, "image") is not None else url

@@ -17,7 +17,8 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aboveboard import post
-from aboveboard.post import LETTERS, Sender, send_all, write
+from aboveboard.config import parse
+from aboveboard.post import LETTERS, Sender, send_all, sender_of, write
 from ledger import outbox
 from ledger.ledger import Ledger
 from ledger.outbox import Letter
@@ -25,6 +26,7 @@ from ledger.schema import outbox as outbox_table
 from policies.footer import Language
 from proxy.route import parse_route
 from proxy.upstream import QUIT_SECONDS
+from tests.aboveboard.configuration import changed
 from tests.proxy.sending import until
 from tests.relaying import open_ledger
 from tests.upstream import FakeUpstream
@@ -176,6 +178,25 @@ async def test_any_server_takes_it(tmp_path: Path, address: str, expected: str) 
         await send_all(ledger, sender(upstream.port))
     assert f"RCPT TO:<{expected}>" in upstream.heard
     assert f"\r\nTo: {expected}\r\n".encode() in upstream.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("address", "expected", "parameter"),
+    [
+        ("privacy@bücher.example", "privacy@xn--bcher-kva.example", ""),
+        ("jörg@bücher.example", "jörg@bücher.example", " SMTPUTF8"),
+    ],
+)
+async def test_a_sender_beyond_ascii(tmp_path: Path, address: str, expected: str, parameter: str) -> None:
+    """The same for whom letters come from: only a local part beyond ASCII needs SMTPUTF8 (RFC 6531 §3.4)."""
+    async with open_ledger(tmp_path) as ledger, FakeUpstream() as upstream:
+        content = changed("system_mail", {"from": address, "url": f"smtp://127.0.0.1:{upstream.port}"})
+        config = parse(content, tmp_path)
+        assert config.system_mail is not None
+        await put(ledger, Letter("you", BOB, values={"url": URL}))
+        await send_all(ledger, sender_of(config, config.system_mail))
+    assert f"MAIL FROM:<{expected}>{parameter}" in upstream.heard
+    assert f"From: Example GmbH <{expected}>\r\n".encode() in upstream.messages[0]
 
 
 @pytest.fixture

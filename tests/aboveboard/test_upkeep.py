@@ -154,3 +154,16 @@ async def test_a_worker_says_reloaded_only_when_something_else_is_in_force(tmp_p
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+async def test_an_anchor_that_could_not_be_written_is_written_later(tmp_path: Path) -> None:
+    """A day whose anchor the disk did not take is tried again, and has one anchor once it does."""
+    config, file = configured(tmp_path, "Example GmbH"), tmp_path / "away" / "anchors"
+    place = config.consent.model_copy(update={"anchor": str(file)})
+    config = config.model_copy(update={"consent": place})
+    async with open_ledger(tmp_path) as ledger:
+        with pytest.raises(OSError, match="No such file"):
+            await upkeep.anchor(config, ledger)
+        file.parent.mkdir()
+        assert [{"anchors": 1}, {"anchors": 0}] == [await upkeep.anchor(config, ledger) for _ in range(2)]
+    assert 1 == len(file.read_text().splitlines())

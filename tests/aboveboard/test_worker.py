@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,18 @@ def test_told_to_end_it_does(stuck: tuple[subprocess.Popen[bytes], int]) -> None
     assert -signal.SIGALRM == process.returncode
     assert b"Timeout (0:00:00.500000)!\nThread 0x" in said
     assert b"aboveboard/worker.py" in said
+    os.close(parent)
+
+
+def test_told_again_and_again_it_ends_no_later(stuck: tuple[subprocess.Popen[bytes], int]) -> None:
+    """What counts is when a worker was told to end first: whoever says it again does not give it more time."""
+    process, parent = stuck
+    for _ in range(100):
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+            break
+    assert -signal.SIGALRM == process.returncode
     os.close(parent)
 
 

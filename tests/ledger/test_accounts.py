@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ledger import passwords
+from ledger.accountfile import AccountFile
 from ledger.accounts import Account, AccountError, Password
 from ledger.consent import Person
 from ledger.keys import Keyring
@@ -129,3 +130,19 @@ async def test_account_is_in_its_owners_copy(tmp_path: Path) -> None:
     at = "2026-05-01T00:00:00.000000Z"
     expected = {"login": LOGIN, "senders": ["info@*"], "created_at": at, "passwords": [{"for": "", "created_at": at}]}
     assert [[expected], []] == [copy["accounts"] for copy in copies]
+
+
+def test_copies_written_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two containers with one folder, whose processes have the same number, leave one whole copy and nothing else."""
+    path, keyring = tmp_path / "accounts", Keyring.throwaway()
+    seal = Keyring.seal_column
+
+    def overtaken(self: Keyring, content: bytes, place: str) -> bytes:
+        monkeypatch.setattr(Keyring, "seal_column", seal)
+        AccountFile(path, keyring).write([])
+        return seal(self, content, place)
+
+    monkeypatch.setattr(Keyring, "seal_column", overtaken)
+    AccountFile(path, keyring).write([])
+    assert [] == AccountFile(path, keyring).read()
+    assert ["accounts"] == [file.name for file in tmp_path.iterdir()]

@@ -13,8 +13,10 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger import chain, inviting
 from ledger import reader as reader_module
 from ledger.batch import Batch
+from ledger.chain import HeadFile
 from ledger.consent import Person
 from ledger.database import Place, prepare
 from ledger.errors import LedgerUnavailable
@@ -23,6 +25,7 @@ from ledger.ledger import Ledger, LedgerSettings
 from ledger.patience import PATIENCE
 from ledger.reader import NOT_KNOWN, Known
 from ledger.schema import access, moment
+from policies.footer import Language
 from policies.words import Outcome, Purpose, Reason
 from tests.ledger.samples import ANNA, BY_FOOTER, EVERYTHING, MAX, ON_PAPER, OPEN, TELLER, by_hand, decided, hit, now
 from tests.postgresql import Cluster
@@ -338,6 +341,18 @@ async def test_closing_waits_for_what_was_handed_over(settings: LedgerSettings, 
 
     async with Ledger(settings, keyring) as again:
         assert ["accepted"] == [found["outcome"] for found in await again.messages()]
+
+
+async def test_closing_waits_for_who_was_just_asked(settings: LedgerSettings, keyring: Keyring) -> None:
+    """A question that left in the last moment is in the chain, whose head the head file names, once all is closed."""
+    one = inviting.prepare(keyring, MAX, Language.ENGLISH, "https://track.test", now())
+    async with Ledger(settings, keyring) as ledger:
+        assert await ledger.invite(one)
+        ledger.invited(one)
+    named = HeadFile(settings.head_file).read()
+    async with Ledger(settings, keyring) as ledger:
+        assert named == await ledger.read(chain.head)
+        assert await ledger.history(Person.of(keyring, MAX))
 
 
 async def test_the_end_leaves_nobody_reading(file_url: str, key_file: Path) -> None:

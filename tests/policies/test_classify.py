@@ -84,6 +84,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("row 6 any list field", {"header": "List-Whatever: x"}, "list"),
     ("row 6 mailing-list", {"header": "Mailing-List: x"}, "list"),
     ("row 6 x-mailing-list", {"header": "X-Mailing-List: x"}, "list"),
+    ("row 8 precedence auto_reply", {"header": "Precedence: auto_reply"}, "automated"),
     ("row 6 precedence junk", {"header": "Precedence: junk"}, "bulk"),
     ("row 6 precedence list", {"header": "Precedence: LIST"}, "list"),
     ("row 6 x-precedence", {"header": "X-Precedence: bulk"}, "bulk"),

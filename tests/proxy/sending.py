@@ -44,6 +44,10 @@ class Sender:
         self._writer.write(command.encode() + b"\r\n")
         return await self._reply()
 
+    async def heard(self) -> str:
+        """Return the last line of the next answer."""
+        return (await self._reply())[-1]
+
     async def say(self, command: str) -> str:
         """Say a command and return the last line of its answer."""
         return (await self._ask(command))[-1]

@@ -15,6 +15,7 @@ import trustme
 
 from policies import PolicyModel
 from proxy import acceptor
+from proxy.limits import SHARED_LIMITS
 from proxy.proxyprotocol import SIGNATURE, Client
 from proxy.server import Listener
 from tests.ipv6 import needs_ipv6
@@ -72,7 +73,9 @@ async def test_workers_share_a_burst() -> None:
                 worker.append(1)
                 return asyncio.Protocol()
 
-            stack.callback(acceptor.Acceptor(bound.dup(), session, None, lambda _: False, lambda: None).close)
+            stack.callback(
+                acceptor.Acceptor(bound.dup(), session, None, lambda _: False, lambda _: None, SHARED_LIMITS).close
+            )
         for _ in range(20):
             stack.enter_context(socket.create_connection(bound.getsockname()))
         await until(lambda: sum(map(len, taken)) == 20)
@@ -90,7 +93,7 @@ async def test_too_many_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.create_server(("127.0.0.1", 0)) as bound, socket.create_connection(bound.getsockname()):
-        accepting = acceptor.Acceptor(bound.dup(), session, None, lambda _: False, lambda: None)
+        accepting = acceptor.Acceptor(bound.dup(), session, None, lambda _: False, lambda _: None, SHARED_LIMITS)
         with structlog.testing.capture_logs() as logged:
             resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
             try:

@@ -33,6 +33,10 @@ ABOVE_ASCII = "".join(chr(number) for number in range(0x80, 0x30000) if not 0xD8
         "iso-8859-15",
         "windows-1251",
         "tis-620",
+        "windows-874",
+        "windows-31j",
+        "x-sjis",
+        "ISO-8859-8-I",
     ],
 )
 def test_editable(charset: str) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import ssl
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 import trustme
 
 from proxy import upstream as upstream_module
+from proxy.limits import SharedLimits
 from proxy.reply import reply
 from proxy.server import Listener
 from tests.proxy.sending import until
@@ -63,6 +66,34 @@ async def test_the_end_of_a_service_with_a_client_half_way_to_tls(tmp_path: Path
         await running.server.drain(0.1)
         await until(lambda: counted(running) == (0, 0))
         writer.close()
+
+
+async def test_clients_that_never_begin_with_tls(tmp_path: Path, starttls: Listener, authority: trustme.CA) -> None:
+    """Connections on which TLS is still to begin are no more than one client, and all of them, may have."""
+    before, limits = replace(starttls, tls="implicit"), SharedLimits(connections=3, per_client=2)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    async with FakeUpstream() as upstream, AsyncExitStack() as stack:
+        running = await stack.enter_async_context(
+            running_relay(tmp_path, upstream.port, listener=before, shared=limits)
+        )
+
+        async def connected(host: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            found = await asyncio.open_connection("127.0.0.1", running.port, local_addr=(host, 0))
+            stack.callback(found[1].close)
+            return found
+
+        silent = [await connected(host) for host in ("127.0.0.1", "127.0.0.1", "127.0.0.2")]
+        for host in ("127.0.0.1", "127.0.0.3"):
+            assert b"" == await asyncio.wait_for((await connected(host))[0].read(), 10)
+        for _, writer in silent:
+            writer.close()
+        await until(lambda: not running.server._listening[0]._beginning)
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", running.port, ssl=client, server_hostname="relay.test"
+        )
+        stack.callback(writer.close)
+        assert b"220 " == (await asyncio.wait_for(reader.readline(), 10))[:4]
 
 
 async def test_a_client_behind_tls_that_does_not_hang_up(

@@ -22,6 +22,7 @@ from ledger.tokens import OwnTokens
 from policies import Decision, MessageClass, PolicyModel, Purpose, Reason
 from policies.footer import Language
 from policies.words import ForeignTracking
+from proxy import relay as relay_module
 from proxy.footer import Footer
 from proxy.inviting import with_invitation
 from proxy.message import Reading
@@ -115,6 +116,23 @@ async def test_refused_by_the_upstream_nobody_was_asked(tmp_path: Path) -> None:
         again = await relay.sent()
 
     assert JOIN.search(again)
+
+
+async def test_what_goes_as_it_came_asked_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where something goes wrong with a message once its question is on record, it asks nobody; the next one does."""
+
+    def defect(_: str) -> str:
+        raise RuntimeError("a defect")
+
+    async with asking(tmp_path) as relay:
+        with monkeypatch.context() as patch:
+            patch.setattr(relay_module, "without_tag", defect)
+            first = await relay.sent()
+        assert [] == await relay.states()
+        second = await relay.sent()
+
+    assert HTML == first
+    assert JOIN.search(second)
 
 
 async def test_without_a_ledger_nobody_is_asked(tmp_path: Path) -> None:

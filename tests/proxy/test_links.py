@@ -253,7 +253,7 @@ def test_not_opted_out(name: str, value: str) -> None:
 
 def test_list_unsubscribe() -> None:
     """The addresses of List-Unsubscribe are never wrapped (case 101)."""
-    values = ["<mailto:leave@x.com>, <https://x.com/u/1>", "< https://x.com/u/2 >", "https://x.com/u/3"]
+    values = ["<mailto:leave@x.com>, <https://x.com/u/1>", "< https://x.com/ u/2 >", "https://x.com/u/3"]
     named = unsubscribe_targets(values)
 
     assert named == {"mailto:leave@x.com", "https://x.com/u/1", "https://x.com/u/2"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from proxy import auth
+from proxy import auth, passthrough
 from proxy.ownership import Ownership
 from proxy.passthrough import PassThrough
 from proxy.pool import Upstreams
@@ -288,6 +288,17 @@ async def test_client_that_goes_away_in_the_middle(tmp_path: Path) -> None:
             assert "334" == (await sender.say(f"AUTH XOAUTH2 {said}"))[:3]
         await until(lambda: not running.server.sessions and not upstream.writers)
         assert "235" == (await _once(running.port, plain()))[:3]
+
+
+async def test_client_that_does_not_go_on_with_its_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that says nothing to what the upstream asks it does not keep a connection there from others."""
+    monkeypatch.setattr(passthrough, "ANSWER_SECONDS", 0.1)
+    limits = Limits(connections=1, patience=5.0)
+    said = base64.b64encode(f"user={ALICE}\x01auth=Bearer stale\x01\x01".encode()).decode()
+    async with fake() as upstream, relay(tmp_path, upstream, limits) as running, Sender(running.port) as sender:
+        assert "334" == (await sender.say(f"AUTH XOAUTH2 {said}"))[:3]
+        assert "235" == (await _once(running.port, plain()))[:3]
+        assert "501 5.7.0" == (await sender.heard())[:9]
 
 
 async def test_nothing_is_sent_without_a_login(tmp_path: Path) -> None:

@@ -52,9 +52,10 @@ def wrapped(body: str, encoding: str = "8bit") -> bytes:
         ("(https://shop.example/a) <https://shop.example/b>", "(https://track.test/l/1) <https://track.test/l/2>"),
         ("Grüße: https://a.example/ü?x https://b.example/", "Grüße: https://a.example/ü?x https://track.test/l/1"),
         ("https://a.example/\r\n> https://b.example/ quoted", "https://track.test/l/1\r\n> https://b.example/ quoted"),
+        ("https://a.example/x_(y) https://b.example/", "https://a.example/x_(y) https://track.test/l/1"),
         ("https://shop.example/a https://shop.example/unsubscribe", "https://track.test/l/1 https://shop.example/unsubscribe"),
     ],
-    ids=["sentence", "brackets", "beyond ASCII", "quoted line", "unsubscribe"],
+    ids=["sentence", "brackets", "beyond ASCII", "quoted line", "bracket of its own", "unsubscribe"],
 )  # fmt: skip
 def test_links_in_text(body: str, expected: str) -> None:
     """25: with plain_text_links every whole address is wrapped, what stands around it stays, and a footer is added."""

@@ -101,6 +101,9 @@ def test_signature_on_a_message_that_cannot_be_read() -> None:
         (b"Application/X-PKCS7-Mime; SMIME-Type=Signed-Data", Protection.SIGNED),
         (b"application/vnd.ms-tnef", Protection.TNEF),
         (b"application/ics; name=invite.ics", Protection.CALENDAR),
+        (b"text/x-vCalendar", Protection.CALENDAR),
+        (b"application/calendar+xml", Protection.CALENDAR),
+        (b"application/calendar+json", Protection.CALENDAR),
         (b"message/global-delivery-status", Protection.REPORT),
         (b"application/x-microsoft-rpmsg-message", Protection.ENCRYPTED),
         (b"application/pdf", None),
@@ -121,6 +124,7 @@ def test_type_alone(content_type: bytes, protection: Protection | None) -> None:
     ("fields", "protection"),
     [
         (b'Content-Type: application/octet-stream; name="message.rpmsg"', Protection.ENCRYPTED),
+        (b'Content-Type: application/octet-stream; name="message_v4.rpmsg"', Protection.ENCRYPTED),
         (
             b"Content-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=Message.RPMSG",
             Protection.ENCRYPTED,

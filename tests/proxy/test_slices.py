@@ -22,7 +22,7 @@ from proxy.vendors import load_rules
 from tests.bench.samples import newsletter, page
 from tests.fuzz.mutate import encoded
 from tests.proxy.samples import FixedMarks, decision, html_mail, read
-from tests.proxy.tracking import PIXEL
+from tests.proxy.tracking import OPAQUE, PIXEL
 
 T = TypeVar("T")
 
@@ -184,6 +184,7 @@ MADE_UP_PAGES = {
     "comments": b"<!---->",
     "conditional comments": b"<!--[if mso]>x<![endif]-->",
     "addresses after white space": b"<meta http-equiv=refresh content='" + b" " * 4_000 + b"'>",
+    "an address cut short, and a letter": f'<a href="{OPAQUE}">https://a.test/{"." * 3_900}x</a>'.encode(),
     "brackets": b"(",
     "spaces": b"&nbsp;",
     "candidates": (b'<img srcset="', b"https://cdn.example/a 1x,", b'">'),
