@@ -69,15 +69,20 @@ class IpAddress(click.ParamType[str]):
 
 
 class Text(click.ParamType[str]):
-    """Text that is not blank."""
+    """Text that is not blank, and can be written down: bytes that are no UTF-8 come as surrogates."""
 
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the text."""
-        if not str(value).strip():
+        text = str(value)
+        if not text.strip():
             self.fail("must not be empty.", param, ctx)
-        return str(value)
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            self.fail("is not UTF-8.", param, ctx)
+        return text
 
 
 class Word(Text):
@@ -147,7 +152,7 @@ config_option = click.option(
     help="The configuration file; also by $ABOVEBOARD_CONFIG.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-limit_option = click.option("--limit", type=click.IntRange(1), default=None, help="How many, at most.")
+limit_option = click.option("--limit", type=click.IntRange(1, 2**31 - 1), default=None, help="How many, at most.")
 workers_option = click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of each part."
 )

@@ -7,7 +7,7 @@ import asyncio
 import email.policy
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.header import Header
@@ -42,6 +42,8 @@ LOOK_SECONDS = 1.0
 """How often the outbox is looked into."""
 HAND_IN_SECONDS = 540.0
 """How long the server may take with one letter: less than a letter is claimed for, or another process sends it too."""
+PARTING_SECONDS = 5.0
+"""How long the end waits for a letter under way."""
 _WIDTH = 76
 _LINE = 78
 """Characters of a header's line (RFC 5322 §2.1.1)."""
@@ -168,8 +170,19 @@ async def send_all(ledger: Ledger, sender: Sender) -> None:
         claimed = await ledger.job(lambda connection: outbox.claim(connection, ledger.keyring, datetime.now(UTC)))
         if claimed is None:
             return
-        await _send(ledger, sender, claimed)
+        await _to_its_end(_send(ledger, sender, claimed))
         WAITING.set(await ledger.read(outbox.waiting))
+
+
+async def _to_its_end(sends: Coroutine[None, None, None]) -> None:
+    """Send a letter, also where all is to end meanwhile: one that is cut off behind its final dot is sent once more."""
+    sending = asyncio.create_task(sends)
+    try:
+        await asyncio.shield(sending)
+    except asyncio.CancelledError:
+        await asyncio.wait({sending}, timeout=PARTING_SECONDS)
+        sending.cancel()
+        raise
 
 
 async def _send(ledger: Ledger, sender: Sender, claimed: Claimed) -> None:

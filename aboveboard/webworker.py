@@ -75,5 +75,6 @@ async def web(task: Task, ready: Ready, stop: asyncio.Event) -> None:
             waiting.cancel()
             await serving
             if posting is not None:
-                # A letter under way is tried again by whoever looks next; it was claimed for ten minutes.
+                # A letter under way may come to its end, or is tried again by whoever looks in ten minutes.
                 posting.cancel()
+                await asyncio.wait({posting})

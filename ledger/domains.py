@@ -4,11 +4,10 @@ They are events of the chain under the keyed hash of the domain, so that proof, 
 """
 
 import json
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import chain
@@ -16,13 +15,11 @@ from ledger.consent import DOMAINS_REFUSE, Act, Person, event_row
 from ledger.keys import Keyring
 from ledger.notice import Notice
 from ledger.recall import set_meta
-from ledger.schema import consent_event, consent_personal, hit, message
-from policies.address import domain_of, within
+from ledger.schema import consent_event, consent_personal
 from policies.consent import REFUSALS, State
 from policies.words import Purpose
 
 METHOD = "domain_entry"
-_SLICE = 500
 
 
 def of(keyring: Keyring, domain: str) -> Person:
@@ -88,25 +85,3 @@ async def listed(connection: AsyncConnection, keyring: Keyring) -> list[dict[str
                 "by": said.get("source", ""),
             }
     return list(found.values())
-
-
-async def messages_with_hits(connection: AsyncConnection, keyring: Keyring, domain: str) -> list[str]:
-    """Return the ids of messages to a domain that hits were recorded of, as far as it is known whom they went to."""
-    statement = select(message.c.id, message.c.sealed).where(
-        message.c.sealed.is_not(None), message.c.id.in_(select(hit.c.message_id))
-    )
-    found = []
-    for row in await connection.execute(statement):
-        recipient = json.loads(keyring.open_column(row.sealed, f"message/{row.id}"))["recipient"]
-        if recipient and within(domain_of(recipient), frozenset({domain})):
-            found.append(row.id)
-    return found
-
-
-async def forget_hits(connection: AsyncConnection, messages: Sequence[str]) -> int:
-    """Delete the hits of messages; return how many there were."""
-    gone = 0
-    for at in range(0, len(messages), _SLICE):
-        statement = delete(hit).where(hit.c.message_id.in_(messages[at : at + _SLICE]))
-        gone += (await connection.execute(statement)).rowcount
-    return gone

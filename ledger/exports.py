@@ -29,7 +29,8 @@ async def standings(connection: AsyncConnection, keyring: Keyring, now: datetime
     """Yield where everybody on record stands, by person, spelling and purpose.
 
     ``state`` is one of granted, expired, suspended, refused, withdrawn, invalidated, suppressed, imported_unproven and
-    requested; who was erased, or refused by a link in a mail that nobody remembers, has no address.
+    requested, and lifted of a whole domain, which stands here as "@" and its name. Who was erased, or refused by a link
+    in a mail that nobody remembers, has no address.
     """
     last = ""
     while True:

@@ -5,7 +5,7 @@ Written in piles: one look at the messages, one at the consent, one insert, one 
 
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -36,6 +36,7 @@ class Hit:
     place: str = ""
 
 
+_SLICE = 500
 _Key = tuple[str, str, int]
 
 
@@ -172,6 +173,28 @@ async def forget(connection: AsyncConnection, folded_hash: str, purposes: Iterab
     await connection.execute(theirs.order_by(message.c.id).with_for_update())
     statement = delete(hit).where(hit.c.message_id.in_(theirs), hit.c.purpose.in_([one.value for one in purposes]))
     return (await connection.execute(statement)).rowcount
+
+
+async def messages_of_domains(connection: AsyncConnection, keyring: Keyring, hashes: Collection[str]) -> list[str]:
+    """Return the ids of messages to domains, by keyed hash, that hits were recorded of, as far as that is known."""
+    statement = select(message.c.id, message.c.sealed).where(
+        message.c.sealed.is_not(None), message.c.id.in_(select(hit.c.message_id))
+    )
+    found = []
+    for row in await connection.execute(statement):
+        recipient = json.loads(keyring.open_column(row.sealed, f"message/{row.id}"))["recipient"]
+        if recipient and not set(domains(keyring, recipient)).isdisjoint(hashes):
+            found.append(row.id)
+    return found
+
+
+async def forget_of(connection: AsyncConnection, messages: Sequence[str]) -> int:
+    """Delete the hits of messages; return how many there were."""
+    gone = 0
+    for at in range(0, len(messages), _SLICE):
+        statement = delete(hit).where(hit.c.message_id.in_(messages[at : at + _SLICE]))
+        gone += (await connection.execute(statement)).rowcount
+    return gone
 
 
 async def holdings(connection: AsyncConnection, folded_hash: str) -> dict[str, int]:

@@ -109,8 +109,9 @@ class Ledger(Traffic, Chronicle, Logins):
         if not keep_hits:
             # A hit that was allowed just before is on disk by then.
             await asyncio.sleep(patience.LATE_SECONDS)
-            gone = await self.read(lambda connection: domains.messages_with_hits(connection, self.keyring, domain))
-            await self.job(lambda connection: domains.forget_hits(connection, gone))
+            hashes = [self.keyring.domain(domain)]
+            gone = await self.read(lambda connection: hits.messages_of_domains(connection, self.keyring, hashes))
+            await self.job(lambda connection: hits.forget_of(connection, gone))
         return new
 
     async def lift_domain(self, domain: str, act: Act) -> bool:

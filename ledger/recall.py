@@ -155,4 +155,6 @@ async def _replay(
         said = f"said at {moment(entry.at).date()}, replayed after a restore"
         act = Act("system", _METHOD, Assurance(entry.assurance), said)
         rows.append(event_row(person, entry.purpose, state, act, notice, now))
+    of_domains = await hits.messages_of_domains(connection, keyring, {entry.folded_hash for entry in gone})
+    await hits.forget_of(connection, of_domains)
     return await chain.append(connection, keyring, head, rows)

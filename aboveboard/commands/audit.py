@@ -37,7 +37,7 @@ _RUNS = tuple("=+-@\t\r\n＝＋－＠")
 @click.option("--csv", "as_table", is_flag=True, help="Print CSV that no spreadsheet runs anything of.")
 @click.option("--reveal", is_flag=True, help="Name senders instead of giving them pseudonyms; that is recorded.")
 @click.option("--reason", type=TEXT, help="Why they are named; recorded, and needed with --reveal.")
-@click.option("--policy", "version", help="Print one version of the policy in full instead.")
+@click.option("--policy", "version", type=TEXT, help="Print one version of the policy in full instead.")
 @config_option
 def audit(
     since: date | None,

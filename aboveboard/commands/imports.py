@@ -11,7 +11,7 @@ from aboveboard import agreements, compose
 from aboveboard.agreements import AgreementsError
 from aboveboard.commands.consent import consent
 from aboveboard.commands.shared import fail, load_config, print_rows, with_ledger
-from aboveboard.parameters import config_option, json_option
+from aboveboard.parameters import TEXT, config_option, json_option
 from aboveboard.settings import Config
 from ledger import chain, imports
 from ledger import consent as consent_record
@@ -129,7 +129,7 @@ def batches(as_json: bool, config_path: Path) -> None:
 
 
 @consent.command()
-@click.argument("batch")
+@click.argument("batch", type=TEXT)
 @config_option
 def suspend(batch: str, config_path: Path) -> None:
     """Have the grants of an import rest, within a second everywhere."""
@@ -143,7 +143,7 @@ def suspend(batch: str, config_path: Path) -> None:
 
 
 @consent.command()
-@click.argument("batch")
+@click.argument("batch", type=TEXT)
 @config_option
 def resume(batch: str, config_path: Path) -> None:
     """Have the grants of an import count again. Who said that they never agreed stays out of it."""

@@ -42,7 +42,7 @@ def list_(overdue: bool, as_json: bool, config_path: Path) -> None:
 
 
 @requests.command()
-@click.argument("number")
+@click.argument("number", type=TEXT)
 @json_option
 @config_option
 def show(number: str, as_json: bool, config_path: Path) -> None:
@@ -68,7 +68,7 @@ def _do(config: Config, act: str, ledger_work: Callable[[AsyncConnection, Ledger
 
 
 @requests.command()
-@click.argument("number")
+@click.argument("number", type=TEXT)
 @config_option
 def acknowledge(number: str, config_path: Path) -> None:
     """Note that the person knows that their request has arrived; with mail of our own they hear by letter."""
@@ -78,7 +78,7 @@ def acknowledge(number: str, config_path: Path) -> None:
 
 
 @requests.command()
-@click.argument("number")
+@click.argument("number", type=TEXT)
 @click.option("--text", type=TEXT, required=True, help="What the person is told.")
 @config_option
 def answer(number: str, text: str, config_path: Path) -> None:
@@ -94,7 +94,7 @@ def answer(number: str, text: str, config_path: Path) -> None:
 
 
 @requests.command()
-@click.argument("number")
+@click.argument("number", type=TEXT)
 @click.option("--reason", type=TEXT, required=True, help="Why; the person is told.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The new day, like 2026-03-31.")
 @config_option

@@ -288,6 +288,29 @@ async def test_a_letter_that_does_not_open_holds_up_no_other(tmp_path: Path, mon
     assert f"RCPT TO:<{BOB}>" in upstream.heard
 
 
+async def test_a_letter_under_way_at_the_end(ledger: Ledger) -> None:
+    """A letter that the server has and is yet to answer for is waited for at the end: nobody sends it once more."""
+    async with FakeUpstream(data_delay=0.3) as upstream:
+        delivering = asyncio.create_task(post.deliver(ledger, lambda: sender(upstream.port)))
+        await until(lambda: "DATA" in upstream.heard)
+        delivering.cancel()
+        await asyncio.wait({delivering})
+    assert delivering.cancelled()
+    assert [("sent", 1, False)] == await states(ledger)
+
+
+async def test_a_server_that_does_not_answer_at_the_end(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end does not wait for ever for a letter under way, which stays in the outbox."""
+    monkeypatch.setattr(post, "PARTING_SECONDS", 0.1)
+    async with FakeUpstream(data_delay=5.0) as upstream:
+        delivering = asyncio.create_task(post.deliver(ledger, lambda: sender(upstream.port)))
+        await until(lambda: "DATA" in upstream.heard)
+        delivering.cancel()
+        await asyncio.wait({delivering})
+        assert [] == upstream.messages
+    assert [("queued", 1, True)] == await states(ledger)
+
+
 async def test_a_server_that_takes_too_long(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A letter is given up for now before anybody else may take it up, however long its server takes."""
     assert outbox.CLAIM.total_seconds() > post.HAND_IN_SECONDS + QUIT_SECONDS

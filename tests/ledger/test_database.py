@@ -15,15 +15,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, delete, func, insert, inspect, select, text, update
+from sqlalchemy import Connection, MetaData, delete, func, insert, inspect, select, text, update
 
+from ledger import chain
 from ledger import database as module
-from ledger.database import Database, Place, match_keys, prepare, upgrade
+from ledger.consent import VALIDITY, Person, event_row
+from ledger.database import GENESIS, Database, Place, match_keys, prepare, upgrade
 from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.keys import KeyFile, Keyring
-from ledger.ledger import Ledger
+from ledger.ledger import Ledger, LedgerSettings
 from ledger.schema import REVISION, chain_head, meta, metadata
-from tests.ledger.samples import MAX, ON_PAPER, OPEN, by_hand
+from policies.consent import State
+from policies.words import Purpose
+from tests.ledger.samples import BY_FOOTER, EVERYTHING, MAX, NOTICE, ON_PAPER, OPEN, TELLER, by_hand, now
 
 
 def tables(url: str) -> set[str]:
@@ -111,6 +115,53 @@ def test_migrations_make_the_tables_of_the_schema(url: str) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
 
         assert [] == compare_metadata(context, metadata)
+
+
+def _written_at(url: str, revision: str, keyring: Keyring) -> None:
+    """Make the tables of an earlier revision, with what its version of the program wrote: a notice and a grant."""
+    place = Place(url)
+    if place.sqlite is not None:
+        place.sqlite.touch()
+    row, content = event_row(
+        Person.of(keyring, MAX), Purpose.OPEN, State.GRANTED, ON_PAPER, NOTICE, now(), now() + VALIDITY
+    )
+    sealed = keyring.seal_column(content, "consent_personal/1")
+    row |= {"sequence": 1, "previous_hash": GENESIS, "personal_hash": chain.personal_hash(sealed)}
+    if revision == "0001":
+        row["schema_version"] = "27560-2023/1"
+    row["row_hash"] = chain.row_hash(keyring, row)
+    said = {"id": NOTICE.id, "language": "en", "body": NOTICE.body, "created_at": row["event_time"]}
+    with by_hand(url) as connection:
+        command.upgrade(migrations(connection), revision)
+        made = MetaData()
+        made.reflect(connection)
+        for name, values in {
+            "notice": said,
+            "consent_event": row,
+            "consent_personal": {"sequence": 1, "sealed": sealed},
+            "chain_head": {"id": 1, "sequence": 1, "row_hash": row["row_hash"]},
+            "meta": {"name": "key_fingerprint", "value": keyring.fingerprint},
+        }.items():
+            table = made.tables[name]
+            known = {column: value for column, value in values.items() if column in table.c}
+            connection.execute(table.delete())
+            connection.execute(table.insert().values(known))
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0004", "0006"])
+async def test_what_an_earlier_version_wrote_still_counts(empty_url: str, key_file: Path, revision: str) -> None:
+    """The ledger of every earlier version is brought up to this one: a grant in it counts, and its chain is whole."""
+    KeyFile.new().write(key_file)
+    keyring = Keyring.load(key_file)
+    _written_at(empty_url, revision, keyring)
+    upgrade(Place(empty_url))
+    prepare(empty_url, key_file)
+
+    async with Ledger(LedgerSettings(empty_url, key_file.with_name("head"), TELLER), keyring) as ledger:
+        assert (await ledger.standing(Person.of(keyring, MAX))).granted(Purpose.OPEN, now())
+        assert await ledger.refuse(Person.of(keyring, MAX), EVERYTHING, BY_FOOTER)
+        found = await ledger.verify()
+        assert (1 + len(EVERYTHING), []) == (found.events, found.flaws)
 
 
 def test_ledger_is_never_downgraded(url: str) -> None:

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from ledger.consent import Person
+from ledger.consent import Act, Person
 from ledger.database import prepare
+from ledger.domains import METHOD
 from ledger.journal import EVENT, Entry, Journal, JournalDamaged, head_entry, lost
 from ledger.keys import Keyring
 from ledger.ledger import Ledger, LedgerSettings
 from ledger.recall import Recalled
-from policies.consent import State
+from policies.consent import Assurance, State
 from policies.words import Purpose
 from tests.ledger.samples import BY_FOOTER, BY_MAILBOX, ON_PAPER, OPEN, TELLER, decided, now
 from tests.ledger.samples import hit as sample_hit
@@ -102,6 +103,25 @@ async def test_refusals_and_erasures_survive_a_restore(installation: Installatio
         assert [None] == list({one["address"] for one in await ledger.history(Person.of(ledger.keyring, BEN))})
         await ledger.anchor_again()
         assert [] == (await ledger.verify()).flaws
+
+
+async def test_what_a_whole_domain_refused_is_gone_after_a_restore(installation: Installation) -> None:
+    """A domain's refusal holds after a restore, and the hits that it had deleted are deleted again: its own only."""
+    async with installation.started() as ledger:
+        await agree(ledger, ANN, "dan@elsewhere.example")
+        messages = [decided(recipients=(address,)) for address in (ANN, "dan@elsewhere.example")]
+        for message in messages:
+            assert await ledger.record_decision(message)
+            await ledger.record_hit(sample_hit(message.id))
+    await installation.back_up()
+    async with installation.started() as ledger:
+        await ledger.refuse_domain("client.example", Act("admin", METHOD, Assurance.ASSERTED, "x", "a letter"))
+    installation.restore()
+
+    async with installation.started() as ledger:
+        assert Recalled(len(Purpose)) == installation.recalled
+        assert [messages[1].id] == [one["message"] for one in await ledger.hits()]
+        assert [State.REFUSED, State.GRANTED] == await states(ledger, ANN, "dan@elsewhere.example")
 
 
 async def test_a_chain_that_was_cut_off_goes_on(installation: Installation) -> None:

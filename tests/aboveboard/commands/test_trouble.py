@@ -79,6 +79,26 @@ def test_an_address_and_nothing_more(command: Command, address: str) -> None:
     assert f"{address!r} is not an e-mail address." in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("account", "remove", "anna", "--app-password", "\udcff"),
+        ("audit", "--policy", "\udcff"),
+        ("consent", "suspend", "\udcff"),
+        ("consent", "resume", "\udcff"),
+        ("requests", "show", "\udcff"),
+        ("requests", "answer", "\udcff", "--text", "Yes"),
+        ("messages", "--limit", str(2**63)),
+        ("hits", "--limit", str(2**31)),
+    ],
+    ids=ascii,
+)
+def test_what_no_database_holds_is_a_wrong_call(command: Command, words: tuple[str, ...]) -> None:
+    """Bytes that are no text, and numbers without end, are wrong calls; no database is asked about them."""
+    done = command(*words)
+    assert (2, "", 1) == (done.exit_code, done.stdout, len(done.stderr.splitlines()))
+
+
 @pytest.mark.parametrize("words", [("grant", "--purpose", "open", "--evidence", "form 12"), ("withdraw",)])
 @pytest.mark.parametrize(("method", "why"), [("x" * 65, "not be longer than 64"), (" ", "not be empty")])
 def test_a_method_is_a_word(command: Command, words: tuple[str, ...], method: str, why: str) -> None:
