@@ -173,7 +173,8 @@ class Parent:
     # before it may hold it, and neither would ever go on.
 
     def _ask_for_end(self, *_: object) -> None:
-        end_within(END_SECONDS)
+        if not self._ending:
+            end_within(END_SECONDS)
         self._ending = True
 
     def _ask(self, *_: object) -> None:
