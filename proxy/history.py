@@ -52,6 +52,8 @@ _FORWARDED = b"begin forwarded message:"
 _SENT = (b"sent:", b"date:", b"gesendet", b"datum:", b"envoy", b"enviad", b"fecha:", b"inviato", b"data:")
 _FROM = re.compile(rb"\*?(?:from|von|de|da)[\xc2\xa0 ]{0,3}:")
 """Outlook's first two lines above the message that a reply in plain text quotes, the second one first."""
+PAUSE_BYTES = STEP_BYTES // 2
+"""Bytes behind which a scanner pauses: there may be nothing in them but what looks like tags."""
 _LINES_STEP = STEP_BYTES // 2
 """Bytes that one step searches for lines between dashes: there may be nothing but dashes."""
 _TRIES = 100
@@ -82,9 +84,10 @@ def finding_stops(page: Page) -> Walk[Stops]:
             last = at
             if tag != -1 and data[tag + 1 : tag + 2].isalpha():
                 found.hints.append(tag)
-        pause = data.rfind(b"<", start, end)
-        if pause != -1 and end < len(lowered):
-            found.pauses.append(pause)
+        for at in range(start, min(end, len(lowered) - PAUSE_BYTES), PAUSE_BYTES):
+            pause = data.rfind(b"<", at, at + PAUSE_BYTES)
+            if pause != -1:
+                found.pauses.append(pause)
         yield
     return found
 

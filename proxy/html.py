@@ -8,10 +8,10 @@ from heapq import merge
 from typing import NamedTuple
 
 from proxy.hidden import finding_covers
-from proxy.history import DASHES, begins_quote, finding_quote_line, finding_stops
+from proxy.history import DASHES, PAUSE_BYTES, begins_quote, finding_quote_line, finding_stops
 from proxy.links import OPT_OUTS
 from proxy.page import Page, page
-from proxy.slices import STEP_BYTES, Walk, at_once
+from proxy.slices import Walk, at_once
 from proxy.tags import MAX_VALUE, TAGS_PER_STEP, Attribute, Scanner, Tag, seeker, skipper
 from proxy.visible import said
 
@@ -68,7 +68,7 @@ def scanning(page: Page) -> Walk[Scan]:
     stops = yield from finding_stops(page)
     scanner = Scanner(data, _SEEK if page.plain else _SKIP, merge(stops.hints, stops.pauses), seeking=page.plain)
     reader = _Reader(data, page.lowered)
-    step_end = STEP_BYTES
+    step_end = PAUSE_BYTES
     for number, tag in enumerate(scanner.tags(0, len(data)), 1):
         sought = reader.found.quote_at is None
         reader.see(tag)
@@ -76,7 +76,7 @@ def scanning(page: Page) -> Walk[Scan]:
             # Where history begins is known: the marks in it are none to stop at.
             scanner.stops = iter(stops.pauses)
         if not number % TAGS_PER_STEP or tag.end > step_end:
-            step_end = tag.end + STEP_BYTES
+            step_end = tag.end + PAUSE_BYTES
             yield
     yield
     dashes = DASHES in page.lowered

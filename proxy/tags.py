@@ -85,6 +85,8 @@ _ENDS_ATTRIBUTE = frozenset({b"\t", b"\n", b"\f", b"\r", b" ", b"/", b">"})
 MAX_VALUE = 8_192
 _MAX_ATTRIBUTES = 500
 """Of one tag; those behind them are left alone."""
+_MAX_ESCAPES = 5_000
+"""Of what may begin or end an escape, in one script."""
 
 
 class Attribute(NamedTuple):
@@ -231,9 +233,12 @@ class Scanner:
 
 
 def _script_end(data: bytes, at: int, end: int) -> int | None:
-    """Return where a script's end tag begins; between "<!--", "<script" and "-->" one does not count (§13.2.5.15)."""
+    """Return where a script's end tag begins; between "<!--", "<script" and "-->" one does not count (§13.2.5.15).
+
+    None where there is none, or more of these than any script has.
+    """
     escaped = 0
-    for match in _SCRIPT.finditer(data, at, end):
+    for match in islice(_SCRIPT.finditer(data, at, end), _MAX_ESCAPES):
         if match[0].startswith(b"<!--"):
             # "<!-->" and "<!--->" open and close at once; inside, their "-->" closes all the same (§13.2.5.22).
             escaped = 0 if match[1] else escaped or 1

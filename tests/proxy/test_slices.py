@@ -190,6 +190,7 @@ MADE_UP_PAGES = {
     "candidates": (b'<img srcset="', b"https://cdn.example/a 1x,", b'">'),
     "attributes": (b"<a ", b"a ", b'href="https://a.test/">x</a>'),
     "declarations": (b'<p style="background:url(' + PIXEL.encode() + b");", b"a:url(x);", b'">'),
+    "escapes": (b"<script>", b"<!--<script>", b"</script>"),
     "a style sheet": (b"<style>a{background:url(" + PIXEL.encode() + b")}", b"a{b:c}", b"</style>"),
 }
 """What no program writes: something over and over, or between two other things."""
