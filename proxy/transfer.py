@@ -18,6 +18,8 @@ Edit = tuple[int, int, bytes]
 
 _COPIED = 1_048_576
 """Bytes copied in one step."""
+_PADDED_BYTES = STEP_BYTES // 2
+"""Bytes of padded lines that one step looks at."""
 MAX_LINE = 998
 """RFC 5322 §2.1.1, without the line break."""
 
@@ -183,7 +185,7 @@ class QuotedPrintable(Encoded):
         unpadded = content
         if content[-1:] in (b" ", b"\t", b"=") or cls._PADDING.search(content):
             yield
-            unpadded = _LINE_PADDING.sub(b"", content)
+            unpadded = yield from _unpadding(content)
         yield
         return cls(content, unpadded, binascii.a2b_qp(unpadded))
 
@@ -212,16 +214,20 @@ class QuotedPrintable(Encoded):
         if self._unpadded is self._content:
             return splice(self._content, [(first, _line_end(self._content, last), new) for first, last, new in lines])
         # The lines that are not written anew keep their padding.
-        padded = self._padded_lines()
+        padded = yield from self._finding_padded_lines()
         return splice(self._content, [(padded[first][0], padded[last][1], new) for first, last, new in lines])
 
-    def _padded_lines(self) -> dict[int, tuple[int, int]]:
-        """Return the span of each line with its padding, by where the line begins without."""
+    def _finding_padded_lines(self) -> Walk[dict[int, tuple[int, int]]]:
+        """Walk to the span of each line with its padding, by where the line begins without."""
         found: dict[int, tuple[int, int]] = {}
         start = at = 0
+        step_end = _PADDED_BYTES
         for line in self._content.splitlines(keepends=True):
             found[start] = at, at + len(line)
             start, at = start + len(_LINE_PADDING.sub(b"", line)), at + len(line)
+            if at > step_end:
+                step_end = at + _PADDED_BYTES
+                yield
         # What is appended behind the last line break stands on a line of its own.
         found.setdefault(start, (at, at))
         return found
@@ -274,8 +280,20 @@ def _characters(line: bytes) -> int:
     return len(own) - own.endswith(b"=")
 
 
-_LINE_PADDING = re.compile(rb"[ \t]++(?=\r?\n|\Z)")
-"""White space at the end of a line, which decoders drop (RFC 2045 §6.7 rule 3)."""
+_LINE_PADDING = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n|\Z)")
+"""White space at the end of a line, which decoders drop (RFC 2045 §6.7 rule 3). Nothing is tried in the middle of some:
+where it is not at the end, that would take quadratic time."""
+
+
+def _unpadding(content: bytes) -> Walk[bytes]:
+    """Walk to the content without the white space at the ends of its lines."""
+    pieces, at = list[bytes](), 0
+    while at < len(content):
+        end = content.find(b"\n", at + _PADDED_BYTES) + 1 or len(content)
+        pieces.append(_LINE_PADDING.sub(b"", content[at:end]))
+        at = end
+        yield
+    return b"".join(pieces)
 
 
 def quote(text: bytes) -> bytes:

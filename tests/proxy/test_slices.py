@@ -209,6 +209,20 @@ def test_no_step_of_a_made_up_page_is_long(name: str) -> None:
 
 
 @pytest.mark.usefixtures("_no_collections")
+@pytest.mark.parametrize(
+    "lines",
+    [b"a few words and more of them \r\n" * 60_000, b"a \r\n" + b" " * 100_000 + b"x\r\n"],
+    ids=["behind every line", "within one"],
+)
+def test_no_step_of_padded_quoted_printable_is_long(lines: bytes) -> None:
+    """White space at the ends of lines, which decoders drop, and any that looks like it, keeps nobody waiting."""
+    raw = html_mail(b"<p>" + lines + b'<a href=3D"https://a.test/">x</a>', encoding=b"quoted-printable")
+
+    # What else the machine does only adds to it, so the least of some is what the work takes.
+    assert any(longest_of_all(raw) < 0.01 for _ in range(5))
+
+
+@pytest.mark.usefixtures("_no_collections")
 def test_thousands_of_trackers_are_told_of_in_steps() -> None:
     """What is told of thousands of trackers in one message is summed up in steps that keep nobody waiting."""
     raw = html_mail(b'<img src="https://t.yesware.com/t/a/b/spacer.gif">\r\n' * 8_000)
