@@ -63,7 +63,7 @@ def _plain(text: str) -> str:
 
 # Re: in the languages that the product speaks, and of programs in Scandinavia, Poland, Portugal and the Netherlands.
 _REPLY = re.compile(r"\s*(?:re|aw|antw|sv|vs|odp|r|res|ref|rif)\s*(?:\[\d+\]|\(\d+\))?\s*[:：]")
-_PREFIX = re.compile(r"(?:\s*(?:re|aw|fwd?|wg|tr|rv|i|sv|vs|antw|odp|r|res|ref|rif)\s*[:：])+")
+_PREFIX = re.compile(r"\A(?:\s*(?:re|aw|fwd?|wg|tr|rv|i|sv|vs|antw|odp|r|res|ref|rif)\s*[:：])+")
 
 
 def _is_reply(message: Message, subject: str, *, quotes: bool) -> bool:

@@ -36,7 +36,7 @@ EXIM_MESSAGES = 10
 (``smtp_accept_queue_per_connection``)."""
 _SLICE = 262_144
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
-_ADDRESS = re.compile(r"[^\s<>()\"',;:]+@[^\s<>()\"',;:]+")
+_ADDRESS = re.compile(r"(?<![^\s<>()\"',;:])[^\s<>()\"',;:]+@[^\s<>()\"',;:]+")
 
 _AWAY = reply(451, "4.4.1 The mail server behind this relay cannot be reached; please try again later")
 
