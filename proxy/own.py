@@ -41,6 +41,7 @@ _URL = re.compile(
     # One behind another is the last of them: to take the first out would make an address of what is left.
     r"(?![A-Za-z0-9_\-]|/(?:o|l|stop|join)/)"
 )
+_OF_ADDRESS = re.compile(r"[^\s<>\"'()\[\]]")
 _IN_ADDRESS = re.compile(r"(?i:https?)://[^\s<>\"'()\[\]]*\Z")
 _LONGEST_PROXY = 2_000
 """Characters that an image proxy, as Google's, puts in front of the address of the image itself."""
@@ -254,7 +255,7 @@ def finding_in_text(data: bytes, tokens: OpensTokens, unwrap: Unwrap = no_gatewa
     links = yield from each(_text_edits(data.decode("latin-1"), tokens))
     wrapped = yield from each(_gateway_edits(data, tokens, unwrap))
     edits = tuple(apart(filter(None, [*links, *wrapped])))
-    pixels = sum(not new for _, _, new in edits)
+    pixels = sum(not new.strip() for _, _, new in edits)
     return OwnMarks(edits, pixels, links=len(edits) - pixels)
 
 
@@ -271,9 +272,15 @@ def _text_edits(text: str, tokens: OpensTokens) -> Iterator[Edit | None]:
             proxy = _IN_ADDRESS.search(text, max(0, match.start() - _LONGEST_PROXY), match.start())
             start = match.start() if proxy is None else proxy.start()
             bracket = text[start - 1 : start] + text[match.end() : match.end() + 1] in ("[]", "<>", "()")
-            yield start - bracket, match.end() + bracket, b""
+            yield _removal(text, start - bracket, match.end() + bracket)
         else:
             yield None
+
+
+def _removal(text: str, start: int, end: int) -> Edit:
+    """Return the edit that takes an address out, with a space where its neighbours might make another one."""
+    joined = _OF_ADDRESS.match(text[start - 1 : start]) and _OF_ADDRESS.match(text[end : end + 1])
+    return start, end, b" " if joined else b""
 
 
 def _gateway_edits(data: bytes, tokens: OpensTokens, unwrap: Unwrap) -> Iterator[Edit | None]:

@@ -106,6 +106,7 @@ def test_text() -> None:
         pytest.param(f"x[https://ci3.googleusercontent.com/meips/A=s0-d#{PIXEL}]", "x", id="behind an image proxy"),
         pytest.param(f"https://ci3.googleusercontent.com/meips/A=s0-d#{PIXEL} y", " y", id="the same by itself"),
         pytest.param(f"{LINK}/o/{PIXEL.partition('/o/')[2]}", "", id="behind a link"),
+        pytest.param(f"https:{PIXEL}//a.test/", "https: //a.test/", id="between halves of another address"),
     ],
 )
 def test_pixel_in_text(written: str, left: str) -> None:
