@@ -14,6 +14,13 @@ from proxy.wire import Wire
 # aiosmtpd writes every command with its addresses to this logger (libraries.md §3.1, edge 16).
 logging.getLogger("mail.log").setLevel(logging.CRITICAL)
 
+LEAVE_SECONDS = 60.0
+"""How long a client that was taken leave of in the middle of a message may take to send the rest of it."""
+LEAVE_SILENCE = 5.0
+"""How long it may be silent meanwhile."""
+LEAVE_BYTES = 67_108_864
+"""How much that may be."""
+
 
 class BareSMTP(SMTP):
     """A connection in aiosmtpd's hands, without its dialog. ``go_on`` is called whenever there is something to do."""
@@ -35,6 +42,8 @@ class BareSMTP(SMTP):
         self._silent_until = math.inf
         self._timeout_handle = None
         self._is_unheard = False
+        self._leaving: asyncio.TimerHandle | None = None
+        self._leave_until, self._leave_bytes = math.inf, LEAVE_BYTES
 
     def go_on(self) -> None:
         """Do what can be done with what has come in."""
@@ -49,6 +58,9 @@ class BareSMTP(SMTP):
 
     def data_received(self, data: bytes) -> None:
         """Take in what the client sends."""
+        if self._leaving is not None:
+            self._read_on(len(data))
+            return
         self._wire.feed(data)
         self.go_on()
 
@@ -56,12 +68,14 @@ class BareSMTP(SMTP):
         """Let a client that has said all it had to say still hear our answers."""
         self._wire.feed_eof()
         self.go_on()
-        return not self._secure
+        return not self._secure and self._leaving is None
 
     def connection_lost(self, error: Exception | None) -> None:
         """End the connection, and what lies beneath its TLS."""
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()
+        if self._leaving is not None:
+            self._leaving.cancel()
         if self._original_transport is not None:
             self._original_transport.close()
         self.transport = None
@@ -76,11 +90,11 @@ class BareSMTP(SMTP):
     @property
     def is_open(self) -> bool:
         """Tell whether the client can still be heard and answered."""
-        return self.transport is not None and not self.transport.is_closing()
+        return self.transport is not None and not self.transport.is_closing() and self._leaving is None
 
     def say(self, answer: Reply) -> None:
         """Send a reply; to a client that has gone, or has been taken leave of, nothing."""
-        if self.transport is not None and not self.transport.is_closing():
+        if self.transport is not None and self.is_open:
             self.transport.write(answer.wire())
 
     async def begin_tls(self) -> None:
@@ -108,12 +122,32 @@ class BareSMTP(SMTP):
         self._is_unheard = False
         self.go_on()
 
-    def hang_up(self) -> None:
-        """Close the connection, after what was written to it; nobody waits for ever until that is taken up."""
+    def hang_up(self, *, read_on: bool = False) -> None:
+        """Close the connection, after what was written to it; nobody waits for ever until that is taken up.
+
+        With ``read_on`` the client may first send what it has begun: a connection that is closed before all of it was
+        read is reset, and then most programs never look at the answer, and hand in the same once more.
+        """
         # Not twice: asyncio's transport behind TLS loses its connection then, and cannot be aborted any more.
-        if self.transport is not None and not self.transport.is_closing():
-            self._reset_timeout()
+        if self.transport is None or self.transport.is_closing():
+            return
+        self._reset_timeout()
+        if not read_on:
             self.transport.close()
+            return
+        self._leave_until = self.loop.time() + LEAVE_SECONDS
+        self._read_on(0)
+        self._wire.discard()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _read_on(self, octets: int) -> None:
+        """Forget what a client sends that was taken leave of, and close once it has had time and room enough."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+        self._leave_bytes -= octets
+        until = 0.0 if self._leave_bytes < 0 else min(self._leave_until, self.loop.time() + LEAVE_SILENCE)
+        self._leaving = self.loop.call_at(until, self.hang_up)
 
     def abort(self) -> None:
         """End the connection at once, with what was not sent yet."""

@@ -86,14 +86,16 @@ def normalised(piece: bytes) -> bytes:
 def _check_line_ends(piece: bytes, end: int) -> None:
     """Raise ReplyError for a bare CR, a bare LF or a NUL before ``end``: never forwarded, never an end of data."""
     if not _is_strict(piece[:end]) or piece.find(b"\0", 0, end) != -1:
-        raise ReplyError(
-            reply(521, "5.5.2 The message has a bare CR, a bare LF or a NUL (RFC 5321 section 2.3.8)"), close=True
-        )
+        raise _refused("The message has a bare CR, a bare LF or a NUL")
 
 
 def _check_nul(piece: bytes, end: int) -> None:
     if piece.find(b"\0", 0, end) != -1:
-        raise ReplyError(reply(521, "5.5.2 The message has a NUL (RFC 5321 section 2.3.8)"), close=True)
+        raise _refused("The message has a NUL")
+
+
+def _refused(why: str) -> ReplyError:
+    return ReplyError(reply(521, f"5.5.2 {why} (RFC 5321 section 2.3.8)"), close=True, read_on=True)
 
 
 def _without_dots(piece: bytes) -> bytes:

@@ -29,8 +29,10 @@ def reply(code: int, *lines: str) -> Reply:
 class ReplyError(Exception):
     """What is being done ends with this reply to the client; the text is public, the cause stays with us."""
 
-    def __init__(self, answer: Reply, *, close: bool = False) -> None:
+    def __init__(self, answer: Reply, *, close: bool = False, read_on: bool = False) -> None:
         super().__init__(answer.lines[-1])
         self.reply = answer
         self.close = close
         """The connection ends with it."""
+        self.read_on = read_on
+        """The client is in the middle of a message, and has more to send before it looks for an answer."""

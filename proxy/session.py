@@ -83,9 +83,9 @@ class Session(BareSMTP):
             self._work.cancel()
         self._server.leave(self)
 
-    def hang_up(self) -> None:
+    def hang_up(self, *, read_on: bool = False) -> None:
         """Close the connection, after what was written to it, and end the session with it or with its delivery."""
-        super().hang_up()
+        super().hang_up(read_on=read_on)
         if self._work is None:
             self._end()
 
@@ -167,7 +167,7 @@ class Session(BareSMTP):
             self._errors += error.reply.code >= 500
             self._answer(error.reply)
             if error.reply.code == 421 or error.close:
-                self.hang_up()
+                self.hang_up(read_on=error.read_on)
         else:
             # Only the log hears what it was (libraries.md §3.1, edge 11: a text could hold anything).
             log.error("smtp.command_failed", exc_info=error)

@@ -1,6 +1,7 @@
 """How connections end, on either side: nothing of them is left behind, whoever does not play along."""
 
 import asyncio
+import socket
 import ssl
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -10,12 +11,13 @@ from pathlib import Path
 import pytest
 import trustme
 
+from proxy import bare
 from proxy import upstream as upstream_module
 from proxy.limits import SharedLimits
 from proxy.reply import reply
 from proxy.server import Listener
 from tests.proxy.sending import until
-from tests.proxy.test_server import ENVELOPE
+from tests.proxy.test_server import ENVELOPE, talk
 from tests.relaying import Running, running_relay
 from tests.upstream import FakeUpstream
 
@@ -143,3 +145,50 @@ async def test_an_upstream_that_stands_still_in_the_middle_of_a_message(
         assert 0 == running.server.upstreams.census.connected(0)
         seen.set()
     assert "451 4.4.2 The connection to the mail server behind this relay was lost" == heard[-2]
+
+
+NOT_STRICT = b"Subject: x\r\n\r\na\0b\r\n"
+
+
+def hand_in(port: int, client: ssl.SSLContext | None) -> list[bytes]:
+    """Hand in a large message that is not strict, as most programs do: all of it, and only then a look for answers."""
+    rest = (b"x" * 70 + b"\r\n") * 130_000 + b".\r\n"
+    with socket.create_connection(("127.0.0.1", port), 10) as plain:
+        sock = client.wrap_socket(plain, server_hostname="relay.test") if client is not None else plain
+        with sock, sock.makefile("rb") as answers:
+            sock.sendall(ENVELOPE + b"DATA\r\n")
+            while not answers.readline().startswith(b"354"):
+                pass
+            sock.sendall(NOT_STRICT + rest)
+            return answers.readlines()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["in clear", "behind TLS"])
+async def test_who_is_refused_in_the_middle_of_a_message_hears_why(
+    tmp_path: Path, starttls: Listener, authority: trustme.CA, tls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S2: a message that is refused at its beginning can be sent to its end, and nothing of it is a command."""
+    monkeypatch.setattr(bare, "LEAVE_SILENCE", 1.0)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    listener = replace(starttls, tls="implicit") if tls else None
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port, listener=listener) as running:
+        heard = await asyncio.to_thread(hand_in, running.port, client if tls else None)
+        await until(lambda: counted(running) == (0, 0))
+    assert [b"521 5.5.2"] == [answer[:9] for answer in heard]
+
+
+@pytest.mark.parametrize(("setting", "bound"), [("LEAVE_SILENCE", 0.1), ("LEAVE_SECONDS", 0.1), ("LEAVE_BYTES", 100)])
+async def test_who_never_comes_to_the_end_of_a_refused_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, bound: float
+) -> None:
+    """A client that goes on sending what was refused, or keeps silent, has its connection for so long and no longer."""
+    monkeypatch.setattr(bare, setting, bound)
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        heard, writer = await talk(running.port, ENVELOPE + b"DATA\r\n" + NOT_STRICT, 6)
+        assert "521 5.5.2" == heard[-1][:9]
+        while setting != "LEAVE_SILENCE" and running.server.sessions:
+            writer.write(b"x" * 70 + b"\r\n")
+            await asyncio.sleep(0.01)
+        await until(lambda: counted(running) == (0, 0), 1.0)
+        writer.close()
