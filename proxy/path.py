@@ -158,7 +158,11 @@ def _parameters(text: str) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     if text and not text.startswith(" "):
         raise ReplyError(reply(501, "5.5.4 A space belongs between path and parameters"))
-    for word in text.split():
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        # Bytes that are not UTF-8 came in as surrogates.
+        raise ReplyError(reply(501, "5.5.4 A parameter is not UTF-8"))
+    # Only a space parts them: others of Unicode may stand in an address (RFC 6533 §3).
+    for word in filter(None, text.split(" ")):
         match = _PARAMETER.fullmatch(word)
         if match is None or match[1].upper() in found:
             raise ReplyError(reply(501, "5.5.4 A parameter is not valid or occurs twice"))

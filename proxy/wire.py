@@ -96,7 +96,8 @@ class Wire:
         """
         at = self._buffer.find(b"\n")
         if at == -1:
-            if len(self._buffer) > limit:
+            # The first half of its end may be here already.
+            if len(self._buffer) - self._buffer.endswith(b"\r") > limit:
                 raise ReplyError(_too_long(self._buffer), close=True)
             return None
         line = bytes(self._buffer[:at])

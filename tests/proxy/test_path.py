@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from proxy.path import Path, parse_path
+from proxy.path import Offer, Path, Recipient, parse_path, recipient
 from proxy.reply import ReplyError
 
 ATEXT = {*string.ascii_letters, *string.digits, *"!#$%&'*+-/=?^_`{|}~"}
@@ -71,3 +71,26 @@ def test_why_a_literal_is_refused_is_said() -> None:
     with pytest.raises(ReplyError) as refused:
         parse_path("TO", "TO:<root@[300.1.1.1]>")
     assert b"501 5.1.3 The address literal is not valid (RFC 5321 section 4.1.3)\r\n" == refused.value.reply.wire()
+
+
+def heard(parameters: bytes) -> Recipient:
+    """Return the recipient that a client names, with parameters as they come over the wire."""
+    path = parse_path("TO", f"TO:<bob@customer.test> {parameters.decode('utf-8', 'surrogateescape')}")
+    return recipient(path, Offer(extended=True, smtputf8=True, dsn=True), smtputf8=True)
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u2003", "\u3000"], ids=ascii)
+def test_a_space_beyond_ascii_parts_no_parameters(space: str) -> None:
+    """RFC 6533 §3: the original recipient may have any character beyond ASCII, and goes on as it came."""
+    word = f"ORCPT=utf-8;b{space}b@customer.test"
+    assert (word, "NOTIFY=NEVER") == heard(f"{word}  NOTIFY=NEVER".encode()).dsn
+
+
+@pytest.mark.parametrize(
+    "parameters", [b"ORCPT=utf-8;\xff", b"NOTIFY=NEVER\tORCPT=rfc822;b", b"NOTIFY=NEVER\x0b"], ids=repr
+)
+def test_parameters_that_are_none(parameters: bytes) -> None:
+    """What is not UTF-8, and a control character between parameters, is refused for good."""
+    with pytest.raises(ReplyError) as refused:
+        heard(parameters)
+    assert 501 == refused.value.reply.code

@@ -75,6 +75,19 @@ async def test_byte_by_byte() -> None:
     assert b"QUIT" == await line.line(512)
 
 
+@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize("cut", range(1, 11))
+async def test_a_line_as_long_as_may_be(cut: int, normalise: bool) -> None:
+    """A line of just so many octets is taken, and one of one more refused, wherever it is cut into packets."""
+    sent = b"12345678\r\n"
+    packets = sent[:cut], sent[cut:]
+
+    assert b"12345678" == await wire(*packets).line(8, normalise=normalise)
+    with pytest.raises(ReplyError) as refused:
+        await wire(*packets).line(7, normalise=normalise)
+    assert 500 == refused.value.reply.code
+
+
 class Tap(asyncio.ReadTransport):
     """A connection that can be made to wait."""
 
