@@ -144,14 +144,14 @@ class Session(BareSMTP):
 
     def _wait(self) -> None:
         """Wait for the next command, if there will be one."""
+        self._reset_timeout()
         if self._wire.at_end:
             self.hang_up()
-        else:
-            self._reset_timeout()
 
     def _finished(self, work: "asyncio.Task[None]") -> None:
         """Answer what came of a command that took its time, if only that it was cancelled before it began; go on."""
         self._work = None
+        self._reset_timeout()
         if not work.cancelled() and (error := work.exception()) is not None:
             self._failed(error)
         if work.cancelled() or not self.is_open:

@@ -254,6 +254,18 @@ async def test_a_client_that_takes_up_no_answer(tmp_path: Path) -> None:
         writer.close()
 
 
+async def test_a_client_that_takes_up_no_answer_to_data(tmp_path: Path) -> None:
+    """A client that leaves the answer to DATA lying, and sends its message all the same, is silent from then on."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        _, writer = await talk(running.port, ENVELOPE + b"DATA\r\n", 5)
+        (session,) = running.server.sessions
+        session.pause_writing()
+        writer.write(MESSAGE + b".\r\n")
+        await until(lambda: upstream.messages and session._work is None)
+        assert session._silent_until < math.inf
+        writer.close()
+
+
 async def test_a_client_that_takes_up_no_farewell(tmp_path: Path) -> None:
     """A session that is over, and whose last answers are not taken up, keeps its connection only for so long."""
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
