@@ -4,6 +4,7 @@ import fnmatch
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from policies.address import canonical_domain, folded
 
@@ -26,6 +27,7 @@ def address_pattern(globs: Iterable[str]) -> re.Pattern[str] | None:
 _GLOB_HOST = re.compile(r"([^/]*://|//)?([^/]*)(.*)", re.DOTALL)
 _URL_HOST = re.compile(r"(https?:)?//([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _DEFAULT_PORT = {"http://": ":80", "https://": ":443"}
+_NOT_IN_URL = re.compile(r"[^!-~]+")
 
 
 def url_pattern(globs: Iterable[str]) -> re.Pattern[str] | None:
@@ -36,7 +38,8 @@ def url_pattern(globs: Iterable[str]) -> re.Pattern[str] | None:
 def url_matches(compiled: re.Pattern[str] | None, url: str) -> bool:
     """Tell whether a URL matches, as it is written or could be: ``https://a.example:443`` is ``https://a.example/``.
 
-    Case of the host, IDNA, the default port and an empty path make no difference (RFC 3986 §6.2.2 and §6.2.3).
+    Case of the host, IDNA, the default port and an empty path make no difference (RFC 3986 §6.2.2 and §6.2.3), nor
+    whether letters beyond ASCII, or spaces, are escaped (RFC 3987 §3.1).
     """
     return compiled is not None and (matches(compiled, url) or matches(compiled, _normal(_URL_HOST, url)))
 
@@ -51,7 +54,13 @@ def _normal(form: re.Pattern[str], text: str) -> str:
         scheme = f"{scheme or 'https:'}//"
     host = canonical_domain(host.removesuffix(_DEFAULT_PORT.get(scheme, "")))
     needs_path = not rest.startswith("/") and scheme and not host.endswith(("*", "?"))
-    return f"{scheme}{host}{'/' if needs_path else ''}{rest}"
+    return f"{scheme}{host}{'/' if needs_path else ''}{_escaped(rest, form)}"
+
+
+def _escaped(rest: str, form: re.Pattern[str]) -> str:
+    # What is beyond ASCII in the URL of a message is its bytes, each read as a character.
+    encoding = "latin-1" if form is _URL_HOST else "utf-8"
+    return _NOT_IN_URL.sub(lambda match: quote(match[0], encoding=encoding, errors="replace"), rest)
 
 
 def matches(compiled: re.Pattern[str] | None, text: str) -> bool:

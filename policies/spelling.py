@@ -93,7 +93,8 @@ def _right_address(glob: str) -> str | None:
     if not at:
         return f"*@{_right_domain(glob) or glob}" if "." in glob else f"{glob}@*"
     right = _right_domain(domain)
-    return None if right is None else f"{local or '*'}@{right}"
+    # "@press.example" is how other programs write everybody there; here it would be compared as a name without "@".
+    return None if local and right is None else f"{local or '*'}@{right or domain}"
 
 
 def _right_domain(glob: str) -> str | None:

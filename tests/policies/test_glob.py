@@ -169,10 +169,15 @@ def test_overlap_is_what_trying_finds(one: str, other: str) -> None:
         ("*.pdf", "https://a.example/a.pdf", True),
         ("*", "cid:a", True),
         ("https://a.example/*", "cid:a", False),
+        ("https://a.example/bürger/*", "https://a.example/b%C3%BCrger/x", True),
+        ("https://a.example/bürger/*", "https://a.example/b%c3%bcrger/x", True),
+        ("https://a.example/bürger/*", "https://a.example/bÃ¼rger/x", True),
+        ("https://a.example/my docs/*", "https://a.example/my%20docs/x", True),
+        ("https://a.example/%C3%BC*", "https://a.example/%C3%BCx", True),
     ],
 )
 def test_two_ways_to_write_a_place_are_one(glob: str, url: str, expected: bool) -> None:
-    """A glob over URLs means a place, however its host, its default port and its empty path are written."""
+    """A glob over URLs means a place, however host, default port, empty path and letters are written."""
     assert expected == url_matches(url_pattern([glob]), url)
 
 
