@@ -7,10 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import AnyStr, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from policies.address import canonical_domain, within
+from policies.address import canonical_domain
 from policies.glob import url_matches, url_pattern
+from proxy.private import Place, is_private, place
 
 MAX_LINKS = 1_000
 """Links of one message that are wrapped; the rest stays as it is."""
@@ -36,9 +37,7 @@ class _Host(NamedTuple):
 
     name: str
     """Canonical, an IPv6 address without its brackets."""
-    signs_in: bool
-    meetings: tuple[re.Pattern[str], ...]
-    """The paths, with query and fragment, by which people join meetings there."""
+    place: Place
 
 
 _LONGEST_HOST = 253
@@ -56,9 +55,7 @@ def _host(written: str) -> _Host | None:
     elif not _HOST_NAME.fullmatch(written):
         return None
     name = canonical_domain(written.strip("[]"))
-    label = name.partition(".")[0]
-    meetings = tuple(paths for host, paths in _MEETING_PATHS.items() if within(name, frozenset({host})))
-    return _Host(name, label in _SIGNING_IN_HOSTS, (_ANY_PATH,) if label in _MEETING_HOSTS else meetings)
+    return _Host(name, place(name))
 
 
 def _read(href: str) -> tuple[re.Match[str], _Host] | None:
@@ -76,117 +73,6 @@ def valid_target(href: str) -> str | None:
     found = _read(href)
     return None if found is None else found[0][0]
 
-
-# The patterns below look at lower-case text: without IGNORECASE the engine skips to their first characters.
-_LEAVING = re.compile(
-    r"unsubscri|list[-_]?unsub|[?&/]unsub\b|opt[-_ ]?out|remove[-_ ]?me\b|list-manage\.com/profile"
-    r"|(?:manage|edit|update|change)[-_ /]?(?:your[-_ ]|my[-_ ])?(?:e-?mail[-_ ])?(?:subscription|notification)"
-    r"|pr.{1,2}f.{1,2}ren[cz]|subscriptions?/(?:manage|edit|cancel)|notification[-_ /]?settings|settings/notification"
-    r"|no longer (?:want|wish)|stop (?:these|receiving|getting|e-?mails|all)|keine (?:weiteren )?(?:e-?)?mails"
-    r"|abmeld|abbestell|austrag|newsletter[-_]?stop|(?:einstellungen|benachrichtigungen)[-_ ]?(?:verwalten|.{1,2}ndern)"
-    r"|(?:newsletter|abo|abonnements?)[-_ ]?(?:verwalten|k.{1,2}ndigen|.{1,2}ndern)"
-    r"|d.{1,2}sabonn|d.{1,2}sinscri|(?:g.{1,2}rer|modifier) .{0,9}(?:abonnement|inscription|notification)"
-    r"|(?:gestionar?|administrar?|cambiar?) .{0,9}(?:suscripci|notificaci)"
-    r"|(?:gestisci|gestire|modifica) .{0,9}(?:iscrizion|abbonament|notific)"
-    r"|disiscri|annulla[-_ ]?(?:la[-_ ]?)?iscrizione|cancella(?:mi|zione|[-_ ]iscri)"
-    r"|dar(?:se)?[-_ ]?(?:de[-_ ]?)?baja|cancelar[-_ ]?(?:la[-_ ]?)?suscripci"
-    r"|/(?:stop|join)/[a-z0-9_\-]{40}"  # Those of another installation, whose tokens are not for us to open.
-)
-_SIGNING_IN = re.compile(
-    r"[/._\-?&=#](?:log[-_]?in|log[-_]?on|sign[-_]?in|sign[-_]?on|anmelden|sso|auth|oauth2?|saml|authorize|password"
-    r"|passwort|kennwort|passwd|pwd|reset|zuruecksetzen|recover|recovery|verify|verification|verif|validate|confirm"
-    r"|confirm-email|confirm-account|bestaetigen|(?:double-?)?opt-?in|activate|activation|freischalten"
-    r"|magic-?link|one-?time|otp|2fa|mfa|set-?password|forgot)(?:$|[/._\-?&=#])"
-)
-_SECRET_KEY = re.compile(
-    r"[?&;](?:[a-z_\-]*token|otp|one_?time_?code|reset_?key|auth_?key|auth|jwt|pin|nonce|ticket|hmac"
-    r"|(?:verification|confirmation|activation|invite|access)_?code)="
-    r"|[?&](?:action|mode|do|task|page|view|route|op|operation)=(?:log-?in|sign-?in|reset|verif|confirm|activat|lost-?pass|forgot)"
-)
-_SIGNING_IN_WORDS = re.compile(
-    r"reset-?pass|password-?reset|confirm-?e?mail|verify-?e?mail|oobcode=|auth/action"
-    r"|(?:change|set|new|lost)[-_]?password|forgot-?pass|login-?with|accept-?invit"
-)
-_SIGNING_IN_HOSTS = frozenset({"login", "signin", "sso", "auth", "oauth", "logon", "anmelden", "accounts", "idp"})
-_SIGNING_IN_TEXT = re.compile(
-    r"\b(?:log|sign)[ -]?(?:in|on)\b|\banmelden\b|\beinloggen\b|se connecter|connexion|iniciar sesi|\baccedi\b"
-    r"|(?:reset|set|change|choose|create|new|forgot) (?:your |my |the |a )?(?:new )?password|magic link|one-time"
-    r"|kennwort|neues passwort|passwort (?:zur|vergessen|.{1,2}ndern|setzen|festlegen)|einmal-?(?:code|link)"
-    r"|mot de passe|contrase|reimposta|accept (?:the |your |this )?invitation|einladung annehmen"
-    r"|(?:activate|verify|confirm|validate) (?:your |my |the )?(?:account|e-?mail|address|registration|subscription)"
-    r"|(?:adresse|e-?mail|konto|account|anmeldung|registrierung) (?:jetzt )?(?:best.{1,2}tigen|aktivieren|verifizieren)"
-    r"|(?:activer|v.{1,2}rifier|confirmer) (?:mon |votre |le |l.|son )?(?:compte|adresse|e-?mail)"
-    r"|(?:activar|verificar|confirmar) (?:tu |su |mi |la |el )?(?:cuenta|correo|direcci)"
-    r"|(?:attiva|verifica|conferma) (?:il |la |l.)?(?:tuo |tua |suo |sua )?(?:account|e-?mail|indirizzo|registrazione)"
-    r"|join (?:the |this |your |our )?(?:\w{1,20} )?(?:meeting|call)\b|(?:besprechung|meeting|videokonferenz) beitreten"
-    r"|(?:an|am) (?:der )?(?:besprechung|meeting|videokonferenz) teil|rejoindre la r.{1,2}union"
-    r"|unirse a la reuni|partecipa alla riunione"
-)
-HINTS = (
-    "unsub", "optout", "opt-out", "opt_out", "opt out", "renc", "renz", "subscription", "notification", "removeme",
-    "remove-me", "remove_me", "remove me", "list-manage", "no longer", "keine ", "abmeld", "abbestell", "austrag",
-    "stop", "einstellungen", "benachrichtigungen", "verwalten", "ndigen",
-    "ndern", "sabonn", "sinscri", "abonnement", "inscription", "iscri", "cancella", "baja", "suscripci", "notific",
-    "abbonament",
-    "login", "log-in", "log_in", "log in", "logon", "log-on", "log_on", "log on", "loggen", "signin", "sign-in",
-    "sign_in", "sign in", "signon", "sign-on", "sign_on", "sign on", "anmeld", "sso", "saml", "auth", "jwt", "pin=",
-    "pass", "pwd", "kennwort", "setzen", "reset", "recover", "verif", "validate", "confirm", "activat", "tigen",
-    "optin", "opt-in", "schalten", "aktivieren", "magic", "onetime", "one-time", "one_time", "einmal", "einladung",
-    "invit", "code=", "otp", "2fa", "mfa", "forgot", "token", "ticket", "oobcode", "nonce", "hmac", "connecter",
-    "connexion", "sesi", "contrase", "accedi", "reimposta", "activer", "rifier", "activar", "attiva", "conferma",
-    "join", "beitreten", "besprechung", "meeting", "konferenz", "unirse", "partecipa", "$", "__", "((",
-)  # fmt: skip
-"""One of these stands in all that the patterns above, and the next one, find; most links have none."""
-_TELLING = "fiosaw$(2jqxzyvkbg_pdmhculnrte-/ "
-"""The characters of the words, the first ones such that each is in many words and seldom in an address."""
-
-
-def _hint_pattern(words: Iterable[str]) -> re.Pattern[str]:
-    """Return a pattern that finds any of the words in a third of the time that alternatives take.
-
-    For each it looks for its most telling character, then at what stands behind that, then at what stands in front.
-    """
-    tails: dict[str, list[str]] = {}
-    for word in words:
-        telling = min(word[:-1] or word, key=_TELLING.index)
-        tails.setdefault(telling, []).append(f"{re.escape(word.partition(telling)[2])}(?<={re.escape(word)})")
-    return re.compile("|".join(f"{re.escape(telling)}(?:{'|'.join(found)})" for telling, found in tails.items()))
-
-
-_HINT = _hint_pattern(HINTS)
-# Placeholders of mail merges that are made of valid characters; the others are no valid URL anyway.
-_PLACEHOLDER = re.compile(r"\$\w+\$|\$\$|__[A-Za-z0-9_]+__|\(\([\w.]+\)\)")
-_MEETINGS: dict[str, str] = {
-    "zoom.us": "/j/|/w/|/s/|/my/|/meeting|/wc/|/webinar|/ej/",
-    "zoom.com": "/j/|/w/|/s/|/my/|/meeting|/wc/|/webinar",
-    "zoomgov.com": "/j/|/my/",
-    "teams.microsoft.com": ".*/l/meetup-join|/meet",
-    "teams.live.com": "/meet|/l/meetup-join",
-    "teams.cloud.microsoft": "/meet|.*/l/meetup-join",
-    "dialin.teams.microsoft.com": "/",
-    "aka.ms": "/jointeams",
-    "g.co": "/meet",
-    "webex.com": "/meet|/join|.*/j\\.php|/wbxmjs|/m/|/webappng",
-    "teams.microsoft.us": "/",
-    "ringcentral.com": "/j/|/join",
-    "gotomeeting.com": "/",
-    "gotowebinar.com": "/",
-    "gotomeet.me": "/",
-    "goto.com": "/(?:meeting|webinar|join)",
-    "join.skype.com": "/",
-    "whereby.com": "/",
-    "bbcollab.com": "/",
-    "meetings.vonage.com": "/",
-    "meeting.tencent.com": "/",
-    "bluejeans.com": "/",
-    "chime.aws": "/",
-    "app.bigmarker.com": "/",
-    "facetime.apple.com": "/",
-}
-_MEETING_HOSTS = frozenset({"meet", "bbb", "bigbluebutton", "jitsi"})
-"""What the hosts are called where people meet with a program of their own."""
-_ANY_PATH = re.compile("")
-_MEETING_PATHS = {host: re.compile(rf"(?:{paths})", re.IGNORECASE) for host, paths in _MEETINGS.items()}
 
 _TEXT_ADDRESS = re.compile(r"https?:|\bftp://|www\.", re.IGNORECASE)
 # One character stands for the local part: with more, every start in a long word would be tried to its end.
@@ -264,26 +150,11 @@ def target(
         return None
     if _place(host.name, int(port or 0), scheme.lower()) in rules.own_hosts or url_matches(rules.never_wrap, url):
         return None
-    if host.signs_in or (host.meetings and _joins_meeting(match, host)):
+    if is_private(url, host.place, match[4] or "", match[5] or "", match[6] or "", f"{text} {labels}"):
         return None
-    if _is_hinted(url, text, labels):
-        said = f"{text} {labels}".lower()
-        if leaves(url, said) or _SIGNING_IN_TEXT.search(said) or _PLACEHOLDER.search(url) or _signs_in(match):
-            return None
     if not rules.visible_url_links and _shows_address(text):
         return None
     return url
-
-
-def _is_hinted(url: str, text: str, labels: str) -> bool:
-    """Tell whether it takes a closer look at what a link says."""
-    everything = f"{url}\n{text} {labels}" if "%" not in url else f"{url}\n{unquote(url)}\n{text} {labels}"
-    return _HINT.search(everything.lower()) is not None
-
-
-def leaves(url: str, said: str) -> bool:
-    """Tell whether a link leads to where people unsubscribe, by its address or by what is said of it."""
-    return _LEAVING.search(unquote(url).lower()) is not None or _LEAVING.search(said.lower()) is not None
 
 
 def _opted_out(attributes: Mapping[str, str]) -> bool:
@@ -293,23 +164,6 @@ def _opted_out(attributes: Mapping[str, str]) -> bool:
         return True
     said = _OPT_OUT_VALUES.keys() & attributes
     return any(attributes[name].strip().lower() in _OPT_OUT_VALUES[name] for name in said)
-
-
-def _joins_meeting(match: re.Match[str], host: _Host) -> bool:
-    _, _, _, path, query, fragment = match.groups()
-    # A fragment is a path of its own to programs that run in the browser.
-    place = f"{path or ''}?{query or ''}" + (f"#{fragment}" if fragment else "")
-    return any(paths.match(place) for paths in host.meetings)
-
-
-def _signs_in(match: re.Match[str]) -> bool:
-    """Tell whether the link signs somebody in or resets something: one use, one person, no detours."""
-    path, query, fragment = ((part or "").lower() for part in match.group(4, 5, 6))
-    if _SIGNING_IN.search(path) or (fragment and _SIGNING_IN.search(f"#{fragment}")):
-        return True
-    if _SECRET_KEY.search(f"?{query}&{fragment.replace('?', '&')}"):
-        return True
-    return _SIGNING_IN_WORDS.search(match[0].lower()) is not None
 
 
 def _shows_address(text: str) -> bool:

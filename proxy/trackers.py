@@ -16,8 +16,9 @@ from policies.address import canonical_domain, within
 from policies.glob import url_matches
 from policies.tracker import OWN_UNVERIFIED
 from policies.words import Scope, Surface, Tier, TrackerAction
-from proxy.links import leaves, own_place, valid_target
+from proxy.links import own_place, valid_target
 from proxy.own import OpensTokens
+from proxy.private import leaves
 from proxy.tags import tag_skipper
 from proxy.transfer import Edit
 from proxy.vendors import Match, VendorRules
