@@ -15,7 +15,7 @@ from ledger.batch import APART_SECONDS, CROWDED_SECONDS
 from ledger.consent import Person, consents_of
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
-from ledger.senders import Saved, saved_by
+from ledger.senders import Saved, least, saved_by
 from policies.consent import UNAVAILABLE, Consent
 
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ NOT_KNOWN = Known(UNAVAILABLE)
 @dataclass(frozen=True, slots=True)
 class _Question:
     recipient: Person
-    sender_hash: str
+    sender_hashes: tuple[str, ...]
     answer: "asyncio.Future[Known]"
 
 
@@ -72,9 +72,9 @@ class Reader:
                 await self._task
         self._fail(self._waiting, _CLOSED)
 
-    def ask(self, recipient: Person, sender_hash: str) -> "asyncio.Future[Known]":
+    def ask(self, recipient: Person, sender_hashes: tuple[str, ...]) -> "asyncio.Future[Known]":
         """Return a future with what is known of both, or LedgerUnavailable."""
-        question = _Question(recipient, sender_hash, asyncio.get_running_loop().create_future())
+        question = _Question(recipient, sender_hashes, asyncio.get_running_loop().create_future())
         if self._closing:
             self._fail([question], _CLOSED)
             return question.answer
@@ -103,7 +103,7 @@ class Reader:
     async def _answer(self, asked: list[_Question]) -> None:
         try:
             people = {one.recipient for one in asked}
-            senders = {one.sender_hash for one in asked}
+            senders = {found for one in asked for found in one.sender_hashes}
             consents, saved = await self._database.batch(
                 lambda batch: (consents_of(batch, people), saved_by(batch, senders)), writes=False
             )
@@ -116,7 +116,7 @@ class Reader:
             self._fail(asked, str(error) if isinstance(error, LedgerUnavailable) else type(error).__name__)
         else:
             for one in asked:
-                settle(one.answer, Known(consents[one.recipient], saved.get(one.sender_hash)))
+                settle(one.answer, Known(consents[one.recipient], least(map(saved.get, one.sender_hashes))))
 
     @staticmethod
     def _fail(asked: list[_Question], why: str) -> None:

@@ -10,7 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.batch import Batch, Statement
 from ledger.dialects import words_of
+from ledger.keys import Keyring
 from ledger.schema import moment, sender_setting, stamp
+from policies.address import folded, untagged
 from policies.words import Purpose
 
 Saved = frozenset[Purpose]
@@ -35,6 +37,21 @@ _SAVED = Statement(
         words.among(sender_setting.c.sender_hash, "senders")
     )
 )
+
+
+def sender_hashes(keyring: Keyring, sender: str) -> tuple[str, ...]:
+    """Return by which keyed hashes a sender may have saved something.
+
+    A return path with a tag for each message, as ``anna+x7@`` for ``anna@``, is still the one sender's.
+    """
+    address = folded(sender)
+    return tuple(keyring.folded(one) for one in dict.fromkeys((address, untagged(address))))
+
+
+def least(saved: Iterable[Saved | None]) -> Saved | None:
+    """Return what several settings of one sender want together; None where nothing is saved."""
+    found = [one for one in saved if one is not None]
+    return frozenset.intersection(*found) if found else None
 
 
 def saved_by(batch: Batch, sender_hashes: Iterable[str]) -> dict[str, Saved]:

@@ -15,6 +15,7 @@ from ledger.keys import Keyring
 from ledger.merge import Arrival, Sighting, Window
 from ledger.patience import Patience
 from ledger.reader import NOT_KNOWN, Known
+from ledger.senders import sender_hashes
 from ledger.store import PARTING_SECONDS, LedgerSettings, Store
 from policies.words import Outcome, Reason
 
@@ -42,7 +43,7 @@ class Traffic(Store):
 
         It may take ``seconds``; by default the ledger's patience.
         """
-        asked = self._reader.ask(Person.of(self.keyring, recipient), self.keyring.folded(sender))
+        asked = self._reader.ask(Person.of(self.keyring, recipient), sender_hashes(self.keyring, sender))
         try:
             if seconds is not None:
                 return await asyncio.wait_for(asked, seconds)

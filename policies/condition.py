@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from policies.address import canonical_domain, domain_of, folded
+from policies.address import canonical_domain, domain_of, folded, untagged
 from policies.envelope import Envelope
 from policies.facts import Facts
 from policies.glob import GlobIndex
@@ -101,7 +101,13 @@ def _size_index(owned: Sequence[tuple[SizeRange, int]]) -> Condition:
 
 def _sender_index(owned: Sequence[tuple[Sequence[str], int]]) -> Condition:
     index = GlobIndex((folded(glob), owner) for globs, owner in owned for glob in globs)
-    return lambda asked: index.owners(folded(asked.envelope.sender))
+
+    def met(asked: Asked) -> int:
+        address = folded(asked.envelope.sender)
+        # A return path with a tag for each message is still the one sender's.
+        return index.owners(address) | index.owners(untagged(address))
+
+    return met
 
 
 def _members(when: RuleCondition, groups: Groups) -> Iterable[Sequence[str]]:

@@ -268,7 +268,7 @@ async def test_questions_given_up_are_not_kept(ledger: Ledger, monkeypatch: pyte
         return await batch(work, writes=writes)
 
     def ask() -> "asyncio.Future[Known]":
-        return ledger._reader.ask(Person.of(ledger.keyring, MAX), ledger.keyring.folded(ANNA))
+        return ledger._reader.ask(Person.of(ledger.keyring, MAX), (ledger.keyring.folded(ANNA),))
 
     monkeypatch.setattr(ledger._database, "batch", stand_still)
     first = ask()

@@ -62,6 +62,20 @@ async def test_the_last_choice_counts(ledger: Ledger, settings: LedgerSettings, 
         assert await saved(other) is None
 
 
+async def test_a_tag_makes_no_other_sender(ledger: Ledger) -> None:
+    """What a sender saved counts for return paths with a tag too; of what both saved, the least."""
+    tagged = ANNA.replace("@", "+m4711@")
+    await save(ledger, CLICK)
+    assert {Purpose.CLICK, Purpose.DETAIL} == await saved(ledger, tagged.upper())
+    await save(ledger, frozenset(Purpose), tagged)
+    assert {Purpose.CLICK, Purpose.DETAIL} == await saved(ledger, tagged)
+    await save(ledger, frozenset())
+    assert frozenset() == await saved(ledger, tagged)
+    await save(ledger, None)
+    assert set(Purpose) == await saved(ledger, tagged)
+    assert await saved(ledger) is None
+
+
 async def test_every_spelling_is_the_same_sender(ledger: Ledger) -> None:
     """The setting is the person's, however their address is written."""
     await save(ledger, CLICK)

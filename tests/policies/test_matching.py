@@ -123,8 +123,10 @@ def test_all_of_them_at_once() -> None:
         (Envelope("jane@example.org", ("a@b.example",), login="other@example.org"), False),
         (Envelope("jane@example.org", ("a@b.example",)), True),
         (Envelope(" Jane@EXAMPLE.org.", ("a@b.example",)), True),
+        (Envelope("jane+m4711@example.org", ("a@b.example",)), True),
+        (Envelope("janet@example.org", ("a@b.example",)), False),
     ],
-    ids=["login", "only_the_reverse_path", "trusted_network", "spelling"],
+    ids=["login", "only_the_reverse_path", "trusted_network", "spelling", "tag", "another"],
 )
 def test_the_sender_of_a_rule_is_the_login(envelope: Envelope, expected: bool) -> None:
     """The sender is who logged in, and on a trusted network the envelope sender (DESIGN.md §4)."""
