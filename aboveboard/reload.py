@@ -71,6 +71,9 @@ class WatchedFile:
         problem: ConfigError | None = None
         text = ""
         try:
+            if self._taken is not None and self.path.exists() and not self.path.is_file():
+                # Whoever opens a pipe waits for its other end: nothing would be looked after, and no signal heard.
+                raise ConfigError([f"{self.path}: is no ordinary file any more."])
             text = read_text(self.path)
         except ConfigError as error:
             problem = error

@@ -116,6 +116,16 @@ def test_a_missing_file_is_said_once(file: WatchedFile) -> None:
     assert [False, True] == looks(file, 2)
 
 
+def test_a_pipe_in_the_file_s_place_is_not_waited_for(file: WatchedFile) -> None:
+    """A pipe that nobody writes to is an error like a missing file: who opened it would do nothing else any more."""
+    file.path.unlink()
+    os.mkfifo(file.path)
+    assert [False, True] == looks(file, 2)
+    with pytest.raises(ConfigError, match="is no ordinary file any more"):
+        file.take()
+    assert [False, False] == looks(file, 2)
+
+
 def test_a_file_that_never_rests_is_no_beginning(file: WatchedFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the start a file that changes all the time ends in one sentence."""
     monkeypatch.setattr(reload, "_START_PAUSE", 0.0)
