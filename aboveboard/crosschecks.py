@@ -25,6 +25,9 @@ def cross_checks(config: Config) -> list[str]:
         problems += _upstream_checks(f"relay.upstream[{at}]", upstream)
         problems += _sender_checks(f"relay.upstream[{at}]", upstream)
         problems += _loop_checks(f"relay.upstream[{at}]", upstream, config.relay.listener)
+    for at, alias in enumerate(config.relay.alias):
+        globs = address_globs(f"relay.alias[{at}].addresses", alias.addresses)
+        problems += [f"{one.path}: {one.text}." for one in globs]
     if config.relay.max_bytes_in_flight < config.relay.max_message_bytes:
         problems.append(
             f"relay.max_bytes_in_flight: is less than relay.max_message_bytes ({config.relay.max_message_bytes}); "

@@ -39,7 +39,7 @@ def sentence(error: ErrorDetails, content: dict[str, Any], schema: dict[str, Any
     if kind == "extra_forbidden":
         return f"{path}: is not a known key{_did_you_mean(location, schema)}{rule}."
     if kind in ("literal_error", "enum"):
-        return f"{path}: must be {context['expected']}, not {error['input']!r}{rule}."
+        return f"{path}: must be {context['expected']}{_but_is(error['input'])}{rule}."
     if kind == "value_error":
         return f"{path}: {context['error']}{_but_is(error['input'])}{rule}."
     if kind == "list_type":

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from policies.address import canonical_domain
+from policies.spelling import address_trouble
 from policies.words import Purpose
 from proxy.path import parse_address
 from proxy.reply import ReplyError
@@ -85,6 +86,18 @@ class Text(click.ParamType[str]):
         return text
 
 
+class AddressGlob(Text):
+    """A glob over addresses, which some address matches."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the glob."""
+        text = super().convert(value, param, ctx)
+        trouble = address_trouble(text)
+        if trouble is not None:
+            self.fail(f"{trouble}.", param, ctx)
+        return text
+
+
 class Word(Text):
     """Text that is not blank, and short enough to be a word for something."""
 
@@ -137,6 +150,7 @@ PERSON = PersonAddress()
 DOMAIN = DomainName()
 IP_ADDRESS = IpAddress()
 DAY = Day()
+ADDRESS_GLOB = AddressGlob()
 PURPOSE = click.Choice([purpose.value for purpose in Purpose])
 PURPOSES = PurposeList()
 TEXT = Text()

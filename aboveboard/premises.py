@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aboveboard import certificates, compose, relaying
 from aboveboard.certificates import Pair
+from aboveboard.collection import MAIL
 from aboveboard.config import ConfigError
 from aboveboard.settings import Config
 from aboveboard.values import split_address
@@ -96,6 +97,7 @@ def _folders(config: Config) -> Iterator[str]:
         "ledger.head_file": said.head_file,
         "ledger.journal_file": said.journal_file,
         "ledger.account_file": said.account_file,
+        "consent.anchor": None if config.consent.anchor in (None, MAIL) else Path(config.consent.anchor),
     }
     for path, file in files.items():
         if file is not None and not file.parent.is_dir():

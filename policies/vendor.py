@@ -6,7 +6,7 @@ The shipped rules and the organisation's own (``[[policy.vendor]]``) have this o
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, WithJsonSchema, model_validator
 
 from policies.address import canonical_domain
 from policies.linear import check_linear
@@ -25,6 +25,8 @@ _HOST = re.compile(rf"(?:{_LABEL}\.)+(?:[a-z]{{2,63}}|xn--[a-z0-9-]{{1,59}})")
 _FIRST_SEGMENT = re.compile(r"/((?:[A-Za-z0-9_~-]|\\\.)+)(?:/|\$\Z)")
 _QUERY = re.compile(r"[^&=#\s]+(?:=[^&#\s]*)?")
 _WORD = re.compile(r"[^\s\"'<>]+")
+_ID = re.compile(r"[a-z0-9-]{2,40}")
+_LOWER = re.compile(r"[a-z][a-z0-9:-]*")
 KEYED_SOURCES = frozenset({"query", "tail"})
 """Where a destination is, by query key: its value, or everything behind its ``=`` as it stands."""
 SOURCES = frozenset({"path", "raw-path", "rest", "raw-rest"})
@@ -47,7 +49,21 @@ def _host(value: str) -> str:
     )
 
 
+def _id(value: str) -> str:
+    if not _ID.fullmatch(value):
+        raise ValueError('must be an id of 2 to 40 small letters, digits and hyphens, like "mailtrack"')
+    return value
+
+
+def _lower(value: str) -> str:
+    if not _LOWER.fullmatch(value):
+        raise ValueError('must be a name in small letters, like "data-id"')
+    return value
+
+
 def _path(value: str, info: ValidationInfo) -> str:
+    if not value.startswith(("/", "(", ".", "[")):
+        raise ValueError('must begin with "/", "(", "." or "["')
     if info.context != SHIPPED:
         check_linear(value)
     return value
@@ -83,11 +99,21 @@ def _word(value: str) -> str:
     return value
 
 
-VendorId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{2,40}\z")]
+def _pattern(pattern: str) -> WithJsonSchema:
+    # For editors, in the regular expressions of ECMA-262, which JSON Schema has.
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+
+
+VendorId = Annotated[str, AfterValidator(_id), _pattern(_ID.pattern)]
 Host = Annotated[str, AfterValidator(_host)]
-Path = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r"^[/(.\[]"), AfterValidator(_path)]
+Path = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=400),
+    AfterValidator(_path),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 400, "pattern": r"^[/(.\[]"}),
+]
 Sample = Annotated[str, StringConstraints(min_length=1, max_length=4_000)]
-Lower = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9:-]*\z")]
+Lower = Annotated[str, AfterValidator(_lower), _pattern(_LOWER.pattern)]
 
 
 class MarkModel(Section):

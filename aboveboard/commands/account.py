@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from aboveboard.commands.shared import fail, load_config, print_rows, with_ledger
-from aboveboard.parameters import TEXT, config_option, json_option
+from aboveboard.parameters import ADDRESS_GLOB, TEXT, config_option, json_option
 from ledger import passwords
 from ledger.accounts import Account, Password
 from ledger.ledger import Ledger
@@ -43,7 +43,9 @@ def account() -> None:
 
 @account.command()
 @click.argument("login", type=LOGIN)
-@click.option("--sender", "senders", multiple=True, type=TEXT, help="Glob of addresses that it may send as, too.")
+@click.option(
+    "--sender", "senders", multiple=True, type=ADDRESS_GLOB, help="Glob of addresses that it may send as, too."
+)
 @click.option("--app-password", "app", type=TEXT, default=None, metavar="NAME", help="Make a password for one program.")
 @click.option("--change", is_flag=True, help="Give an account another password, and these senders if any.")
 @config_option
@@ -80,10 +82,14 @@ def add(login: str, senders: tuple[str, ...], app: str | None, change: bool, con
 
 def _asked() -> str:
     """Return the password from the prompt, or the first line of standard input; an argument would be seen by others."""
-    if sys.stdin.isatty():
-        secret = str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
-    else:
-        secret = sys.stdin.readline().rstrip("\r\n")
+    try:
+        if sys.stdin.isatty():
+            secret = str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+        else:
+            secret = sys.stdin.readline().rstrip("\r\n")
+        secret.encode("utf-8")
+    except UnicodeError:
+        fail("The password is not UTF-8.")
     if not SHORTEST <= len(secret) <= LONGEST or "\0" in secret:
         fail(f"The password must have {SHORTEST} to {LONGEST} characters.")
     return secret

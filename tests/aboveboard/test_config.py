@@ -170,6 +170,10 @@ WRONG = [
      'relay.upstream[0].senders[0]: "example.org" matches no address; write "*@example.org".'),
     ("relay.alias", [{"login": ["*"], "addresses": ["{user}@example.org"]}],
      'relay.alias[0].addresses[0]: must have "{local}" in braces and nothing else'),
+    ("relay.alias", [{"login": ["*"], "addresses": ["{local}@example.org", "example.org"]}],
+     'relay.alias[0].addresses[1]: "example.org" matches no address; write "*@example.org".'),
+    ("policy.vendors_off", ["Mailtrack"],
+     'policy.vendors_off[0]: must be an id of 2 to 40 small letters, digits and hyphens'),
     ("web.public_url", "https://track example.org", "web.public_url: must be a web address"),
     ("web.public_url", "https://track.example.org:99999", "web.public_url: must be a web address"),
     ("web.public_url", 'https://track.example.org/"', "web.public_url: must be a web address"),
@@ -244,9 +248,11 @@ def test_every_error_is_named_at_once() -> None:
     )
 
 
-def test_passwords_are_not_repeated() -> None:
-    """A login in a URL is refused without the error repeating its password."""
-    found = problems(changed("relay.upstream.0.url", "smtps://u:hunter2@mail.example.org"))
+@pytest.mark.parametrize("path", ["relay.upstream.0.url", "relay.upstream.0.insecure", "policy.open"])
+def test_passwords_are_not_repeated(path: str) -> None:
+    """A login in a URL is refused without the error repeating its password, also at another key than its own."""
+    found = problems(changed(path, "smtps://u:hunter2@mail.example.org"))
+    assert found
     assert "hunter2" not in " ".join(found)
 
 
@@ -304,6 +310,8 @@ def test_asking_needs_a_mail_server() -> None:
         ("ledger.key_file", "none/a.key", "ledger.key_file: there is no folder"),
         ("ledger.head_file", "none/head", "ledger.head_file: there is no folder"),
         ("ledger.journal_file", "folder", "ledger.journal_file: "),
+        ("consent", {"anchor": "none/heads"}, "consent.anchor: there is no folder"),
+        ("consent", {"anchor": "folder"}, "consent.anchor: "),
     ],
 )
 def test_what_this_machine_does_not_have(tmp_path: Path, path: str, value: str, sentence: str) -> None:

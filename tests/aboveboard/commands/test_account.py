@@ -14,7 +14,8 @@ LOGIN = "alice@example.org"
 
 def add(*words: str, password: str = "secret words") -> Result:
     """Call `account add` with a password on standard input."""
-    return CliRunner().invoke(main, ("account", "add", LOGIN, *words), input=password + "\n")
+    entered = f"{password}\n".encode(errors="surrogateescape")
+    return CliRunner().invoke(main, ("account", "add", LOGIN, *words), input=entered)
 
 
 def listed(command: Command) -> list[dict[str, object]]:
@@ -69,6 +70,14 @@ def test_change_keeps_senders(command: Command) -> None:
     [
         ((), (), "short", 1, "The password must have 8 to 1024 characters."),
         ((), (), "", 1, "The password must have 8 to 1024 characters."),
+        ((), (), "ge\udcfcheime W\udcf6rter", 1, "The password is not UTF-8.\n"),
+        (
+            (),
+            ("--sender", "example.org"),
+            "secret words",
+            2,
+            '"example.org" matches no address; write "*@example.org".',
+        ),
         (
             (),
             ("--change",),
@@ -79,7 +88,7 @@ def test_change_keeps_senders(command: Command) -> None:
         (("add",), (), "secret words", 1, "There is an account alice@example.org already."),
         ((), ("--change", "--app-password", "x"), "secret words", 2, "--change asks for a password"),
     ],
-    ids=["short", "none", "change-nobody", "twice", "both"],
+    ids=["short", "none", "latin-1", "no-address", "change-nobody", "twice", "both"],
 )
 def test_what_cannot_be(
     command: Command, before: tuple[str, ...], words: tuple[str, ...], password: str, code: int, sentence: str
