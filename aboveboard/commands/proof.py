@@ -62,17 +62,34 @@ def export(kind: str, output: Path | None, config_path: Path) -> None:
         with _opened(output) as file:
             return await ledger.read(lambda connection: _write(connection, ledger, kind, file))
 
-    lines = with_ledger(config, work, act="consent export")
+    try:
+        lines = with_ledger(config, work, act="consent export")
+    except _Unwritable as trouble:
+        raise trouble.error from trouble
     if output is not None:
         click.echo(f"{lines} lines are in {output}.")
 
 
+class _Unwritable(Exception):
+    """A line could not be written out; the ledger, in whose transaction it is read, takes an OSError for its own."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 async def _write(connection: AsyncConnection, ledger: Ledger, kind: str, file: TextIO) -> int:
+    def put(text: str) -> None:
+        try:
+            file.write(text)
+        except OSError as error:
+            raise _Unwritable(error) from error
+
     count = 0
     if kind == "csv":
-        file.write(exports.as_csv(exports.COLUMNS))
+        put(exports.as_csv(exports.COLUMNS))
     async for line in exports.standings(connection, ledger.keyring, datetime.now(UTC)):
-        file.write(exports.as_csv(list(line.values())) if kind == "csv" else exports.as_json(line))
+        put(exports.as_csv(list(line.values())) if kind == "csv" else exports.as_json(line))
         count += 1
     return count
 

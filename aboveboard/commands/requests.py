@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aboveboard import compose, reminding
 from aboveboard.commands.shared import load_config, print_rows, shown, with_ledger
-from aboveboard.parameters import PERSON, TEXT, config_option, json_option
+from aboveboard.parameters import DAY, PERSON, TEXT, config_option, json_option
 from aboveboard.settings import Config
 from ledger import informing
 from ledger import requests as cases
@@ -96,18 +96,18 @@ def answer(number: str, text: str, config_path: Path) -> None:
 @requests.command()
 @click.argument("number", type=TEXT)
 @click.option("--reason", type=TEXT, required=True, help="Why; the person is told.")
-@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The new day, like 2026-03-31.")
+@click.option("--until", type=DAY, required=True, help="The new day, like 2026-03-31.")
 @config_option
-def extend(number: str, reason: str, until: datetime, config_path: Path) -> None:
+def extend(number: str, reason: str, until: date, config_path: Path) -> None:
     """Put an answer off, with a reason; by two months at most."""
     config = load_config(config_path)
 
     async def work(connection: AsyncConnection, ledger: Ledger) -> None:
         calendar, now = compose.calendar(config), datetime.now(UTC)
-        await cases.extend(connection, ledger.keyring, number, reason, until.date(), now, calendar)
+        await cases.extend(connection, ledger.keyring, number, reason, until, now, calendar)
 
     _do(config, "requests extend", work)
-    click.echo(f"Put off until {until.date()}: {number}. {_by_letter(config)}")
+    click.echo(f"Put off until {until}: {number}. {_by_letter(config)}")
 
 
 @requests.command()

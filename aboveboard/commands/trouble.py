@@ -2,9 +2,11 @@
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 import click
@@ -31,22 +33,25 @@ class OneSentence(click.Group):
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Return the context of a call."""
+        _have_streams()
         _print_utf_8()
         with _one_sentence():
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command."""
-        try:
-            with _one_sentence():
-                return super().invoke(ctx)
-        except OSError as error:
-            if error.errno == errno.EPIPE:
-                # Nobody reads on, as with `| head`: that is no error to speak of, and click ends quietly.
-                raise
-            what = error.filename if error.filename is not None else "What was to be written"
-            click.echo(f"{what}: {error.strerror or error}.", err=True)
-            sys.exit(1)
+        with _one_sentence():
+            return super().invoke(ctx)
+
+
+def _have_streams() -> None:
+    """Have standard input, output and error be there, where the caller closed them (`2>&-`): empty, and read by nobody.
+
+    Else every command that looks at one would end without a word, and a file or socket that is opened got its number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  # it stays open
 
 
 def _print_utf_8() -> None:
@@ -68,3 +73,10 @@ def _one_sentence() -> Iterator[None]:
         raise
     except click.UsageError as error:
         raise WrongCall(error) from error
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            # Nobody reads on, as with `| head`: that is no error to speak of, and click ends quietly.
+            raise
+        what = error.filename if error.filename is not None else "What was to be written"
+        click.echo(f"{what}: {error.strerror or error}.", err=True)
+        sys.exit(1)

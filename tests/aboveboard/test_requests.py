@@ -51,6 +51,8 @@ def test_from_list_to_answer(command: Command, number: str, tmp_path: Path) -> N
     assert 0 == command("requests", "acknowledge", number).exit_code
     late = command("requests", "extend", number, "--reason", "x", "--until", "2099-01-01")
     assert (1, True) == (late.exit_code, "can be put off to a day after" in late.stderr)
+    unclear = command("requests", "extend", number, "--reason", "x", "--until", "31.3.2099")
+    assert (2, True) == (unclear.exit_code, "'31.3.2099' is not a day, like 2026-03-31." in unclear.stderr)
     answered = command("requests", "answer", number, "--text", "We stopped")
     assert "There is no mail of our own: tell them." in answered.stdout
     assert "answer: We stopped" in command("requests", "show", number).stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.aboveboard.calling import Command
+from tests.aboveboard.calling import EML, Command
 
 FULL = Path("/dev/full")
 BOB = "bob@customer.test"
@@ -34,6 +34,41 @@ def test_a_screen_that_takes_nothing(command: Command, tmp_path: Path) -> None:
             cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
         )  # fmt: skip
     assert (1, "What was to be written: No space left on device.\n") == (done.returncode, done.stderr)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("consent", "export")], ids=" ".join)
+def test_a_screen_that_takes_nothing_of_much(command: Command, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """The same where it is help, and where more is printed of the ledger than is held back: it is not the ledger's."""
+    command("consent", "grant", BOB, *GRANT, "form 12" * 10_000)
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "aboveboard", *words],
+            cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert (1, "What was to be written: No space left on device.\n") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "closed", "code"),
+    [
+        ("consent show bob@customer.test", "2>&-", 0),
+        ("consent show bob@customer.test", ">&- 2>&- <&-", 0),
+        ("consent export", ">&-", 0),
+        ("rewrite m.eml --mail-from alice@example.org --rcpt bob@customer.test", ">&-", 0),
+        ("account add anna", "<&- 2>/dev/null", 1),
+        ("nonsense", "2>&-", 2),
+    ],
+)
+def test_what_a_caller_closed(command: Command, tmp_path: Path, words: str, closed: str, code: int) -> None:
+    """A command does what it is to do where standard input, output or error is closed; nobody hears what it says."""
+    command("consent", "grant", BOB, *GRANT, "form 12")
+    (tmp_path / "m.eml").write_bytes(EML)
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -m aboveboard {words} {closed}', sys.executable],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (code, "") == (done.returncode, done.stderr)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
@@ -83,6 +118,8 @@ def test_an_address_and_nothing_more(command: Command, address: str) -> None:
     "words",
     [
         ("account", "remove", "anna", "--app-password", "\udcff"),
+        ("consent", "grant", BOB, *GRANT, "\udcff"),
+        ("demo", "--smtp-port", "65536"),
         ("audit", "--policy", "\udcff"),
         ("consent", "suspend", "\udcff"),
         ("consent", "resume", "\udcff"),
