@@ -3,6 +3,8 @@
 import base64
 import binascii
 import re
+from collections.abc import Sequence
+from itertools import groupby
 
 from proxy.charset import codec_name
 from proxy.header import Field
@@ -10,6 +12,7 @@ from proxy.transfer import Edit
 
 # No "?" in the charset (it is an especial, RFC 2047 §2): one there would make the search quadratic.
 _WORD = re.compile(r"=\?([!->@-~]+)\?([bBqQ])\?([!->@-~]*)\?=")
+_WORDS = re.compile(r"(?:=\?[!->@-~]+\?[bBqQ]\?[!->@-~]*\?=)+")
 _BETWEEN_WORDS = re.compile(r"(\?=)\s+(?==\?[!->@-~]+\?[bBqQ]\?[!->@-~]*\?=)")
 # Python's codecs that are no charsets of text; decoding long punycode is quadratic besides.
 _NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
@@ -18,16 +21,37 @@ _NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "ra
 _FOLD = re.compile(r"\r?\n[ \t]+(?=\S)")
 
 
-def decode_words(value: str) -> str:
-    """Return an unstructured field value with its encoded words decoded; what cannot be decoded stays as it is."""
+def decode_words(value: str, errors: str = "strict") -> str:
+    """Return an unstructured field value with its encoded words decoded; what cannot be decoded stays as it is.
+
+    ``errors`` is how to decode octets that the charset does not have, as in ``bytes.decode``.
+    """
     if "=?" not in value:
         return value
-    return _WORD.sub(_shown, _joined(value))
+    return _WORDS.sub(lambda words: _shown(words[0], errors), _joined(value))
 
 
-def _shown(match: re.Match[str]) -> str:
-    text = _decoded(match)
-    return match[0] if text is None else text
+def _shown(words: str, errors: str) -> str:
+    """Return encoded words that follow each other as they are shown.
+
+    Some programs cut a character in two between words, which RFC 2047 §5 forbids and mail programs put up with.
+    """
+    shown = []
+    for _, group in groupby(_WORD.finditer(words), key=lambda word: word[1].lower()):
+        same = list(group)
+        texts = [_decoded(word) for word in same]
+        whole = _together(same, errors) if None in texts else None
+        if whole is not None:
+            shown.append(whole)
+        else:
+            shown += [word[0] if text is None else text for word, text in zip(same, texts, strict=True)]
+    return "".join(shown)
+
+
+def _together(words: Sequence[re.Match[str]], errors: str) -> str | None:
+    """Return what words in one charset say with their octets in a row."""
+    octets = [found for found in map(_octets, words) if found is not None]
+    return _text(words[0][1], b"".join(octets), errors) if len(octets) == len(words) else None
 
 
 def _joined(value: str) -> str:
@@ -35,17 +59,25 @@ def _joined(value: str) -> str:
     return _BETWEEN_WORDS.sub(r"\1", value)
 
 
-def _decoded(match: re.Match[str]) -> str | None:
-    charset, encoding, text = match.groups()
-    codec = _codec(charset)
-    if codec is None:
-        return None
+def _decoded(word: re.Match[str], errors: str = "strict") -> str | None:
+    octets = _octets(word)
+    return None if octets is None else _text(word[1], octets, errors)
+
+
+def _octets(word: re.Match[str]) -> bytes | None:
+    _, encoding, text = word.groups()
+    if encoding in "qQ":
+        return binascii.a2b_qp(text.replace("_", " ").encode("ascii"), header=False)
     try:
-        if encoding in "bB":
-            octets = base64.b64decode(text + "=" * (-len(text) % 4))
-        else:
-            octets = binascii.a2b_qp(text.replace("_", " ").encode("ascii"), header=False)
-        return octets.decode(codec)
+        return base64.b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return None
+
+
+def _text(charset: str, octets: bytes, errors: str) -> str | None:
+    codec = _codec(charset)
+    try:
+        return None if codec is None else octets.decode(codec, errors)
     except (ValueError, LookupError):
         return None
 
@@ -72,7 +104,8 @@ def without_prefix(raw: bytes, field: Field, prefix: re.Pattern[str]) -> Edit | 
         end = fold.end() if fold is not None else match.end()
         return offset, field.value + len(value[:end].encode("utf-8", "surrogateescape")), b""
     word = _WORD.match(value, lead)
-    text = _decoded(word) if word is not None else None
+    # What is no character may be half of one, whose other half the next word has: it stays as it is.
+    text = _decoded(word, "surrogateescape") if word is not None else None
     if word is None or text is None:
         return None
     match = prefix.match(text)
@@ -89,7 +122,7 @@ def _encoded(text: str, charset: str, encoding: str) -> str | None:
     if codec is None:
         return None
     try:
-        octets = text.encode(codec)
+        octets = text.encode(codec, "surrogateescape")
     except ValueError:
         # Some codecs decode what they cannot encode.
         return None

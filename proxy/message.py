@@ -54,7 +54,7 @@ class Message:
     @property
     def subject(self) -> str:
         """The subject as people read it; empty where there is none."""
-        return decode_words(next(iter(self.values("subject")), ""))
+        return decode_words(next(iter(self.values("subject")), ""), "replace")
 
 
 def read_message(raw: bytes, reading: Reading) -> Message:

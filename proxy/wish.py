@@ -70,12 +70,15 @@ def message_wish(control: Sequence[str], subject: str, sensitivity: Sequence[str
 
 
 def tag_stays(raw: bytes, fields: Iterable[Field]) -> bool:
-    """Tell whether a subject has a tag that cannot be taken out, for it is spread over several encoded words."""
+    """Tell whether a subject has a tag that cannot be taken out, for it is spread over several encoded words.
+
+    Or that is in one of several subjects, of which nobody knows what each says.
+    """
+    subjects = [field for field in fields if field.name == "subject"]
     return any(
-        field.name == "subject"
-        and wished_by_subject(decode_words(field.text(raw))) is not None
-        and without_prefix(raw, field, _TAGS) is None
-        for field in fields
+        wished_by_subject(decode_words(field.text(raw), "replace")) is not None
+        and (len(subjects) > 1 or without_prefix(raw, field, _TAGS) is None)
+        for field in subjects
     )
 
 

@@ -34,11 +34,19 @@ TAG = re.compile(r"\[track\][ \t]*")
         ("=?unicode_escape?q?=5Cd?=", "=?unicode_escape?q?=5Cd?="),
         ("=?utf-8?q?a", "=?utf-8?q?a"),
         ("1 =? 2 ?= 3", "1 =? 2 ?= 3"),
+        ("=?utf-8?q?Gr=C3?= =?UTF-8?b?vMOfZQ==?= c", "Grüße c"),
+        ("=?utf-8?q?a=C3?= =?iso-8859-1?q?=BC?=", "=?utf-8?q?a=C3?=\xbc"),
+        ("=?utf-8?q?a=C3?= =?utf-8?b?a?=", "=?utf-8?q?a=C3?==?utf-8?b?a?="),
     ],
 )
 def test_decode(value: str, expected: str) -> None:
     """Words are decoded, white space between two of them goes, and what cannot be decoded stays."""
     assert decode_words(value) == expected
+
+
+def test_decode_what_is_cut_off() -> None:
+    """Where it is asked for, the rest of a text that ends in half a character is decoded."""
+    assert decode_words("=?utf-8?q?[notrack]_Gr=C3?=", "replace") == "[notrack] Gr\ufffd"
 
 
 def test_line_break_in_a_word() -> None:
@@ -96,6 +104,11 @@ def _without_tag(raw: bytes) -> bytes:
         ),
         pytest.param(
             b"Subject: =?utf-8?q?[track]?= =?utf-8?q?x?=\r\n", b"Subject:  =?utf-8?q?x?=\r\n", id="whole word"
+        ),
+        pytest.param(
+            b"Subject: =?utf-8?q?[track]_Gr=C3?= =?utf-8?q?=BC?=\r\n",
+            b"Subject: =?utf-8?q?Gr=C3?= =?utf-8?q?=BC?=\r\n",
+            id="a character cut in two",
         ),
     ],
 )

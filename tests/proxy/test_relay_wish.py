@@ -92,6 +92,24 @@ async def test_tags_never_leave(tmp_path: Path, subject: bytes, expected: bytes)
     assert HTML.replace(b"Our offer", expected, 1) == delivered(upstream)
 
 
+@pytest.mark.parametrize(
+    "subject",
+    [
+        b"Subject: =?utf-8?q?[notrack]_Gr=C3?=\r\n =?utf-8?q?=BC=C3=9Fe?=\r\n",
+        b"Subject: =?utf-8?q?[notrack]_Gr=C3?=\r\n",
+        b"Subject: Our offer\r\nSubject: [notrack] Our offer\r\n",
+    ],
+    ids=["character cut in two", "cut off", "second subject"],
+)
+async def test_a_wish_in_an_odd_subject_counts(tmp_path: Path, subject: bytes) -> None:
+    """A tag says no also where the encoded words of the subject, or a second one, are written as none should be."""
+    async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
+        await running.agree("bob@customer.test")
+        await send(running, HTML.replace(SUBJECT, subject))
+        assert (Reason.MESSAGE_OFF, Reason.MESSAGE_OFF) == await reasons(running)
+    assert HTML.replace(SUBJECT, subject.replace(b"[notrack]_", b"").replace(b"[notrack] ", b"")) == delivered(upstream)
+
+
 async def test_what_nested_parts_say_is_left_alone(tmp_path: Path) -> None:
     """M2: a header or a tag of ours inside a part, or in an attached message, is no wish and stays as it is."""
     async with FakeUpstream() as upstream, running_relay(tmp_path, upstream.port) as running:
