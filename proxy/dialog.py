@@ -21,6 +21,9 @@ class Dialog(asyncio.Protocol):
     """One side of a conversation. ``ended`` is called once, when the connection is gone."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
+        """Take a connection over. Raises ConnectionResetError where it has ended: that is told to whoever had it."""
+        if transport.is_closing():
+            raise ConnectionResetError("Connection lost")
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[Reply]] = deque()
@@ -160,7 +163,8 @@ class Dialog(asyncio.Protocol):
         if self._transport.get_write_buffer_size():
             # An orderly end would wait for it, for ever where the other side stands still.
             self._transport.abort()
-        else:
+        elif not self._transport.is_closing():
+            # Not twice: asyncio's transport behind TLS knows nothing of itself any more then.
             self._transport.close()
 
 

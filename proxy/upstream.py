@@ -389,7 +389,7 @@ def _unexpected(answer: Reply, more: str = "") -> Reply:
 def _capabilities(client: aiosmtplib.SMTP) -> Capabilities:
     size = client.esmtp_extensions.get("size", "") if client.supports_extension("size") else ""
     return Capabilities(
-        size=int(size) or None if size.isascii() and size.isdigit() else None,
+        size=int(size) or None if size.isascii() and size.isdigit() and len(size) <= 20 else None,
         eight_bit=client.supports_extension("8bitmime"),
         smtputf8=client.supports_extension("smtputf8"),
         enhanced_codes=client.supports_extension("enhancedstatuscodes"),

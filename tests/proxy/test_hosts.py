@@ -1,5 +1,6 @@
 """The upstream's hosts: which of them gets the mail, what they can do, and that TLS is what the route says."""
 
+import asyncio
 import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -84,6 +85,18 @@ async def test_only_what_every_route_can_do() -> None:
     assert Capabilities(size=5_000) == all_three.common
 
 
+@pytest.mark.parametrize("number", ["9" * 5_000, "\u0663", "-1", "many"], ids=["endless", "Arabic", "negative", "word"])
+async def test_a_size_that_is_none(tmp_path: Path, number: str) -> None:
+    """An upstream that says a size which is no number of octets is believed to have said none."""
+    async with (
+        FakeUpstream(extensions=(f"SIZE {number}",)) as upstream,
+        running_relay(tmp_path, upstream.port) as running,
+        Sender(running.port) as sender,
+    ):
+        assert "SIZE 10000000" in sender.offered
+        assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.message()
+
+
 @pytest.mark.parametrize(("scheme", "extensions"), [("smtps", ()), ("smtp+starttls", ("STARTTLS", "PIPELINING"))])
 async def test_encrypted_connections_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, extensions: tuple[str, ...]
@@ -109,6 +122,27 @@ async def test_encrypted_connections_are_kept(
         await until(lambda: not pool._idle)
         assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.message()
     assert 3 == len(upstream.messages)
+
+
+async def test_an_encrypted_connection_that_ends_with_the_answer_to_ehlo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upstream that answers EHLO behind TLS and hangs up in one go cannot be reached, and counts no more."""
+    authority, server, client = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(client)
+    monkeypatch.setattr("proxy.upstream.tls_context", lambda: client)
+
+    async def session(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 upstream.test\r\n")
+        await reader.readline()
+        writer.write(b"250 upstream.test\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(session, "127.0.0.1", 0, ssl=server) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        upstreams = Upstreams([parse_route(f"smtps://127.0.0.1:{port}", ["*"], "relay.test")])
+        with pytest.raises(ReplyError, match=r"4\.4\.1 The mail server behind this relay cannot be reached"):
+            await upstreams.pools[0].take()
+        await until(lambda: not upstreams.census.connected(0))
 
 
 async def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
