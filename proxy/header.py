@@ -105,6 +105,22 @@ def parse_media_type(value: str) -> MediaType | None:
     return None if parameters is None else MediaType(f"{match[1]}/{match[2]}".lower(), parameters)
 
 
+_TYPE_ALONE = re.compile(rf"\s*({_TOKEN})\s*/\s*({_TOKEN})", re.ASCII)
+_NAME_ALONE = re.compile(r"name\*?\d*\*?\s*=\s*\"?([^\";]*)", re.IGNORECASE)
+
+
+def apparent_type(value: str) -> str:
+    """Return what a Content-Type value begins with whose parameters cannot be read; empty where that is no type."""
+    match = _TYPE_ALONE.match(strip_comments(value))
+    return f"{match[1]}/{match[2]}".lower() if match is not None else ""
+
+
+def apparent_name(value: str) -> str:
+    """Return the file name in a value whose parameters cannot be read, as ``name=Weekly Meeting.ics``; or nothing."""
+    match = _NAME_ALONE.search(value)
+    return match[1].strip() if match is not None else ""
+
+
 def parse_disposition(value: str) -> MediaType | None:
     """Return the type and parameters of a Content-Disposition value (RFC 2183), or None where it is not valid."""
     value = strip_comments(value)

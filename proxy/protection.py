@@ -66,7 +66,7 @@ def protected_structure(entities: Sequence[Entity]) -> Protection | None:
 
 
 def _protected_part(entity: Entity) -> Protection | None:
-    name = entity.part.content_type
+    name = entity.part.content_type or entity.apparent_type
     file_name = entity.file_name.strip().lower()
     if _RPMSG.fullmatch(file_name):
         return Protection.ENCRYPTED

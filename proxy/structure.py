@@ -6,7 +6,16 @@ from urllib.parse import unquote
 
 from policies.facts import Part
 from proxy.encodedword import decode_words
-from proxy.header import Field, MediaType, Unparsable, parse_disposition, parse_media_type, scan_fields
+from proxy.header import (
+    Field,
+    MediaType,
+    Unparsable,
+    apparent_name,
+    apparent_type,
+    parse_disposition,
+    parse_media_type,
+    scan_fields,
+)
 from proxy.slices import STEP_BYTES, Walk, at_once
 
 MAX_DEPTH = 100
@@ -29,8 +38,10 @@ class Entity:
     fields: tuple[Field, ...]
     media_type: MediaType | None
     """None where Content-Type is there but cannot be read."""
+    apparent_type: str = ""
+    """What such a Content-Type seems to say: enough to leave the message alone, and for nothing else."""
     file_name: str = ""
-    """As far as it can be read without guessing; empty where there is none."""
+    """Empty where there is none; like the type it may only be what it seems."""
 
 
 @dataclass(slots=True)
@@ -96,7 +107,14 @@ class Structure:
             named=named,
             in_body=here.in_body and not attached and not (named and here.depth > 0),
         )
-        return Entity(part, tuple(fields), media_type, _file_name(disposition) or _file_name(media_type))
+        said = [one_of.get(name, "") for name in ("content-disposition", "content-type")]
+        read = [_file_name(disposition), _file_name(media_type)]
+        # Unquoted spaces above all, as in name=Weekly Meeting.ics, which mail programs read all the same.
+        unread = [
+            apparent_name(value) for value, found in zip(said, (disposition, media_type), strict=True) if not found
+        ]
+        name = next(filter(None, [*read, *unread]), "")
+        return Entity(part, tuple(fields), media_type, "" if media_type else apparent_type(said[1]), name)
 
     def _children(self, here: _Pending, entity: Entity, media_type: MediaType) -> Walk[list[_Pending]]:
         if here.depth >= MAX_DEPTH:
