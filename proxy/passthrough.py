@@ -125,10 +125,11 @@ class UpstreamLogin:
 
     async def take(self, *, fresh: bool = False) -> Connection:
         """Return the login's connection; one that is gone or has had its time is replaced. Raises ReplyError."""
-        self._stop_resting()
         if self._tidying is not None:
             # Not awaited by itself: a client that goes away must not stop it.
             await asyncio.wait({self._tidying})
+        # Not before: it rests once it is tidy, and whatever rests may be ended at any moment.
+        self._stop_resting()
         connection = self._connection
         if connection is not None:
             connection.settle(at_rest=False)

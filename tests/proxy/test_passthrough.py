@@ -137,6 +137,29 @@ async def test_connection_at_rest_makes_room(tmp_path: Path) -> None:
         assert [ACCEPTED] * 5 == [await sender.message() for sender in senders]
 
 
+@pytest.mark.parametrize("rival", [False, True], ids=["its time at rest is over", "somebody waits for one"])
+async def test_connection_in_use_is_not_taken_for_one_at_rest(tmp_path: Path, rival: bool) -> None:
+    """A message that is begun while the connection is still being tidied keeps it to its end, and arrives once."""
+    limits = Limits(connections=1, idle=30.0 if rival else 0.1, patience=5.0)
+    async with (
+        fake(data_delay=0.5) as upstream,
+        relay(tmp_path, upstream, limits) as running,
+        Sender(running.port) as sender,
+        Sender(running.port) as other,
+    ):
+        await sender.say(plain())
+        for left in ("MAIL FROM:<alice@example.org>", "RCPT TO:<bob@customer.test>"):
+            assert "250" == (await sender.say(left))[:3]
+        sender.begin(b"RSET\r\nMAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@customer.test>\r\nDATA\r\n")
+        assert ["250", "250", "250", "354"] == [(await sender.heard())[:3] for _ in range(4)]
+        if rival:
+            other.begin(plain(BOB, "another").encode() + b"\r\n")
+        assert ACCEPTED == await sender.content()
+        assert not rival or "235" == (await other.heard())[:3]
+    assert 1 == len(upstream.messages)
+    assert [f"PLAIN {ALICE}", f"PLAIN {BOB}"][: 1 + rival] == upstream.logged_in
+
+
 async def test_connections_count_together(tmp_path: Path) -> None:
     """Connections of logins count among those that the upstream allows; who finds none hears 454, not a refusal."""
     limits = Limits(connections=2, patience=0.05)
