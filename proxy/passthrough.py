@@ -169,8 +169,8 @@ class UpstreamLogin:
             self._let_go()
             return
         connection.settle(at_rest=True)
-        self._pool.rests(self, self._let_go)
         self._rest = asyncio.get_running_loop().call_later(self.route.limits.idle, self._let_go)
+        self._pool.rests(self, self._let_go)
 
     def _stop_resting(self) -> None:
         self._pool.works(self)

@@ -44,6 +44,8 @@ class Pool:
         """The connections at rest, and since when; the one that was used last comes last."""
         self._hoping: deque[asyncio.Event] = deque()
         """Who has a slot and no connection, because the upstream takes fewer than it was believed to take."""
+        self._waiting = 0
+        """How many wait for a slot."""
         self._guests: dict[object, Callable[[], None]] = {}
         """Reserved connections at rest, and how each is ended; the one that has rested longest comes first."""
         self._sweeping: asyncio.TimerHandle | None = None
@@ -165,8 +167,10 @@ class Pool:
             self._retire(connection)
 
     def rests(self, guest: object, end: Callable[[], None]) -> None:
-        """Have a reserved connection that is at rest ended, by ``end``, when somebody waits for one."""
+        """Have a reserved connection that is at rest ended, by ``end``, as soon as somebody waits for one."""
         self._guests[guest] = end
+        if self._waiting or self._hoping:
+            self._end_a_guest()
         self._begin_to_sweep()
 
     def works(self, guest: object) -> None:
@@ -196,12 +200,15 @@ class Pool:
             await self._slots.acquire()
             return
         self._end_a_guest()
+        self._waiting += 1
         try:
             async with asyncio.timeout(self.route.limits.patience):
                 await self._slots.acquire()
         except TimeoutError as error:
             busy = "4.3.2 All connections to the mail server behind this relay are in use; please try again later"
             raise ReplyError(reply(451, busy)) from error
+        finally:
+            self._waiting -= 1
 
     def _rested(self) -> Connection | None:
         """Return the connection that was used last: the others may grow old and go."""

@@ -137,27 +137,50 @@ async def test_connection_at_rest_makes_room(tmp_path: Path) -> None:
         assert [ACCEPTED] * 5 == [await sender.message() for sender in senders]
 
 
-@pytest.mark.parametrize("rival", [False, True], ids=["its time at rest is over", "somebody waits for one"])
-async def test_connection_in_use_is_not_taken_for_one_at_rest(tmp_path: Path, rival: bool) -> None:
+async def begin_after_reset(sender: Sender) -> None:
+    """Log in, leave a transaction, and begin the next one in the same breath, up to the answer to DATA."""
+    await sender.say(plain())
+    for left in ("MAIL FROM:<alice@example.org>", "RCPT TO:<bob@customer.test>"):
+        assert "250" == (await sender.say(left))[:3]
+    sender.begin(b"RSET\r\nMAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@customer.test>\r\nDATA\r\n")
+    assert ["250", "250", "250", "354"] == [(await sender.heard())[:3] for _ in range(4)]
+
+
+async def test_connection_in_use_is_not_taken_for_one_at_rest(tmp_path: Path) -> None:
     """A message that is begun while the connection is still being tidied keeps it to its end, and arrives once."""
-    limits = Limits(connections=1, idle=30.0 if rival else 0.1, patience=5.0)
     async with (
         fake(data_delay=0.5) as upstream,
+        relay(tmp_path, upstream, Limits(idle=0.1)) as running,
+        Sender(running.port) as sender,
+    ):
+        await begin_after_reset(sender)
+        assert ACCEPTED == await sender.content()
+    assert 1 == len(upstream.messages)
+    assert [f"PLAIN {ALICE}"] == upstream.logged_in
+
+
+@pytest.mark.parametrize(
+    ("connections", "most_at_once"), [(1, 100), (2, 1)], ids=["we allow no more", "the upstream lets in no more"]
+)
+async def test_who_waits_has_the_connection_that_comes_to_rest(
+    tmp_path: Path, connections: int, most_at_once: int
+) -> None:
+    """A session that waits while all connections are in use has its turn once a message is done, and not before."""
+    limits = Limits(connections=connections, patience=5.0)
+    async with (
+        fake(data_delay=0.5, most_at_once=most_at_once) as upstream,
         relay(tmp_path, upstream, limits) as running,
         Sender(running.port) as sender,
         Sender(running.port) as other,
     ):
-        await sender.say(plain())
-        for left in ("MAIL FROM:<alice@example.org>", "RCPT TO:<bob@customer.test>"):
-            assert "250" == (await sender.say(left))[:3]
-        sender.begin(b"RSET\r\nMAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@customer.test>\r\nDATA\r\n")
-        assert ["250", "250", "250", "354"] == [(await sender.heard())[:3] for _ in range(4)]
-        if rival:
-            other.begin(plain(BOB, "another").encode() + b"\r\n")
+        await begin_after_reset(sender)
+        other.begin(plain(BOB, "another").encode() + b"\r\n")
         assert ACCEPTED == await sender.content()
-        assert not rival or "235" == (await other.heard())[:3]
-    assert 1 == len(upstream.messages)
-    assert [f"PLAIN {ALICE}", f"PLAIN {BOB}"][: 1 + rival] == upstream.logged_in
+        assert "235" == (await other.heard())[:3]
+        assert ACCEPTED == await other.message()
+        assert ACCEPTED == await sender.message()
+    assert 3 == len(upstream.messages)
+    assert [f"PLAIN {ALICE}", f"PLAIN {BOB}", f"PLAIN {ALICE}"] == upstream.logged_in
 
 
 async def test_connections_count_together(tmp_path: Path) -> None:
