@@ -69,20 +69,29 @@ class IpAddress(click.ParamType[str]):
             self.fail(f"{value!r} is not an IP address.", param, ctx)
 
 
-class Text(click.ParamType[str]):
-    """Text that is not blank, and can be written down: bytes that are no UTF-8 come as surrogates."""
+class Writable(click.ParamType[str]):
+    """Text that can be written down: bytes that are no UTF-8 come as surrogates."""
 
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the text."""
         text = str(value)
-        if not text.strip():
-            self.fail("must not be empty.", param, ctx)
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:
             self.fail("is not UTF-8.", param, ctx)
+        return text
+
+
+class Text(Writable):
+    """Text that is not blank."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text."""
+        text = super().convert(value, param, ctx)
+        if not text.strip():
+            self.fail("must not be empty.", param, ctx)
         return text
 
 
@@ -155,6 +164,7 @@ PURPOSE = click.Choice([purpose.value for purpose in Purpose])
 PURPOSES = PurposeList()
 TEXT = Text()
 WORD = Word()
+WRITABLE = Writable()
 
 config_option = click.option(
     "--config",

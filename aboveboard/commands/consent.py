@@ -9,7 +9,7 @@ import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aboveboard.commands.shared import fail, load_config, shown, with_ledger
-from aboveboard.parameters import PERSON, PURPOSE, TEXT, WORD, config_option, json_option
+from aboveboard.parameters import PERSON, PURPOSE, WORD, WRITABLE, config_option, json_option
 from ledger import asking
 from ledger.consent import Act, Person, words
 from ledger.ledger import Ledger
@@ -26,7 +26,7 @@ def consent() -> None:
 @click.argument("address", type=PERSON)
 @click.option("--purpose", "purposes", type=PURPOSE, multiple=True, required=True, help="What was agreed to.")
 @click.option("--method", type=WORD, required=True, help="How it was given: paper, phone, form …")
-@click.option("--evidence", type=TEXT, required=True, help="Where the proof is, and what it says.")
+@click.option("--evidence", type=WRITABLE, default="", help="Where the proof is and what it says; a grant needs it.")
 @config_option
 def grant(address: str, purposes: tuple[str, ...], method: str, evidence: str, config_path: Path) -> None:
     """Record that a person agreed, with evidence of it."""
