@@ -108,6 +108,18 @@ class KeyFile:
         return KeyFile(self.lookup, {**self.tokens, new_id: secrets.token_bytes(_KEY_BYTES)}, self.sealing)
 
 
+def rotate(path: Path) -> KeyFile:
+    """Take the next step of a rotation in a key file, one caller after the other; return what it holds now.
+
+    Two at once would each make another key of the same number, and write the one file that takes the old one's place.
+    Raises LedgerError, and FileNotFoundError where there is no key file.
+    """
+    with folder.held(path.parent):
+        after = KeyFile.read(path).rotated()
+        after.write(path)
+    return after
+
+
 def _take_rights(path: Path, descriptor: int) -> None:
     """Give a new key file the owner and rights of the one it takes the place of; else it is its owner's alone.
 

@@ -12,7 +12,8 @@ from aboveboard.commands.shared import fail, load_config, print_rows, with_ledge
 from aboveboard.parameters import PERSON, TEXT, config_option, json_option, limit_option
 from ledger.database import Place, match_keys, see_that_it_is_there, upgrade
 from ledger.errors import LedgerError
-from ledger.keys import KeyFile, Keyring
+from ledger.keys import Keyring
+from ledger.keys import rotate as rotate_keys
 from ledger.ledger import Ledger
 from ledger.recall import Recalled
 from ledger.tokens import sender_url
@@ -106,9 +107,7 @@ def rotate(config_path: Path) -> None:
     config = load_config(config_path)
     path = config.ledger.key_file
     try:
-        before = KeyFile.read(path)
-        after = before.rotated()
-        after.write(path)
+        after = rotate_keys(path)
     except FileNotFoundError:
         fail(f"The key file {path} is missing.")
     except LedgerError as error:

@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,17 @@ def test_rotation_never_touches_the_lookup_key(path: Path) -> None:
 
     assert lasting(before) == lasting(after)
     assert b"content" == after.open_column(sealed, "message/1")
+
+
+def test_rotations_at_once_are_taken_one_after_the_other(path: Path) -> None:
+    """However many rotate at the same moment, each takes a step of its own, and no key is lost or made twice."""
+    KeyFile.new().write(path)
+    with ThreadPoolExecutor(8) as pool:
+        steps = list(pool.map(keys.rotate, [path] * 16))
+    assert sorted([key for key in range(2, 10) for _ in range(2)]) == sorted(max(one.tokens) for one in steps)
+    found = KeyFile.read(path)
+    assert (9, None, list(range(1, 10))) == (found.sealing, found.pending, sorted(found.tokens))
+    assert all(one.tokens.items() <= found.tokens.items() for one in steps)
 
 
 def test_no_more_keys_than_a_token_can_name() -> None:
