@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aboveboard import relaying
 from aboveboard.config import ConfigError
-from aboveboard.reload import LOOK_SECONDS, signature
+from aboveboard.reload import AGAIN_SECONDS, LOOK_SECONDS, signature
 from aboveboard.settings import ListenerSection
 
 
@@ -25,6 +25,10 @@ class WatchedCertificates:
     def _signatures(self) -> dict[Path, object]:
         files = [file for one in self.listeners for file in (one.certificate, one.key) if file is not None]
         return {file: signature(file) for file in files}
+
+    def take_again(self) -> None:
+        """Have the files count as renewed in a while: that could not be put in force."""
+        self._taken, self._looked = {}, time.monotonic() + AGAIN_SECONDS
 
     def renewed(self, *, asked: bool = False) -> bool:
         """Tell whether there is something new that is right. Raises ConfigError, once, where it is not.

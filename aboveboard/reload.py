@@ -23,6 +23,8 @@ RELOADED = ("policy", "organisation", "retention")
 """The sections that are taken up while running; every other one needs a restart."""
 LOOK_SECONDS = 1.0
 """Between two looks at the file: twice the same, and it has come to rest."""
+AGAIN_SECONDS = 5.0
+"""Before what could not be put in force is looked at once more."""
 _START_TRIES = 20
 _START_PAUSE = 0.1
 
@@ -54,20 +56,25 @@ class WatchedFile:
         self.path = path
         self._taken: _Signature | None = None
         self._seen: _Signature | None = None
+        self._again = False
         self._looked = time.monotonic()
 
     def changed(self) -> bool:
-        """Tell whether the file is not the one that was taken, and has come to rest; asked at most once a second."""
+        """Tell whether the file is not the one that was taken, and has come to rest; looks at most once a second."""
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS:
             return False
         self._looked = now
         before, self._seen = self._seen, signature(self.path)
-        return self._seen == before and self._seen != self._taken
+        return self._seen == before and (self._again or self._seen != self._taken)
+
+    def take_again(self) -> None:
+        """Have the file count as changed in a while: what it says could not be put in force."""
+        self._again, self._looked = True, time.monotonic() + AGAIN_SECONDS
 
     def take(self) -> Taken | None:
         """Return what the file says, or None where it changed while it was read. Raises ConfigError."""
-        before = signature(self.path)
+        before, self._again = signature(self.path), False
         problem: ConfigError | None = None
         text = ""
         try:

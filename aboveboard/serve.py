@@ -305,7 +305,9 @@ class Parent:
         except ConfigError as error:
             log.error("serve.certificate_kept", problems=error.problems)
         except OSError:
+            # No room for what is in force, most likely: that passes.
             log.exception("serve.reload_failed")
+            self._certificates.take_again()
         else:
             log.info("serve.certificate_renewed")
 
@@ -326,8 +328,10 @@ class Parent:
         except ConfigError as error:
             # Only the keys: a sentence may quote an address.
             self._keep([problem.partition(":")[0] for problem in error.problems])
-        except Exception:
+        except Exception as error:
             log.exception("serve.reload_failed")
+            if isinstance(error, OSError):
+                self._file.take_again()
             self._keep([])
 
     def _put_in_force(self, fresh: InForce) -> None:

@@ -16,11 +16,14 @@ from types import FrameType
 from typing import IO, Self
 
 import pytest
+import trustme
 
 from aboveboard.config import ConfigError
+from aboveboard.reload import InForce
 from aboveboard.serve import Parent
 from aboveboard.sockets import bind
 from tests.e2e.waiting import free_port, until
+from tests.proxy.test_certificates import write
 
 CONFIG = """
 [organisation]
@@ -157,6 +160,42 @@ def ends(parent: Parent, at: int) -> bool:
 def test_the_end_is_heard_at_every_step(parent: Parent) -> None:
     """SIGTERM ends the parent whatever it is about to do: it needs no lock that the interrupted step may hold."""
     assert all(ends(parent, at) for at in range(1, 1_000))
+
+
+@pytest.mark.parametrize("renews", [False, True], ids=["file", "certificate"])
+def test_what_could_not_be_put_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renews: bool) -> None:
+    """A changed file, or a renewed certificate, for which there was no room comes into force once there is, once."""
+    monkeypatch.setattr("aboveboard.reload.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("aboveboard.reload.AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("aboveboard.certificatewatch.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("aboveboard.certificatewatch.AGAIN_SECONDS", 0.0)
+    listener = 'address = "127.0.0.1:0"\ntls = "starttls"\ncertificate = "chain.pem"\nkey = "key.pem"'
+    path, authority, folder = tmp_path / "aboveboard.toml", trustme.CA(), tmp_path / "folder"
+    path.write_text(CONFIG.replace('address = "127.0.0.1:0"', listener, 1))
+    write(tmp_path, authority.issue_cert("relay.test"))
+    parent = Parent(path, ["relay"], 1)
+    parent._place = folder / "in-force.json"
+
+    def look() -> None:
+        for _ in range(4):
+            parent._look_at_certificates(asked=False)
+            parent._look_at_file(asked=False)
+
+    folder.touch()  # so that nothing can be written into it
+    if renews:
+        write(tmp_path, authority.issue_cert("relay.test"))
+    else:
+        path.write_text(path.read_text() + '[policy]\nopen = "never"\n')
+    look()
+    folder.unlink()
+    look()
+    found = InForce.read(parent._place)
+    assert (renews, "with-consent" if renews else "never", False) == (
+        found.certificates > 0, found.config.policy.open, found.stale,
+    )  # fmt: skip
+    parent._place.unlink()
+    look()
+    assert not parent._place.exists()
 
 
 def children(pid: int) -> list[int]:
