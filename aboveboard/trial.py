@@ -152,7 +152,8 @@ class Trial:
             ) from error
         except smtplib.SMTPServerDisconnected as error:
             raise _hung_up() from error
-        except (OSError, smtplib.SMTPException) as error:
+        except (OSError, ValueError, smtplib.SMTPException) as error:
+            # A ValueError is a challenge that is no base64.
             raise Failed("it offers no login by password", "use a port where it does, or another login") from error
 
     def begin(self, sender: str, *, utf8: bool = False) -> Answer:

@@ -69,6 +69,12 @@ async def test_every_step_is_told(tls: str, extensions: tuple[str, ...], authori
             "check name and password",
         ),
         (
+            FakeUpstream(("AUTH CRAM-MD5",), {"AUTH": "334 abc"}),
+            ["--tls", "none", "--login", "a"],
+            "Login as a: it offers no login by password.",
+            "use a port where it does",
+        ),
+        (
             FakeUpstream(answers={"MAIL": "530 5.7.0 Log in first"}),
             ["--tls", "none"],
             f"Sender {ALICE}: it refuses the sender with 530 5.7.0 Log in first.",
@@ -116,6 +122,7 @@ async def test_every_step_is_told(tls: str, extensions: tuple[str, ...], authori
         "no TLS",
         "no login",
         "login",
+        "no challenge",
         "login first",
         "sender",
         "recipient",
