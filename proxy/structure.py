@@ -107,14 +107,15 @@ class Structure:
             named=named,
             in_body=here.in_body and not attached and not (named and here.depth > 0),
         )
-        said = [one_of.get(name, "") for name in ("content-disposition", "content-type")]
-        read = [_file_name(disposition), _file_name(media_type)]
-        # Unquoted spaces above all, as in name=Weekly Meeting.ics, which mail programs read all the same.
-        unread = [
-            apparent_name(value) for value, found in zip(said, (disposition, media_type), strict=True) if not found
-        ]
-        name = next(filter(None, [*read, *unread]), "")
-        return Entity(part, tuple(fields), media_type, "" if media_type else apparent_type(said[1]), name)
+        names = [_file_name(disposition), _file_name(media_type)]
+        seems = ""
+        # Mail programs read these all the same, unquoted spaces above all, as in name=Weekly Meeting.ics.
+        if disposition is None:
+            names.append(apparent_name(one_of.get("content-disposition", "")))
+        if media_type is None:
+            seems = apparent_type(one_of["content-type"])
+            names.append(apparent_name(one_of["content-type"]))
+        return Entity(part, tuple(fields), media_type, seems, next(filter(None, names), ""))
 
     def _children(self, here: _Pending, entity: Entity, media_type: MediaType) -> Walk[list[_Pending]]:
         if here.depth >= MAX_DEPTH:
