@@ -115,12 +115,20 @@ def _owner(path: Path) -> str:
 
 
 def _taken_up(running: Config, found: Config) -> Config:
-    return running.model_copy(update={section: getattr(found, section) for section in RELOADED})
+    taken = {section: getattr(found, section) for section in RELOADED}
+    if _asks_too_early(running, found):
+        taken["policy"] = found.policy.model_copy(update={"ask": "never"})
+    return running.model_copy(update=taken)
+
+
+def _asks_too_early(running: Config, found: Config) -> bool:
+    """Tell whether people would be asked whose yes cannot count yet: it takes a letter, and what sends those waits."""
+    return found.policy.ask != "never" and running.system_mail is None
 
 
 def _waiting(running: Config, found: Config) -> tuple[str, ...]:
     """Return the key paths of what is different in the file and cannot be taken up while running."""
-    keys: list[str] = []
+    keys = ["policy.ask"] if _asks_too_early(running, found) else []
     for section in sorted(set(Config.model_fields) - set(RELOADED)):
         before, after = getattr(running, section), getattr(found, section)
         if before is None or after is None:

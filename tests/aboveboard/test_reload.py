@@ -172,6 +172,18 @@ def test_what_needs_a_restart_is_named(path: Path) -> None:
     assert "never" == after.config.policy.open
 
 
+def test_nobody_is_asked_before_letters_leave(path: Path) -> None:
+    """Asking that is switched on together with system mail waits for it: a yes counts by a letter only."""
+    before = begun(path)
+    text = STRICTER.replace("[policy]", '[policy]\nask = "footer"')
+    text += '[system_mail]\nfrom = "a@example.org"\nurl = "smtps://mail.example.org"\n'
+    after = renewed(before, text)
+
+    assert ("policy.ask", "system_mail") == after.waiting
+    assert ("never", "never") == (after.config.policy.ask, after.config.policy.open)
+    assert "footer" == begun(path).config.policy.ask
+
+
 def test_a_change_that_changes_nothing(path: Path) -> None:
     """With a comment more the same policy is in force, since the same time and by the same author."""
     before = begun(path)
