@@ -32,7 +32,7 @@ _NOT_IN_URL = re.compile(r"[^!-~]+")
 
 def url_pattern(globs: Iterable[str]) -> re.Pattern[str] | None:
     """Return a pattern for ``url_matches``; the globs' hosts are written as those of URLs are."""
-    return pattern(_normal(_GLOB_HOST, glob) for glob in globs)
+    return pattern(_normal(_GLOB_HOST, glob, "utf-8") for glob in globs)
 
 
 def url_matches(compiled: re.Pattern[str] | None, url: str) -> bool:
@@ -41,10 +41,12 @@ def url_matches(compiled: re.Pattern[str] | None, url: str) -> bool:
     Case of the host, IDNA, the default port and an empty path make no difference (RFC 3986 §6.2.2 and §6.2.3), nor
     whether letters beyond ASCII, or spaces, are escaped (RFC 3987 §3.1).
     """
-    return compiled is not None and (matches(compiled, url) or matches(compiled, _normal(_URL_HOST, url)))
+    # What is beyond ASCII in the URL of a message is its bytes, each read as a character, or came from a reference.
+    encodings = ("utf-8",) if url.isascii() else ("latin-1", "utf-8")
+    return matches(compiled, url) or any(matches(compiled, _normal(_URL_HOST, url, one)) for one in encodings)
 
 
-def _normal(form: re.Pattern[str], text: str) -> str:
+def _normal(form: re.Pattern[str], text: str, encoding: str) -> str:
     found = form.fullmatch(text)
     if found is None:
         return text
@@ -54,12 +56,10 @@ def _normal(form: re.Pattern[str], text: str) -> str:
         scheme = f"{scheme or 'https:'}//"
     host = canonical_domain(host.removesuffix(_DEFAULT_PORT.get(scheme, "")))
     needs_path = not rest.startswith("/") and scheme and not host.endswith(("*", "?"))
-    return f"{scheme}{host}{'/' if needs_path else ''}{_escaped(rest, form)}"
+    return f"{scheme}{host}{'/' if needs_path else ''}{_escaped(rest, encoding)}"
 
 
-def _escaped(rest: str, form: re.Pattern[str]) -> str:
-    # What is beyond ASCII in the URL of a message is its bytes, each read as a character.
-    encoding = "latin-1" if form is _URL_HOST else "utf-8"
+def _escaped(rest: str, encoding: str) -> str:
     return _NOT_IN_URL.sub(lambda match: quote(match[0], encoding=encoding, errors="replace"), rest)
 
 
