@@ -46,6 +46,7 @@ def test_split(address: str, expected: tuple[str, str]) -> None:
         ("[192.0.2.1]", "[192.0.2.1]"),
         ("ދިވެހި.example", "xn--hqbpi0jcw.example"),
         ("א1.example", "xn--1-zhc.example"),
+        ("א-1.example", "xn---1-uld.example"),
         ("straße。example", "xn--strae-oqa.example"),
         ("bad\udcff.example", "bad\udcff.example"),
         ("\u200eא.example", "\u200eא.example"),
@@ -55,8 +56,8 @@ def test_split(address: str, expected: tuple[str, str]) -> None:
     ids=[
         "lower", "case_and_dot", "idna", "idna_upper", "decomposed", "a_label", "ideographic_stops", "sharp_s",
         "capital_sharp_s", "two_idna_labels", "sharp_s_decomposed",
-        "glob", "literal", "vowel_sign_at_the_end", "right_to_left_and_a_digit", "sharp_s_and_ideographic_stop",
-        "surrogate", "mark_of_direction", "empty_label", "nothing",
+        "glob", "literal", "vowel_sign_at_the_end", "right_to_left_and_a_digit", "right_to_left_and_a_hyphen",
+        "sharp_s_and_ideographic_stop", "surrogate", "mark_of_direction", "empty_label", "nothing",
     ],
 )  # fmt: skip
 def test_canonical_domain(domain: str, expected: str) -> None:
@@ -138,10 +139,11 @@ def test_no_text_is_too_odd(text: str) -> None:
     [
         ("Jane@Example.ORG.", "example.org"),
         ("jane@münchen.example", "xn--mnchen-3ya.example"),
+        (" jane@example.org ", "example.org"),
         ("jane", ""),
         ("", ""),
     ],
-    ids=["canonical", "idna", "no_at", "nothing"],
+    ids=["canonical", "idna", "spaces", "no_at", "nothing"],
 )
 def test_domain_of(address: str, expected: str) -> None:
     """The domain of an address comes in its canonical form, and empty where there is none."""

@@ -68,6 +68,7 @@ def test_somebody_unknown_is_asked() -> None:
         pytest.param([event(State.REQUESTED, PAUSE - timedelta(seconds=1))], False, id="asked lately"),
         pytest.param([event(State.REQUESTED, PAUSE)], True, id="asked six months ago"),
         pytest.param([event(State.REQUESTED, PAUSE * 2), event(State.REQUESTED, sequence=2)], False, id="asked twice"),
+        pytest.param([event(State.REQUESTED, sequence=2), event(State.REQUESTED, PAUSE * 2)], False, id="newest first"),
         pytest.param([event(State.IMPORTED_UNPROVEN)], True, id="imported without proof"),
         pytest.param([event(State.REFUSED, PAUSE * 3)], False, id="refused long ago"),
         pytest.param([event(State.REFUSED, PAUSE * 3, Purpose.DETAIL)], False, id="refused something else"),

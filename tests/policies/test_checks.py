@@ -68,6 +68,12 @@ PROBLEMS: list[tuple[dict[str, Any], str]] = [
     (rule({"recipient": ["max@@press.example"]}),
      'rule[0].when.recipient[0]: "max@@press.example" matches no address: "@" cannot stand there; '
      "besides * and ? nothing is special"),
+    (rule({"recipient": ['"jane@press.example']}),
+     'rule[0].when.recipient[0]: ""jane@press.example" matches no address: """ cannot stand there; '
+     "besides * and ? nothing is special"),
+    (rule({"recipient": ['jane"@press.example']}),
+     'rule[0].when.recipient[0]: "jane"@press.example" matches no address: """ cannot stand there; '
+     "besides * and ? nothing is special"),
     (rule({"recipient": ["*@press..example"]}),
      'rule[0].when.recipient[0]: "*@press..example" matches no address; write "*@press.example"'),
     (rule({"recipient": ["*@press(er).example"]}),
@@ -160,6 +166,7 @@ RIGHT: list[dict[str, Any]] = [
     rule({"recipient": ["*@MÜNCHEN.example", "*@münchen\u3002example", "*@[192.0.2.*]", "*@[IPv6:2001:db8::1]"]}),
     rule({"recipient": ['"a b"@press.example', '"*@home"@press.example', "o'neil+*@press.example", "änne@a.example"]}),
     {"never_wrap": ["*.pdf", "*bank.example*", "HTTPS://bank.example/*", "*://münchen.example/*", "http?://*/x"]},
+    {"never_wrap": ["http://intranet.example/*"]},
     {"foreign_allowed": ["*"]},
     rule({"sender": ["a*@example.org"], "sender_group": ["sales"]}),
     rule({"recipient": ["info@a.example", "jane@a.example"], "class": ["individual"]}),

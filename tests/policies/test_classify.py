@@ -14,7 +14,9 @@ from policies.policy import PolicyModel, compile_policy
 from policies.words import MessageClass, Protection
 
 POLICY = compile_policy(
-    PolicyModel(role_addresses=["lobby@*"], list_addresses=["everyone-*@org.example", "crew@org.example"]),
+    PolicyModel(
+        role_addresses=["lobby@*"], list_addresses=["everyone-*@org.example", "crew@org.example", "desk+daily@*"]
+    ),
     ["example.org"],
 )
 JANE = "jane@org.example"
@@ -81,6 +83,8 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("row 5 only in the envelope", {"to": (JANE,), "rcpt": ("all@org.example",)}, "list"),
     ("row 5 only in Cc", {"to": (JANE, "dev@lists.org.example")}, "list"),
     ("row 5 tagged", {"to": ("crew+x@org.example",), "rcpt": ("crew+x@org.example",)}, "list"),
+    ("row 5 a tag of its own", {"to": ("desk+daily@org.example",), "rcpt": ("desk+daily@org.example",)}, "list"),
+    ("row 5 no domain", {"to": ("postmaster",), "rcpt": ("postmaster",)}, "group"),
     ("row 6 any list field", {"header": "List-Whatever: x"}, "list"),
     ("row 6 mailing-list", {"header": "Mailing-List: x"}, "list"),
     ("row 6 x-mailing-list", {"header": "X-Mailing-List: x"}, "list"),

@@ -249,6 +249,7 @@ def test_the_least_of_several_spellings() -> None:
     assert not least([granted, Consent()], NOW).granted(Purpose.OPEN, NOW)
     assert not least([Consent(), granted], NOW).granted(Purpose.OPEN, NOW)
     assert not least([granted, UNAVAILABLE], NOW).available
+    assert least([granted, weigh([], do_not_write=True)], NOW).do_not_write
 
 
 def _grant() -> ConsentEvent:

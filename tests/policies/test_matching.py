@@ -156,6 +156,7 @@ def test_one_recipient_of_several_is_enough(when: dict[str, Any], expected: bool
         ("2026-06-01 22:00", {"from": "22:00", "until": "06:00", "days": ["mon"]}, True),
         ("2026-06-02 05:59", {"from": "22:00", "until": "06:00", "days": ["mon"]}, True),
         ("2026-06-02 06:00", {"from": "22:00", "until": "06:00", "days": ["mon"]}, False),
+        ("2026-06-01 00:00", {"from": "22:00", "until": "06:00", "days": ["sun"]}, True),
         ("2026-06-01 05:59", {"from": "22:00", "until": "06:00", "days": ["sun"]}, True),
         ("2026-06-01 06:00", {"from": "22:00", "until": "06:00", "days": ["sun"]}, False),
         ("2026-06-07 23:59", {"from": "08:00", "until": "00:00", "days": ["sun"]}, True),
