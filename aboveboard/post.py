@@ -7,7 +7,7 @@ import asyncio
 import email.policy
 import re
 import textwrap
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.header import Header
@@ -20,6 +20,7 @@ from pathlib import Path
 import structlog
 from jinja2 import Environment, TemplateError
 from prometheus_client import Counter, Gauge
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aboveboard import compose
 from aboveboard.settings import Config, SystemMailSection
@@ -42,6 +43,8 @@ LOOK_SECONDS = 1.0
 """How often the outbox is looked into."""
 HAND_IN_SECONDS = 540.0
 """How long the server may take with one letter: less than a letter is claimed for, or another process sends it too."""
+NOTE_SECONDS = 45.0
+"""How long the ledger may be away then, for what became of a letter to be noted while nobody else takes it up."""
 PARTING_SECONDS = 5.0
 """How long the end waits for a letter under way."""
 _WIDTH = 76
@@ -197,14 +200,32 @@ async def _send(ledger: Ledger, sender: Sender, claimed: Claimed) -> None:
         answer = await _hand_in(sender, mailable(claimed.letter.address), content)
     now = datetime.now(UTC)
     if answer is not None and answer.positive:
-        await ledger.job(lambda connection: outbox.sent(connection, claimed.id, now))
+        await _note(ledger, lambda connection: outbox.sent(connection, claimed.id, now))
         outcome = "sent"
     else:
         permanent = answer is None or answer.code >= 500
-        await ledger.job(lambda connection: outbox.not_sent(connection, claimed, now, permanent=permanent))
+        await _note(ledger, lambda connection: outbox.not_sent(connection, claimed, now, permanent=permanent))
         outcome = "failed" if permanent or claimed.attempts >= outbox.MAX_ATTEMPTS else "later"
         log.warning("post.not_sent", kind=claimed.letter.kind, code=answer.code if answer else None, outcome=outcome)
     SENT.count(claimed.letter.kind, outcome)
+
+
+async def _note(ledger: Ledger, note: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+    """Note what became of a letter, again and again while the ledger is away: one that is forgotten is sent once more.
+
+    Raises LedgerUnavailable where that lasts.
+    """
+    now = asyncio.get_running_loop().time
+    until = now() + NOTE_SECONDS
+    while True:
+        try:
+            await ledger.job(note)
+        except LedgerUnavailable:
+            if now() >= until:
+                raise
+            await asyncio.sleep(LOOK_SECONDS)
+        else:
+            return
 
 
 async def _hand_in(sender: Sender, address: str, content: bytes) -> Reply:

@@ -4,7 +4,7 @@ import asyncio
 import email
 import email.policy
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.header import decode_header, make_header
@@ -20,6 +20,7 @@ from aboveboard import post
 from aboveboard.config import parse
 from aboveboard.post import LETTERS, Sender, send_all, sender_of, write
 from ledger import outbox
+from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.outbox import Letter
 from ledger.schema import outbox as outbox_table
@@ -311,9 +312,36 @@ async def test_a_server_that_does_not_answer_at_the_end(ledger: Ledger, monkeypa
     assert [("queued", 1, True)] == await states(ledger)
 
 
+@pytest.mark.parametrize("comes_back", [True, False])
+async def test_a_ledger_that_is_away_when_a_letter_was_sent(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    """What the server has is noted as soon as the ledger takes it, so that nobody gets it twice, but not for ever."""
+    monkeypatch.setattr(post, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(post, "NOTE_SECONDS", 30.0 if comes_back else 0.05)
+    job, away = ledger.job, 3 if comes_back else 1_000
+
+    async def unsteady(work: Callable[[AsyncConnection], Awaitable[object]]) -> object:
+        nonlocal away
+        if upstream.messages and away:
+            away -= 1
+            raise LedgerUnavailable("It is away.")
+        return await job(work)
+
+    monkeypatch.setattr(ledger, "job", unsteady)
+    async with FakeUpstream() as upstream:
+        if comes_back:
+            await send_all(ledger, sender(upstream.port))
+        else:
+            with pytest.raises(LedgerUnavailable):
+                await send_all(ledger, sender(upstream.port))
+    assert 1 == len(upstream.messages)
+    assert [("sent", 1, False) if comes_back else ("queued", 1, True)] == await states(ledger)
+
+
 async def test_a_server_that_takes_too_long(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A letter is given up for now before anybody else may take it up, however long its server takes."""
-    assert outbox.CLAIM.total_seconds() > post.HAND_IN_SECONDS + QUIT_SECONDS
+    assert outbox.CLAIM.total_seconds() > post.HAND_IN_SECONDS + QUIT_SECONDS + post.NOTE_SECONDS
     monkeypatch.setattr(post, "HAND_IN_SECONDS", 0.1)
     async with FakeUpstream(data_delay=5.0) as upstream:
         await send_all(ledger, sender(upstream.port))
