@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import aging, consent, notices
+from ledger import aging, consent, contact, notices
 from ledger.aging import Over
 from ledger.consent import Act, Person
 from ledger.ledger import Ledger
@@ -62,10 +62,11 @@ async def test_three_years_after_the_last_event(ledger: Ledger, days: int, left:
     assert [] == (await ledger.verify()).flaws
 
 
-async def test_a_later_event_keeps_the_earlier_ones(ledger: Ledger) -> None:
+@pytest.mark.parametrize("days", [100, 1_000], ids=["a grant that counts", "one that ran out"])
+async def test_a_later_event_keeps_the_earlier_ones(ledger: Ledger, days: int) -> None:
     """What somebody said long ago is kept as long as what they said last."""
     await grant(ledger, MAX, LONG_AGO)
-    await grant(ledger, MAX, timedelta(days=100))
+    await grant(ledger, MAX, timedelta(days=days))
 
     assert 0 == await ledger.purge_events()
 
@@ -95,6 +96,26 @@ async def test_who_only_refused_stays_without_a_name(ledger: Ledger) -> None:
     assert (0, 0) == (await ledger.purge_events(), await ledger.purge_events())
     assert [None] * 3 == [event["address"] for event in await ledger.history(Person.of(ledger.keyring, MAX))]
     assert (State.REFUSED, []) == (await standing(ledger, MAX), (await ledger.verify()).flaws)
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [([False], 1), ([False, True, False], 1), ([False, True], 0)],
+    ids=["wants no mail", "wants none again", "changed their mind"],
+)
+async def test_who_wants_no_mail_is_remembered(ledger: Ledger, said: list[bool], left: int) -> None:
+    """Of who asked not to be written to the last word stays, and it holds; of who took it back nothing stays."""
+    person = Person.of(ledger.keyring, MAX)
+    at = now() - LONG_AGO
+    await ledger.job(lambda connection: notices.keep(connection, NOTICE, at))
+    for may_write in said:
+        await ledger.append(
+            lambda c, may=may_write: contact.say(c, ledger.keyring, person, BY_FOOTER, NOTICE, at, may_write=may)
+        )
+
+    assert len(said) - left == await ledger.purge_events()
+    assert (left, left == 1) == (len(await states(ledger, MAX)), (await ledger.standing(person)).do_not_write)
+    assert [] == (await ledger.verify()).flaws
 
 
 async def test_what_is_said_meanwhile_is_heard(ledger: Ledger) -> None:

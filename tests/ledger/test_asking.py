@@ -64,6 +64,20 @@ async def test_a_refusal_is_an_answer(ledger: Ledger) -> None:
     assert [False, True] == [await may_ask(ledger, later) for later in (PAUSE - DAY, PAUSE + DAY)]
 
 
+async def test_the_last_refusal_is_the_one_that_counts(ledger: Ledger) -> None:
+    """Whoever refused twice is not asked for six months after the second time."""
+    person = Person.of(ledger.keyring, MAX)
+
+    async def work(connection: AsyncConnection) -> tuple[int, str]:
+        await notices.keep(connection, NOTICE, now())
+        times = [now() - days * DAY for days in (300, 100)]
+        rows = [event(person, OPEN[0], State.REFUSED, BY_FOOTER, NOTICE, at) for at in times]
+        return await chain.append(connection, ledger.keyring, await chain.lock(connection), rows)
+
+    assert await ledger.append(work)
+    assert [False, True] == [await may_ask(ledger, later) for later in (timedelta(0), PAUSE - 99 * DAY)]
+
+
 async def test_a_grant_is_an_answer(ledger: Ledger) -> None:
     """Whoever agreed is not asked while that stands; once it is over, they may be."""
     await ledger.grant(MAX, OPEN, ON_PAPER)

@@ -74,6 +74,7 @@ async def test_58_with_a_collection_point_they_are_grants(ledger: Ledger) -> Non
         event[key] for key in ("assurance", "expression", "evidence", "source", "collection_point", "batch")
     )
     assert (now() - timedelta(days=10) + YEAR).date().isoformat() == event["valid_until"][:10]
+    assert (now() - timedelta(days=10)).date().isoformat() == event["time"][:10]
     assert [] == (await ledger.verify()).flaws
 
 

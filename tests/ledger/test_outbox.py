@@ -50,8 +50,9 @@ async def test_it_is_tried_again_and_in_the_end_given_up(ledger: Ledger) -> None
         tries += 1
         moment = now() + at
         await ledger.job(lambda c, one=claimed, then=moment: outbox.not_sent(c, one, then, permanent=False))  # type: ignore[misc]
-        assert await claim(ledger, at) is None
-        at += timedelta(minutes=2**claimed.attempts + 1)
+        pause = timedelta(minutes=2**claimed.attempts)
+        assert await claim(ledger, at + pause - timedelta(seconds=30)) is None
+        at += pause + timedelta(minutes=1)
 
     assert MAX_ATTEMPTS == tries
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import requests, retention
+from ledger import asking, notices, requests, retention
 from ledger.calendar import Calendar
 from ledger.consent import Person
 from ledger.decisions import DecidedMessage
@@ -16,10 +17,10 @@ from ledger.ledger import Ledger
 from ledger.requests import CaseKind
 from ledger.tokens import new_message_id
 from policies import Decision, Envelope, MessageClass, Outcome, Purpose, Reason, Verdict
+from tests.ledger.samples import NOTICE
 from tests.relaying import PAPER, open_ledger
 
 NOW = datetime.now(UTC)
-OTHERS = ("untracked", "names", "trackers", "decisions", "links", "questions", "letters")
 
 
 async def record(
@@ -101,6 +102,20 @@ async def _purge_at(ledger: Ledger, now: datetime) -> dict[str, int]:
         return await retention.purge(connection, retention.Periods(), now)
 
     return await ledger._writer.job(work)
+
+
+async def test_questions(tmp_path: Path) -> None:
+    """That somebody was asked is known for two years: forgotten sooner, they would be asked again."""
+    async with open_ledger(tmp_path) as ledger:
+
+        async def ask(connection: AsyncConnection) -> tuple[int, str]:
+            await notices.keep(connection, NOTICE, NOW)
+            return (await asking.asked(connection, ledger.keyring, "bob@customer.test", "mail", NOTICE, NOW)).head
+
+        assert await ledger.append(ask)
+        removed = [(await _purge_at(ledger, NOW + timedelta(days=days)))["questions"] for days in (0, 729, 731)]
+
+    assert [0, 0, 1] == removed
 
 
 async def test_closed_requests_and_accesses(tmp_path: Path) -> None:
