@@ -171,6 +171,9 @@ class UpstreamLogin:
         connection.settle(at_rest=True)
         self._rest = asyncio.get_running_loop().call_later(self.route.limits.idle, self._let_go)
         self._pool.rests(self, self._let_go)
+        if connection.transactions:
+            # Before its first message it is about to be used: who lost it then would only log in twice.
+            self._pool.make_way()
 
     def _stop_resting(self) -> None:
         self._pool.works(self)

@@ -167,11 +167,14 @@ class Pool:
             self._retire(connection)
 
     def rests(self, guest: object, end: Callable[[], None]) -> None:
-        """Have a reserved connection that is at rest ended, by ``end``, as soon as somebody waits for one."""
+        """Have a reserved connection that is at rest ended, by ``end``, when somebody begins to wait for one."""
         self._guests[guest] = end
+        self._begin_to_sweep()
+
+    def make_way(self) -> None:
+        """End a reserved connection at rest where somebody waits for one already."""
         if self._waiting or self._hoping:
             self._end_a_guest()
-        self._begin_to_sweep()
 
     def works(self, guest: object) -> None:
         """Have a reserved connection not ended any more."""

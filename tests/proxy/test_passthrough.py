@@ -1,5 +1,6 @@
 """Pass-through: the client's login is used at its upstream, for its session and for nothing else."""
 
+import asyncio
 import base64
 import ipaddress
 import logging
@@ -181,6 +182,20 @@ async def test_who_waits_has_the_connection_that_comes_to_rest(
         assert ACCEPTED == await sender.message()
     assert 3 == len(upstream.messages)
     assert [f"PLAIN {ALICE}", f"PLAIN {BOB}", f"PLAIN {ALICE}"] == upstream.logged_in
+
+
+async def test_who_waited_for_a_login_logs_in_once(tmp_path: Path) -> None:
+    """Of many who wait for one connection each logs in once, and keeps it until its message is done."""
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(fake(data_delay=0.1))
+        running = await stack.enter_async_context(relay(tmp_path, upstream, Limits(connections=1, patience=10.0)))
+        senders = [await stack.enter_async_context(Sender(running.port)) for _ in range(4)]
+
+        async def send(sender: Sender) -> str:
+            return await sender.message() if "235" == (await sender.say(plain()))[:3] else ""
+
+        assert [ACCEPTED] * 4 == await asyncio.gather(*map(send, senders))
+    assert [f"PLAIN {ALICE}"] * 4 == upstream.logged_in
 
 
 async def test_connections_count_together(tmp_path: Path) -> None:
