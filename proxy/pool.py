@@ -1,6 +1,7 @@
 """The pool: connections to an upstream that are kept open between messages, and no more of them than it allows."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -40,6 +41,8 @@ class Pool:
         self._number = number
         self._slots = asyncio.Semaphore(route.limits.connections)
         self._open = 0
+        self._ended_at = -math.inf
+        """When the latest connection went, by the loop's clock."""
         self._idle: dict[Connection, float] = {}
         """The connections at rest, and since when; the one that was used last comes last."""
         self._hoping: deque[asyncio.Event] = deque()
@@ -116,8 +119,12 @@ class Pool:
         return found
 
     def _unless_full_with_others(self, refusal: TurnedAway) -> TurnedAway:
-        """Return the refusal; raise it where no worker has a connection there, so that none will go."""
-        if not self._census.connected(self._number):
+        """Return the refusal; raise it where no worker has a connection there, so that none will go.
+
+        One that has just gone may still count at the upstream, which hears of it a moment later.
+        """
+        went = asyncio.get_running_loop().time() - self._ended_at
+        if not self._census.connected(self._number) and went > AGAIN_SECONDS:
             raise refusal
         return refusal
 
@@ -137,6 +144,7 @@ class Pool:
     def _ended(self, connection: Connection) -> None:
         self._idle.pop(connection, None)
         self._open -= 1
+        self._ended_at = asyncio.get_running_loop().time()
         self._census.connect(self._number, -1)
         self._say_whether_starving()
 

@@ -61,6 +61,33 @@ async def test_waiting_for_an_upstream_that_is_full(tmp_path: Path, patience: fl
         assert (await waiting).startswith(expected)
 
 
+class Slow(FakeUpstream):
+    """A mail server that counts a connection a little longer than the other side has it."""
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await super()._talk(reader, writer)
+        await asyncio.sleep(0.1)
+
+
+async def test_an_upstream_that_hears_late_of_an_end(tmp_path: Path) -> None:
+    """Who waits for an upstream that is full goes on waiting where it does not know yet that a connection went."""
+    async with (
+        Slow(most_at_once=1) as upstream,
+        running_relay(tmp_path, upstream.port, limits=Limits(messages=1)) as running,
+        Sender(running.port) as first,
+        Sender(running.port) as second,
+    ):
+        await until(lambda: not upstream.writers)
+        (theirs,) = running.server.upstreams.pools
+        await first.envelope()
+        waiting = asyncio.create_task(second.message())
+        await until(lambda: theirs._hoping)
+        await first.content()
+        await until(lambda: not theirs._open)
+        theirs._wake()
+        assert "250 2.0.0 Ok: queued as 4XYZ" == await waiting
+
+
 @asynccontextmanager
 async def two_workers(folder: Path, upstream: FakeUpstream, limits: Limits = LIMITS) -> AsyncIterator[tuple[int, int]]:
     """Run two relays that count together, as workers do, in front of one upstream; the ports of both."""

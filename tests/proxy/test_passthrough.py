@@ -174,6 +174,7 @@ async def test_who_waits_has_the_connection_that_comes_to_rest(
         Sender(running.port) as sender,
         Sender(running.port) as other,
     ):
+        await until(lambda: not upstream.writers)
         await begin_after_reset(sender)
         other.begin(plain(BOB, "another").encode() + b"\r\n")
         assert ACCEPTED == await sender.content()
