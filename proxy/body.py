@@ -27,6 +27,9 @@ MAX_HTML_BYTES = 2_097_152
 _MAX_TEXT_BYTES = 4_194_304
 """How much of a text part is looked at for inline PGP and for being blank."""
 
+_LONGEST_SAID = 300
+"""Bytes in front of an address in a text that may say what it is."""
+
 _IN_NEXT_LINE = re.compile(rb"[!-;=?-~]*+ \r?\n")
 
 
@@ -251,9 +254,15 @@ def _text_links(
             continue
         url = destinations.get(match.start(), match[0].decode("ascii"))
         # The address is its own text here; that it is one is what plain_text_links agrees to.
-        if target(url, "", {}, rules, frozenset()) == url:
+        if target(url, "", {}, rules, frozenset(), _said_before(data, match.start())) == url:
             links.append(Link(match.start(), match.end(), url))
     return tuple(links)
+
+
+def _said_before(data: bytes, at: int) -> str:
+    """Return what a text says of the address that follows: the words in front of it, or the line above it."""
+    before = data[max(0, at - _LONGEST_SAID) : at].rstrip(b" \t\r\n<([")
+    return before[before.rfind(b"\n") + 1 :].decode("latin-1")
 
 
 def tracked_in(raw: bytes, entities: Sequence[Entity], reading: Reading) -> Walk[tuple[Trackers, ...]]:

@@ -46,6 +46,22 @@ def wrapped(body: str, encoding: str = "8bit") -> bytes:
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        "Unsubscribe: https://shop.example/r/1",
+        "Passwort zurücksetzen:\r\n\r\n<https://shop.example/r/1>",
+        "Um sich abzumelden, folgen Sie bitte\r\nhttps://shop.example/r/1",
+        "Rejoindre la réunion ( https://shop.example/r/1 )",
+    ],
+    ids=["in front", "above, in brackets", "in the line above", "bracket"],
+)
+def test_words_in_front_of_an_address(body: str) -> None:
+    """100, 104: an address in a text that is said to lead to where people sign in, leave or meet stays as it is."""
+    body += "\r\nUnser Angebot: https://shop.example/a"
+    assert wrapped(body).startswith(body.replace("https://shop.example/a", "https://track.test/l/1").encode())
+
+
+@pytest.mark.parametrize(
     ("body", "expected"),
     [
         ("See https://shop.example/a?b=1&c=2.", "See https://track.test/l/1."),
