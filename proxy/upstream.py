@@ -172,7 +172,7 @@ class Connection:
     async def _say(self, *commands: bytes, seconds: float = COMMAND_SECONDS) -> list[Reply]:
         """Say commands, all at once, and return their answers. Raises Lost."""
         if self._noop is not None:
-            await self._noop
+            await asyncio.wait({self._noop})  # not the task itself: a client that goes away must not stop it
         try:
             answers = [self._dialog.expect() for _ in commands]
             self._dialog.write(b"".join(commands))

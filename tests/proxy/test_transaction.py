@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.route import Limits
+from proxy.path import Recipient
+from proxy.route import Limits, parse_route
+from proxy.upstream import Connection
 from tests.proxy.sending import Sender, until
 from tests.relaying import running_relay
 from tests.upstream import FakeUpstream
@@ -28,6 +30,21 @@ async def test_slow_client_keeps_the_upstream_alive(tmp_path: Path) -> None:
     assert {"NOOP"} == set(after[: after.index("DATA")])
     assert "NOOP" not in after[after.index("DATA") :]
     assert 1 == len(upstream.messages)
+
+
+async def test_a_client_that_goes_away_while_noop_is_said() -> None:
+    """Somebody who goes away in the very moment in which the upstream is about to hear NOOP does not cut that short."""
+    async with FakeUpstream() as upstream:
+        connection = await Connection.open(parse_route(f"smtp://127.0.0.1:{upstream.port}", ["*"], "relay.test"))
+        saying = asyncio.create_task(connection.rcpt(Recipient("bob@customer.test")))
+        asyncio.get_running_loop().call_soon(saying.cancel)
+        connection.keep_alive(0.0)
+        connection._look_after()
+        connection.rest()
+        await asyncio.wait({saying})
+        assert await connection.reset()
+        await connection.quit()
+    assert ["NOOP", "RSET", "QUIT"] == upstream.heard[-3:]
 
 
 async def test_refused_noop_means_a_fresh_connection(tmp_path: Path) -> None:
