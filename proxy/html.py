@@ -3,6 +3,7 @@
 Nothing is parsed into a tree and written back out.
 """
 
+import re
 from dataclasses import dataclass, field
 from heapq import merge
 from typing import NamedTuple
@@ -162,9 +163,37 @@ _MAX_ANCHORS = 5_000
 """Of a document with more links than any letter has, the rest stays as it is."""
 
 
+_POINTING = re.compile(
+    r".{0,24}\b(?:here|hier|ici|aqu\S{1,2}|qui|(?:this|diese[nm]) link|ce lien|enlace)\b\W*", re.IGNORECASE
+)
+"""A text that says nothing of where it leads: what stands around it does."""
+_AROUND = 300
+"""Bytes on either side."""
+_ENDS_SENTENCES = re.compile(
+    rb"</?(?:a|p|div|t[drh]|table|li|[uo]l|h[1-6r]|blockquote|v:[a-z]+)\b[^>]*+>", re.IGNORECASE
+)
+
+
+def _said_around(data: bytes, start: int, text_end: int) -> list[str]:
+    """Return what the block that a link stands in says before and behind it, up to the next link."""
+    begin = max(0, start - _AROUND)
+    before, behind = data[begin:start], data[text_end : text_end + _AROUND]
+    tag_end = before.find(b">")
+    if begin and b"<" not in before[: max(0, tag_end)]:
+        # It may begin inside a tag.
+        before = before[tag_end + 1 :]
+    before = before[max((match.end() for match in _ENDS_SENTENCES.finditer(before)), default=0) :]
+    behind = behind.removeprefix(b"</a>")
+    end = _ENDS_SENTENCES.search(behind)
+    behind = behind[: end.start()] if end is not None else behind[: behind.rfind(b"<")] if b"<" in behind else behind
+    return [said(before)[0], said(behind)[0]]
+
+
 def _anchor(data: bytes, tag: Tag, attributes: dict[str, Attribute], text_end: int) -> Anchor:
     texts = {name: attribute.text(data) for name, attribute in attributes.items() if name in _ASKED_FOR}
     href = attributes["href"]
     text, alternatives = said(data[tag.end : min(text_end, tag.end + _MAX_ANCHOR_TEXT)])
     labels = [texts[name] for name in _LABELS if name in texts]
+    if _POINTING.fullmatch(text) is not None:
+        labels += _said_around(data, tag.start, text_end)
     return Anchor(href.start, href.end, texts["href"], texts, text, " ".join(labels + alternatives))

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy import private
+from proxy.html import scan
 from proxy.links import LinkRules, target
 
 NO_LIST: frozenset[str] = frozenset()
@@ -139,6 +140,37 @@ def test_an_address_that_carries_a_private_one(href: str) -> None:
 def test_an_address_that_carries_any_other(href: str) -> None:
     """A redirect to an ordinary page is a link like any other (case 103)."""
     assert _target(href) == href
+
+
+LINK = '<a href="https://x.com/r/1">%s</a>'
+
+
+@pytest.mark.parametrize(
+    ("html", "wrapped"),
+    [
+        (f"<p>Click {LINK % 'here'} to unsubscribe.</p>", [False]),
+        (f"<p>Um sich abzumelden, klicken Sie <b>bitte {LINK % '<i>hier</i>'}</b>.</p>", [False]),
+        (f"<p>Pour vous désabonner, {LINK % 'cliquez ici'}</p>", [False]),
+        (f"<p>Para darse de baja haga clic {LINK % 'aquí'}</p>", [False]),
+        (f"<p>Per reimpostare la password clicca {LINK % 'qui'}</p>", [False]),
+        (f"<p>{'x ' * 500} To log in, follow {LINK % 'this link'}", [False]),
+        (f"<p>See our offer {LINK % 'here'}.</p>", [True]),
+        (f"<p>Unsubscribe</p><p>See our offer {LINK % 'here'}</p><p>Unsubscribe</p>", [True]),
+        (f"<p>Our offer is {LINK % 'here'}, you can also {LINK % 'unsubscribe'}.</p>", [True, False]),
+        (f"<p title='{'x ' * 200}unsubscribe'>See our offer {LINK % 'here'}</p>", [True]),
+        (f"<p>Unsubscribe or see {LINK % 'our offer'}</p>", [True]),
+    ],
+    ids=[
+        "en", "de", "fr", "es", "it", "long", "other", "other paragraphs", "another link", "title", "text of its own",
+    ],
+)  # fmt: skip
+def test_what_stands_around_a_link_that_says_here(html: str, wrapped: list[bool]) -> None:
+    """Of a link that only says "here" the words around it tell where it leads, up to the next link (100, 104)."""
+    found = scan(html.encode()).anchors
+
+    assert wrapped == [
+        target(one.href, one.text, one.attributes, LinkRules(), NO_LIST, one.labels) is not None for one in found
+    ]
 
 
 def test_labels_count_too() -> None:
