@@ -140,7 +140,7 @@ def password(path: str, section: UpstreamSection | SystemMailSection) -> str | N
     if section.password_file is None:
         return None
     try:
-        secret = section.password_file.read_text("utf-8").rstrip("\r\n")
+        secret = section.password_file.read_text("utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}.password_file: cannot be read."]) from error
     if not secret or len(secret.splitlines()) > 1:

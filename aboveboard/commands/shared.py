@@ -38,7 +38,8 @@ def load_config(path: Path) -> Config:
 def read_text(path: Path) -> str:
     """Return what a file says that a command was given. Ends the command where it is no text."""
     try:
-        return path.read_text("utf-8")
+        # Editors on Windows begin a file with a byte order mark.
+        return path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         fail(f"{path}: cannot be read as UTF-8 text.")
 

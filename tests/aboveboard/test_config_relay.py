@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from aboveboard import premises, relaying
+from aboveboard import compose, premises, relaying
 from aboveboard.config import ConfigError, notes, parse
 from tests.aboveboard.configuration import BASE, changed, problems
 
@@ -103,6 +103,15 @@ def test_service_password_from_a_file(tmp_path: Path, content: str) -> None:
     assert ["relay.upstream[0].password_file: must hold the password alone, on one line."] == premises.problems(config)
     with pytest.raises(ConfigError, match="must hold the password alone"):
         relaying.upstreams(config)
+
+
+@pytest.mark.parametrize("content", ["geheim", "geheim\r\n", "\ufeffgeheim\n"], ids=["bare", "line", "Windows"])
+def test_a_password_is_what_is_typed(tmp_path: Path, content: str) -> None:
+    """Neither a line's end nor the mark with which editors on Windows begin a file is part of a password."""
+    (tmp_path / "password").write_bytes(content.encode())
+    keys = {"username": "relay", "password_file": "password"}
+    config = parse(changed("relay.upstream", [{**UPSTREAM, **keys}]), tmp_path)
+    assert "geheim" == compose.password("relay.upstream[0]", config.relay.upstream[0])
 
 
 def test_service_password_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,6 +163,17 @@ def test_a_file_that_is_deep_is_no_proof(command: Command, tmp_path: Path) -> No
     assert (1, "The file is no JSON.\n") == (done.exit_code, done.stderr)
 
 
+def test_a_byte_order_mark_is_no_error(command: Command, tmp_path: Path) -> None:
+    """Anchors and proofs that an editor on Windows kept are what they were."""
+    command("consent", "grant", BOB, *GRANT, "form 12")
+    command("consent", "anchor", "--file", "heads")
+    command("consent", "proof", BOB, "--output", "proof.json")
+    for name in ("heads", "proof.json"):
+        (tmp_path / name).write_text((tmp_path / name).read_text("utf-8"), "utf-8-sig")
+    assert 0 == command("consent", "verify", "--anchors", "heads").exit_code
+    assert 0 == command("consent", "verify", "proof.json").exit_code
+
+
 @pytest.mark.parametrize("day", ["0001-01-05", "1969-12-31", "9999-12-31"])
 def test_days_at_the_ends_of_time(command: Command, day: str) -> None:
     """A day that others cannot be counted from is a wrong call."""
