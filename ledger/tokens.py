@@ -34,7 +34,7 @@ def _decode(text: str) -> bytes | None:
         return None
     try:
         token = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
+    except binascii.Error:
         return None
     return token if _encode(token) == text else None
 

@@ -139,6 +139,17 @@ async def test_nobody_there_is_asked_or_imported(ledger: Ledger) -> None:
     assert {Landing.REFUSED: 1} == done.landed
 
 
+async def test_it_is_in_the_copy_of_somebody_there(ledger: Ledger) -> None:
+    """Whoever asks for a copy of their data reads that it was said for their domain, and not by whose letter."""
+    await ledger.refuse_domain("client.example", ENTRY)
+    copy = await ledger.copy_of(Person.of(ledger.keyring, BELOW))
+
+    assert {("open", "refused"), ("click", "refused"), ("detail", "refused")} == {
+        (event["purpose"], event["state"]) for event in copy["domain_events"]
+    }
+    assert [] == [said for said in ("3 May", "root", "client.example") if said in json.dumps(copy["domain_events"])]
+
+
 async def test_it_is_in_proof_and_export(ledger: Ledger) -> None:
     """The proof about somebody there holds the entry, and the export says that they stand refused."""
     await ledger.grant(MAX, OPEN, ON_PAPER)

@@ -164,6 +164,18 @@ async def test_upstream_that_refuses_the_sender_and_hangs_up(tmp_path: Path, ans
         assert answer == await sender.envelope()
 
 
+async def test_a_connection_lost_at_one_recipient_costs_no_other(tmp_path: Path) -> None:
+    """Where the upstream hangs up on the first recipient, the next is named to it on a fresh connection."""
+    upstream = FakeUpstream(hang_up_once_on="RCPT TO:<bad")
+    async with upstream, running_relay(tmp_path, upstream.port) as running, Sender(running.port) as sender:
+        await sender.say("MAIL FROM:<alice@example.org>")
+        assert "4" == (await sender.say("RCPT TO:<bad@customer.test>"))[0]
+        assert "250" == (await sender.say("RCPT TO:<bob@customer.test>"))[:3]
+        assert "354" == (await sender.say("DATA"))[:3]
+        assert "250 2.0.0 Ok: queued as 4XYZ" == await sender.content()
+    assert 1 == len(upstream.messages)
+
+
 @asynccontextmanager
 async def patient_upstream() -> AsyncIterator[tuple[int, list[bytes]]]:
     """Run a server that answers MAIL only once it has RCPT too, and RCPT only once nothing came for a moment."""

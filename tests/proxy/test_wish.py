@@ -112,6 +112,13 @@ def test_removed() -> None:
     )
 
 
+def test_no_other_field_loses_what_looks_like_a_tag() -> None:
+    """A tag is one in the subject only: every other field says what it said."""
+    raw = b"X-Ticket: [track] 5\r\nComments: [notrack] is what they wrote\r\n\r\n"
+
+    assert raw == _removed(raw)
+
+
 def test_subject_kept() -> None:
     """A protected message loses the control header only, for a signature may cover its subject (case 27)."""
     assert _removed(HEADER, keep_subject=True) == (
