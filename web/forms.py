@@ -6,7 +6,6 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import Request
 
-from policies.address import split
 from policies.words import Purpose
 
 MAX_FORM = 8_192
@@ -81,7 +80,7 @@ def address_in(form: Form) -> str | None:
     # Its length first: the expression takes its time with a long one.
     if len(typed.encode("utf-8", "replace")) > MAX_ADDRESS or not _ADDRESS.fullmatch(typed):
         return None
-    return typed if typed.isprintable() and len(split(typed)[0]) <= 64 else None
+    return typed if typed.isprintable() else None
 
 
 def from_elsewhere(request: Request, public_url: str) -> bool:

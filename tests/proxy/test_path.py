@@ -47,6 +47,12 @@ def test_everything_beyond_ascii_is_taken(form: str) -> None:
     assert [] == [piece for piece in pieces if not taken(form.format(piece))]
 
 
+def test_how_long_an_address_may_be() -> None:
+    """RFC 5321 §4.5.3.1: only the whole path has an end; reply addresses of ticket systems exceed 64 before the @."""
+    longest = "r" * 242 + "@example.org"
+    assert (254, True, False) == (len(longest), taken(longest), taken(f"r{longest}"))
+
+
 @pytest.mark.parametrize(
     "literal",
     ["127.0.0.1", "255.255.255.255", "010.001.0.1", "IPv6:::1", "ipv6:2001:DB8::1", "IPv6:::ffff:192.0.2.1"],
