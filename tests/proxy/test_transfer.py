@@ -6,11 +6,11 @@ import re
 from base64 import b64decode, b64encode
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.header import Unparsable
-from proxy.slices import at_once
+from proxy.slices import STEP_BYTES, at_once
 from proxy.transfer import MAX_LINE, Edit, QuotedPrintable, decode, fits, line_break, quoting, splice, splicing
 
 EOL = b"\r\n"
@@ -312,6 +312,8 @@ def test_line_feeds(encoding: str) -> None:
     ),
     st.booleans(),
 )
+@example([b"x" * 76, b"\n"], False)
+@example([b"=" * 52, b"x" * STEP_BYTES], False)
 def test_quoting(pieces: list[bytes], breaks: bool) -> None:
     """Text as quoted-printable decodes to itself, in legal lines and with the message's line breaks (case 64).
 
@@ -363,3 +365,25 @@ def test_many_edits_of_a_long_line() -> None:
     edits = [(at, at + 1, b"X") for at in range(0, len(encoded.decoded), 90)]
 
     assert decode(encoded.with_edits(edits, EOL), "quoted-printable").decoded == splice(encoded.decoded, edits)
+
+
+@pytest.mark.parametrize("width", [60, 76])
+def test_an_edit_of_a_long_base64_part(width: int) -> None:
+    """A part of several steps decodes to what was edited, in lines as long as they were, the last one excepted."""
+    decoded = bytes(range(251)) * (3 * STEP_BYTES // 251)
+    letters = b64encode(decoded)
+    content = EOL.join(letters[at : at + width] for at in range(0, len(letters), width)) + EOL
+
+    edited = at_once(decode(content, "base64").editing([(5, 6, b"some more")], EOL))
+
+    assert decoded[:5] + b"some more" + decoded[6:] == b64decode(edited)
+    assert {width} == {len(line) for line in edited.split(EOL)[:-2]}
+
+
+def test_padding_in_a_long_quoted_printable_part() -> None:
+    """A part of several steps is decoded once and whole, without the padding of its lines, which an edit leaves."""
+    line, lines = b"a line=20 \t\r\n", STEP_BYTES // 5
+    part = decode(line * lines, "quoted-printable")
+
+    assert b"a line \r\n" * lines == part.decoded
+    assert b"A line=20\r\n" + line * (lines - 1) == at_once(part.editing([(0, 1, b"A")], EOL))
