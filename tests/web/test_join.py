@@ -9,6 +9,7 @@ import pytest
 from ledger.links import LinkKind
 from policies.footer import Language
 from tests.web.mailing import PUBLIC, Mailing, mailing_site
+from web.client import PER_CLIENT
 from web.site import Point
 
 ANN = "ann@customer.test"
@@ -36,6 +37,15 @@ def notice_in(page: str) -> str:
     """Return the notice that a page's form says it was shown under."""
     (found,) = re.findall(r'name="notice" value="([0-9a-f]{16})"', page)
     return str(found)
+
+
+async def test_the_form_has_no_mail_sent_without_end(site: Mailing) -> None:
+    """W19: one client can have mail sent to so many addresses in an hour, and to no more."""
+    forms = [{"address": f"reader{at}@customer.test", "agree": ["open"]} for at in range(PER_CLIENT + 1)]
+
+    statuses = [(await site.client.post("/join/web-form", data=form)).status_code for form in forms]
+
+    assert [200] * PER_CLIENT + [429] == statuses
 
 
 async def test_the_form_records_nothing(site: Mailing) -> None:
