@@ -15,6 +15,7 @@ from typing import cast
 import aiosmtplib
 import structlog
 
+from proxy.connecting import connected
 from proxy.dialog import Dialog
 from proxy.path import MailParameters, Recipient
 from proxy.reply import Reply, ReplyError, reply
@@ -98,7 +99,6 @@ class Connection:
         """Connect to a host, with TLS and login as the route says. Raises ReplyError."""
         client = aiosmtplib.SMTP(
             hostname=host.name,
-            port=host.port,
             local_hostname=route.local_hostname,
             use_tls=host.tls == "implicit",
             start_tls=host.tls == "starttls",
@@ -108,7 +108,7 @@ class Connection:
             timeout=seconds,
         )
         try:
-            greeting = await client.connect()
+            greeting = await client.connect(sock=await connected(host.name, host.port, seconds))
             await cls._greet(client)
             dialog = cls._taken_over(client)
         except (aiosmtplib.SMTPException, OSError, ssl.SSLError, ValueError) as error:
