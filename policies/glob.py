@@ -41,6 +41,8 @@ def url_matches(compiled: re.Pattern[str] | None, url: str) -> bool:
     Case of the host, IDNA, the default port and an empty path make no difference (RFC 3986 §6.2.2 and §6.2.3), nor
     whether letters beyond ASCII, or spaces, are escaped (RFC 3987 §3.1).
     """
+    if compiled is None:
+        return False
     # What is beyond ASCII in the URL of a message is its bytes, each read as a character, or came from a reference.
     encodings = ("utf-8",) if url.isascii() else ("latin-1", "utf-8")
     return matches(compiled, url) or any(matches(compiled, _normal(_URL_HOST, url, one)) for one in encodings)

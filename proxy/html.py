@@ -163,15 +163,22 @@ _MAX_ANCHORS = 5_000
 """Of a document with more links than any letter has, the rest stays as it is."""
 
 
-_POINTING = re.compile(
-    r".{0,24}\b(?:here|hier|ici|aqu\S{1,2}|qui|(?:this|diese[nm]) link|ce lien|enlace)\b\W*", re.IGNORECASE
-)
-"""A text that says nothing of where it leads: what stands around it does."""
+_POINTING = re.compile(r"(?:here|hier|ici|aqu\S{1,2}|qui|(?:this|diese[nm]) link|ce lien|enlace)\W*\Z")
+_MAX_BEFORE_POINTING = 24
 _AROUND = 300
 """Bytes on either side."""
 _ENDS_SENTENCES = re.compile(
     rb"</?(?:a|p|div|t[drh]|table|li|[uo]l|h[1-6r]|blockquote|v:[a-z]+)\b[^>]*+>", re.IGNORECASE
 )
+
+
+def _only_points(text: str) -> bool:
+    """Tell whether a link's text says nothing of where it leads: what stands around it does."""
+    text = text.lower()
+    found = _POINTING.search(text)
+    if found is None or found.start() > _MAX_BEFORE_POINTING:
+        return False
+    return not text[: found.start()][-1:].isalnum()
 
 
 def _said_around(data: bytes, start: int, text_end: int) -> list[str]:
@@ -194,6 +201,6 @@ def _anchor(data: bytes, tag: Tag, attributes: dict[str, Attribute], text_end: i
     href = attributes["href"]
     text, alternatives = said(data[tag.end : min(text_end, tag.end + _MAX_ANCHOR_TEXT)])
     labels = [texts[name] for name in _LABELS if name in texts]
-    if _POINTING.fullmatch(text) is not None:
+    if _only_points(text):
         labels += _said_around(data, tag.start, text_end)
     return Anchor(href.start, href.end, texts["href"], texts, text, " ".join(labels + alternatives))
