@@ -83,6 +83,13 @@ def check_connections(config: Config, workers: int) -> None:
         raise ConfigError(problems)
 
 
+def _is_readable(descriptor: int, seconds: float) -> bool:
+    # select.select knows no number above 1023, and everybody who reads the metrics has one.
+    looking = select.poll()
+    looking.register(descriptor, select.POLLIN)
+    return bool(looking.poll(seconds * 1_000))
+
+
 @dataclass(slots=True)
 class _Worker:
     part: str
@@ -97,7 +104,7 @@ class _Worker:
 
     def look(self, seconds: float = 0.0) -> None:
         """See whether it says that it serves, waiting so long for that at most."""
-        if self.ready != -1 and select.select([self.ready], [], [], seconds)[0]:
+        if self.ready != -1 and _is_readable(self.ready, seconds):
             self.served = os.read(self.ready, 1) == b"r"
             self.forget()
 

@@ -1,8 +1,10 @@
 """The parent process: binding, starting, and ending in order."""
 
 import faulthandler
+import fcntl
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -20,7 +22,7 @@ import trustme
 
 from aboveboard.config import ConfigError
 from aboveboard.reload import InForce
-from aboveboard.serve import Parent
+from aboveboard.serve import Parent, _Worker
 from aboveboard.sockets import bind
 from tests.e2e.waiting import free_port, until
 from tests.proxy.test_certificates import write
@@ -196,6 +198,24 @@ def test_what_could_not_be_put_in_force(tmp_path: Path, monkeypatch: pytest.Monk
     parent._place.unlink()
     look()
     assert not parent._place.exists()
+
+
+def test_a_worker_is_heard_whatever_the_number_of_its_pipe() -> None:
+    """A thousand scrapers of metrics at once, which have the numbers up to there, do not end the parent."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2_000), hard))
+    low, say_ready = os.pipe()
+    ready = fcntl.fcntl(low, fcntl.F_DUPFD, 1_500)
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        worker = _Worker("relay", process, ready, 0)
+        worker.look()
+        assert (False, ready) == (worker.served, worker.ready)
+        os.write(say_ready, b"r")
+        worker.look()
+        assert (True, -1) == (worker.served, worker.ready)
+    os.close(low)
+    os.close(say_ready)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def children(pid: int) -> list[int]:
