@@ -210,10 +210,10 @@ _MAX_CARRIED = 4
 
 def _carries_private(url: str) -> bool:
     """Tell whether an address in the address, as redirects and mail gateways have it, is a private link itself."""
-    if url.rfind("//") < len("https://") and "%" not in url:
-        # Of most links that is all.
-        return False
     rest = url[len("http:/") :].lower()
+    if "http" not in rest:
+        # Of most links that is all: nobody escapes letters.
+        return False
     for _ in range(_MAX_CARRIED):
         rest = unquote(rest) if "%" in rest else rest
     found = list(islice(_CARRIED.finditer(rest), _MAX_CARRIED + 1))
