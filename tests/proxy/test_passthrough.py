@@ -190,13 +190,19 @@ async def test_who_waited_for_a_login_logs_in_once(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(fake(data_delay=0.1))
         running = await stack.enter_async_context(relay(tmp_path, upstream, Limits(connections=1, patience=10.0)))
-        senders = [await stack.enter_async_context(Sender(running.port)) for _ in range(4)]
+        first, *others = [await stack.enter_async_context(Sender(running.port)) for _ in range(5)]
+        assert "235" == (await first.say(plain()))[:3]
+        assert "354" == (await first.envelope())[:3]
+        for one in others:
+            one.begin(f"{plain()}\r\n".encode())
+        (pool,) = running.server.upstreams.pools
+        await until(lambda: pool._waiting == len(others))
 
         async def send(sender: Sender) -> str:
-            return await sender.message() if "235" == (await sender.say(plain()))[:3] else ""
+            return await sender.message() if "235" == (await sender.heard())[:3] else ""
 
-        assert [ACCEPTED] * 4 == await asyncio.gather(*map(send, senders))
-    assert [f"PLAIN {ALICE}"] * 4 == upstream.logged_in
+        assert [ACCEPTED] * 5 == await asyncio.gather(first.content(), *map(send, others))
+    assert [f"PLAIN {ALICE}"] * 5 == upstream.logged_in
 
 
 async def test_connections_count_together(tmp_path: Path) -> None:
