@@ -14,7 +14,7 @@ from tests.postgresql import Cluster, cluster
 
 MEMORY = "/dev/shm"  # pytest makes a folder in it that is ours alone
 ROOM = 1 << 30
-"""Octets that must be free there; a run takes a fifth of it."""
+"""Octets that must be free there; a run takes two fifths of it."""
 
 
 def pytest_configure() -> None:
