@@ -7,7 +7,7 @@ the lines with an edit; base64 is written anew in the part's own line width, for
 import binascii
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from io import BytesIO
 
 from proxy.header import Unparsable
@@ -214,20 +214,20 @@ class QuotedPrintable(Encoded):
         if self._unpadded is self._content:
             return splice(self._content, [(first, _line_end(self._content, last), new) for first, last, new in lines])
         # The lines that are not written anew keep their padding.
-        padded = yield from self._finding_padded_lines()
+        padded = yield from self._finding_padded_lines({at for first, last, _ in lines for at in (first, last)})
         return splice(self._content, [(padded[first][0], padded[last][1], new) for first, last, new in lines])
 
-    def _finding_padded_lines(self) -> Walk[dict[int, tuple[int, int]]]:
-        """Walk to the span of each line with its padding, by where the line begins without."""
+    def _finding_padded_lines(self, wanted: Set[int]) -> Walk[dict[int, tuple[int, int]]]:
+        """Walk to the span of each wanted line with its padding, by where the line begins without."""
         found: dict[int, tuple[int, int]] = {}
         start = at = 0
-        step_end = _PADDED_BYTES
-        for line in self._content.splitlines(keepends=True):
-            found[start] = at, at + len(line)
-            start, at = start + len(_LINE_PADDING.sub(b"", line)), at + len(line)
-            if at > step_end:
-                step_end = at + _PADDED_BYTES
-                yield
+        while at < len(self._content):
+            step_end = self._content.find(b"\n", at + _PADDED_BYTES) + 1 or len(self._content)
+            for line in self._content[at:step_end].splitlines(keepends=True):
+                if start in wanted:
+                    found[start] = at, at + len(line)
+                start, at = start + len(_LINE_PADDING.sub(b"", line)), at + len(line)
+            yield
         # What is appended behind the last line break stands on a line of its own.
         found.setdefault(start, (at, at))
         return found
