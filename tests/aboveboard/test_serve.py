@@ -218,15 +218,16 @@ def test_a_worker_is_heard_whatever_the_number_of_its_pipe() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def children(pid: int) -> list[int]:
-    """Return the process ids of the workers."""
-    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()))
+def workers_of(pid: int) -> list[int]:
+    """Return the process ids of a parent's workers, without one that is its copy still, its program not begun."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+    return [int(child) for child in children if b"\0worker\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def test_ended_before_it_serves(tmp_path: Path) -> None:
     """SIGTERM while workers are starting is not kept waiting for them, and nobody hears that they serve."""
     with serving(tmp_path) as process:
-        workers = until(lambda: len(found := children(process.pid)) == 2 and found, "both workers are there")
+        workers = until(lambda: len(found := workers_of(process.pid)) == 2 and found, "both workers are there")
         for worker in workers:
             os.kill(worker, signal.SIGSTOP)
         process.terminate()
@@ -278,7 +279,7 @@ def is_told_to_end(pid: int) -> bool:
 def test_ctrl_c_reaches_the_parent_alone(tmp_path: Path) -> None:
     """Workers are in no group of a terminal's: interrupted in the middle of an import they would show tracebacks."""
     with serving(tmp_path) as process:
-        workers = until(lambda: children(process.pid), "there are workers")
+        workers = until(lambda: workers_of(process.pid), "there are workers")
         assert [os.getpgrp()] == [os.getpgid(process.pid)]
         assert os.getpgrp() not in map(os.getpgid, workers)
 
