@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterator
 import pytest
 import structlog
 import uvloop
+from hypothesis import settings
 
 from tests.postgresql import Cluster, cluster
 
 MEMORY = "/dev/shm"  # pytest makes a folder in it that is ours alone
 ROOM = 1 << 30
 """Octets that must be free there; a run takes two fifths of it."""
+
+# A slow machine is no failure. Before any test is read: each takes what holds when it is.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 def pytest_configure() -> None:

@@ -1,6 +1,11 @@
-"""Settings of the property tests: a slow machine is no failure."""
+"""What the tests of the proxy share."""
 
-from hypothesis import settings
+import pytest
 
-settings.register_profile("mail", deadline=None)
-settings.load_profile("mail")
+from ledger import patience
+
+
+@pytest.fixture(autouse=True)
+def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not about the ledger's patience must not fail by it on a busy machine."""
+    monkeypatch.setattr(patience, "PATIENCE", 30.0)

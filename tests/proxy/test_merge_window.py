@@ -35,12 +35,6 @@ OFFER = (
 )
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is counted is in question here, and not how fast a busy machine does it."""
-    monkeypatch.setattr(patience_module, "PATIENCE", 30.0)
-
-
 def offer(number: int) -> Sent:
     """Return the same letter to one more person."""
     name = f"Friend{chr(97 + number)}"
