@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import re
+import socket
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -41,17 +42,22 @@ class FakeUpstream:
     """The connections that are open."""
 
     async def __aenter__(self) -> "FakeUpstream":
+        # Kept to the end, whoever listens there: where an upstream is away, nobody else is to be found at its port.
+        self._place = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._place.bind((self.host, 0))
+        self.port = self._place.getsockname()[1]
         self._server = await asyncio.start_server(
-            self._session, self.host, 0, limit=1 << 20, ssl=None if "STARTTLS" in self.extensions else self.tls
+            self._session, self.host, self.port, limit=1 << 20, ssl=None if "STARTTLS" in self.extensions else self.tls
         )
-        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+        self._place.close()
 
     async def stop(self) -> None:
-        """Take no more connections."""
+        """Take no more connections; whoever tries is refused."""
         self._server.close()
 
     def count(self, command: str) -> int:

@@ -257,8 +257,8 @@ async def test_what_the_server_says(ledger: Ledger, command: str, answer: str, e
 async def test_a_server_that_is_away(ledger: Ledger) -> None:
     """Without a server letters wait."""
     async with FakeUpstream() as upstream:
-        port = upstream.port
-    await send_all(ledger, sender(port))
+        await upstream.stop()
+        await send_all(ledger, sender(upstream.port))
     assert [("queued", 1, True)] == await states(ledger)
 
 

@@ -73,11 +73,11 @@ async def test_client_that_only_stops_sending_still_hears_the_answer(tmp_path: P
 async def test_upstream_unreachable(tmp_path: Path) -> None:
     """Nobody listens behind the relay: 451 with a plain reason, nothing recorded."""
     async with FakeUpstream() as upstream:
-        port = upstream.port
-    async with running_relay(tmp_path, port) as running:
-        replies, writer = await talk(running.port, ENVELOPE, 4)
-        writer.close()
-        assert [] == await running.ledger.messages()
+        await upstream.stop()
+        async with running_relay(tmp_path, upstream.port) as running:
+            replies, writer = await talk(running.port, ENVELOPE, 4)
+            writer.close()
+            assert [] == await running.ledger.messages()
     assert replies[-1].startswith("451 4.4.1 The mail server behind this relay cannot be reached")
 
 
