@@ -1,5 +1,6 @@
 """Waiting: for what another process does, with a deadline and without guessing how long it takes."""
 
+import os
 import random
 import socket
 import time
@@ -9,6 +10,10 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 _given: set[int] = set()
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_PORTS = range(10_000 + _WORKER, 20_000, _WORKERS)
+"""Those of this process of tests: the others have their own, and the demo looks for its ports above them."""
 
 
 def until(condition: Callable[[], Result], what: str, seconds: float = 30.0, pause: float = 0.05) -> Result:
@@ -22,12 +27,12 @@ def until(condition: Callable[[], Result], what: str, seconds: float = 30.0, pau
 
 
 def free_port() -> int:
-    """Return a port on loopback on which nobody listens now, and that no other test of this process was given.
+    """Return a port on loopback on which nobody listens now, and that no other test was given.
 
-    It lies below the ports that Linux gives to clients (32768 and more): neither a client nor another process that
-    looks for a port at the same moment is likely to be quicker than the program it is for.
+    Until the program that it is for listens there, minutes may pass. It lies below the ports that Linux gives to
+    clients (32768 and more), none of which is quicker then.
     """
-    while (port := random.randrange(10_000, 32_000)) in _given or not _is_free(port):  # no secret
+    while (port := random.choice(_PORTS)) in _given or not _is_free(port):  # no secret
         pass
     _given.add(port)
     return port
