@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.message import Message
+from functools import partial
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import IO, Any
@@ -276,4 +277,14 @@ def alone(pid: int, all_of_them: list[int]) -> Iterator[None]:
             if other != pid:
                 os.kill(other, signal.SIGSTOP)
                 stack.callback(os.kill, other, signal.SIGCONT)
+                until(partial(_stands_still, other), f"process {other} stands still")
         yield
+
+
+def _stands_still(pid: int) -> bool:
+    """Tell whether every thread of a process is stopped, or has ended: a signal is sent before it takes effect."""
+    try:
+        threads = [status.read_text() for status in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return False  # One ends just now.
+    return {status.rpartition(")")[2].split()[0] for status in threads} <= set("TZX")
