@@ -208,6 +208,17 @@ def test_every_encoding(raw: bytes, expected: list[bytes]) -> None:
     assert all(one in out.raw for one in expected)
 
 
+def test_of_several_parts_the_last_asks() -> None:
+    """The question stands once in a message, however many parts of it are shown."""
+    part = b"--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<p>One</p>\r\n"
+    raw = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + part + part + b"--b--\r\n"
+
+    out = with_invitation(read(raw), UNKNOWN, Footer("Example GmbH"), f"{PUBLIC_URL}/join/{'t' * 60}")
+    assert out is not None
+
+    assert [0, 1] == [body.encoded.decoded.count(b"/join/" + b"t" * 60) for body in read(out.raw).bodies]
+
+
 @pytest.mark.parametrize("language", Language)
 def test_every_language_says_who_asks_and_what(language: Language) -> None:
     """The question names the organisation and has no place left open, for each thing that can be asked."""

@@ -238,10 +238,18 @@ def test_hostile_input_ends(html: str) -> None:
 
 
 @pytest.mark.parametrize("on", [False, True], ids=["untracked", "tracked"])
-def test_no_mark_taken_out_makes_a_boundary(on: bool) -> None:
-    """Case 35: what a mark tears apart stays so where it would be the line that ends the part."""
-    html = f"<p>x</p>\r\n--b<img src={PIXEL}>\r\n<p>y</p>".encode()
-    part = b"Content-Type: text/html; charset=utf-8\r\n\r\n" + html
+@pytest.mark.parametrize(
+    "html",
+    [
+        f"<p>x</p>\r\n--b<img src={PIXEL}>\r\n<p>y</p>",
+        f"<p>x</p>\r\n--b<img src={PIXEL}>-- \r\n<p>y</p>",
+        f"-<img src={PIXEL}>-b\r\n<p>y</p>",
+    ],
+    ids=["between parts", "behind the last part", "at the beginning"],
+)
+def test_no_mark_taken_out_makes_a_boundary(html: str, on: bool) -> None:
+    """Case 35: what a mark tears apart stays so where it would be a line that ends the part."""
+    part = b"Content-Type: text/html; charset=utf-8\r\n\r\n" + html.encode()
     raw = HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + part + b"\r\n--b--\r\n"
     message = read_message(raw, READING)
 
@@ -249,6 +257,22 @@ def test_no_mark_taken_out_makes_a_boundary(on: bool) -> None:
     if on:
         with pytest.raises(Unparsable):
             tracked(message, ALL_ON, OLD, Footer("Example GmbH"))
+
+
+def test_a_boundary_of_other_parts_in_its_text_holds_nothing_up() -> None:
+    """A part that has a line like that between parts of another multipart is edited like any other."""
+    inner = b"Content-Type: multipart/alternative; boundary=c\r\n\r\n--c\r\n\r\ntext\r\n--c--\r\n"
+    part = b"Content-Type: text/html; charset=utf-8\r\n\r\n<pre>\r\n--c\r\n</pre>" + f"<img src={PIXEL}>".encode()
+    raw = (
+        HEAD
+        + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+        + inner
+        + b"\r\n--b\r\n"
+        + part
+        + b"\r\n--b--\r\n"
+    )
+
+    assert raw.replace(f"<img src={PIXEL}>".encode(), b"") == untracked(read_message(raw, READING)).raw
 
 
 def test_end_of_the_body_in_an_old_footer() -> None:

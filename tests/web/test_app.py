@@ -110,9 +110,10 @@ async def test_forged_token_is_a_page(site: Setting, path: str) -> None:
     assert "<h1>" in answer.text
 
 
-@pytest.mark.parametrize(
-    "target", ["javascript:alert(1)", "//evil.example/", "data:text/html,x", "http:///x", "https://a\r\nx:y"]
-)
+NOWHERE = ["javascript:alert(1)", "//evil.example/", "data:text/html,x", "http:///x", "https://a\r\nx:y"]
+
+
+@pytest.mark.parametrize("target", [*NOWHERE, "https://a/\x1f", "https://a/ x", "https://a/\x7f"])
 async def test_bad_destination_is_refused_at_the_redirect_too(site: Setting, target: str) -> None:
     """128, W2: a destination that is no web address is never led to, even with a token that opens."""
     answer = await site.get(site.marks.link(1, target))

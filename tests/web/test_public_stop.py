@@ -75,6 +75,7 @@ async def test_without_system_mail_people_write(tmp_path: Path) -> None:
         for answer in (await site.client.get("/stop"), await site.client.post("/stop", data={"address": BOB})):
             assert "mailto:privacy@example.org" in answer.text
             assert "<form" not in answer.text
+            assert "The quickest way to stop it is the link at the end" in answer.text
         assert [] == await site.letters()
 
 
@@ -86,6 +87,14 @@ async def test_a_refusal_is_told_once(mailing: Mailing) -> None:
     assert ("stopped", BOB) == (letter.kind, letter.address)
     assert letter.values["you_url"].startswith(f"{PUBLIC}/you/")
     assert 200 == (await mailing.client.get(letter.values["you_url"])).status_code
+
+
+@pytest.mark.parametrize(("spoken", "language"), [("es-MX", Language.SPANISH), ("xx", Language.ENGLISH)])
+async def test_who_refuses_is_told_in_their_language(mailing: Mailing, spoken: str, language: Language) -> None:
+    """The letter after a refusal is in the language of the page on which it was made."""
+    await mailing.client.post(mailing.marks.stop(), headers={"accept-language": spoken})
+    (letter,) = await mailing.letters()
+    assert ("stopped", language) == (letter.kind, letter.language)
 
 
 async def test_health_says_how_many_letters_wait(mailing: Mailing) -> None:
