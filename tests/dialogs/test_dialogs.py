@@ -46,6 +46,7 @@ from proxy import auth
 from proxy.ownership import parse_alias
 from proxy.server import Listener
 from tests.relaying import running_relay
+from tests.time_enough import give_time
 from tests.upstream import FakeUpstream
 
 DIALOGS = sorted(Path(__file__).parent.glob("*.txt"))
@@ -189,6 +190,7 @@ def set_up(lines: list[tuple[int, str, str]], upstream: FakeUpstream) -> dict[st
 async def test_dialog(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every dialog goes as it is written down."""
     monkeypatch.setattr(auth, "DELAYS", (0.0, 0.0, 0.0))
+    give_time(monkeypatch)
     lines = parse(path)
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from ledger import patience
+from tests.time_enough import give_time
 
 
 @pytest.fixture(autouse=True)
 def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not about the ledger's patience must not fail by it on a busy machine."""
-    monkeypatch.setattr(patience, "PATIENCE", 30.0)
+    """What is not about how long something may take must not fail by it on a busy machine."""
+    give_time(monkeypatch)
