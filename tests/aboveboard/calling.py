@@ -1,7 +1,9 @@
 """What tests of the command are made of: a configuration file, a message, and how it is called."""
 
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from click.testing import Result
 
 CONFIG = """
@@ -28,3 +30,13 @@ GRANT = ("consent", "grant", "bob@customer.test", "--purpose", "open", "--purpos
 EVIDENCE = ("--evidence", "form 12")
 
 Command = Callable[..., Result]
+
+
+def keep_from_beginning(word: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every program of ours with a word in its call wait for its end before it begins.
+
+    Whatever a test does while such a program starts, it is never too late for it. What that takes is in ``folder``.
+    """
+    wait = f"import signal, sys\nif {word!r} in sys.orig_argv:\n    signal.pause()\n"
+    (folder / "sitecustomize.py").write_text(wait)
+    monkeypatch.setenv("PYTHONPATH", str(folder))

@@ -17,6 +17,7 @@ from bs4 import BeautifulSoup
 
 from aboveboard.demo import SITE, filled
 from aboveboard.mailbox import readable
+from tests.aboveboard.calling import keep_from_beginning
 
 SAMPLES = sorted(Path("aboveboard/samples").glob("*.eml"))
 RECEIVED = rb"Received: by [^\r\n]+\r\n"
@@ -189,8 +190,11 @@ def test_the_story(tmp_path: Path) -> None:
     assert [*found.temporary.iterdir(), *found.here.iterdir()] == []
 
 
-def test_sigterm_while_it_starts(tmp_path: Path) -> None:
+def test_sigterm_while_it_starts(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Told to end before it has begun, it still leaves nothing behind."""
+    keep_from_beginning("serve", tmp_path_factory.mktemp("apart"), monkeypatch)
     with start(tmp_path, tmp_path) as process:
         while not list(tmp_path.glob("aboveboard-demo-*/serve.log")):
             assert process.poll() is None
