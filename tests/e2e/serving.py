@@ -272,12 +272,18 @@ def running_service(
 @contextmanager
 def alone(pid: int, all_of_them: list[int]) -> Iterator[None]:
     """Stop every process but one, so that it alone answers."""
+    with standing_still(*(other for other in all_of_them if other != pid)):
+        yield
+
+
+@contextmanager
+def standing_still(*pids: int) -> Iterator[None]:
+    """Stop processes."""
     with ExitStack() as stack:
-        for other in all_of_them:
-            if other != pid:
-                os.kill(other, signal.SIGSTOP)
-                stack.callback(os.kill, other, signal.SIGCONT)
-                until(partial(_stands_still, other), f"process {other} stands still")
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+            stack.callback(os.kill, pid, signal.SIGCONT)
+            until(partial(_stands_still, pid), f"process {pid} stands still")
         yield
 
 
