@@ -6,7 +6,7 @@ import io
 import json
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +64,17 @@ def test_text_for_a_person(command: Command) -> None:
     assert "alice" not in answer.stdout
 
 
-def test_json_for_a_program(command: Command) -> None:
+def test_json_for_a_program(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """--json is the same report, with its period."""
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime(2099, 1, 2, 12, tzinfo=tz)
+
+    monkeypatch.setattr("aboveboard.commands.audit.datetime", Later)
     report = json.loads(command("audit", "--json", "--since", "2020-01-01").stdout)
-    assert ("2020-01-01", datetime.now(UTC).date().isoformat()) == (report["since"], report["until"])
+    assert ("2020-01-01", "2099-01-02") == (report["since"], report["until"])
     assert [{"class": "group", "reason": "group", "messages": 1}] == report["decisions"]
     assert ["audit"] == [row["action"] for row in report["accesses"]]
     assert [] == json.loads(command("audit", "--json", "--until", "2020-01-01").stdout)["decisions"]

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import threading
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
@@ -22,7 +23,9 @@ def connected(port: int, said: bytes) -> socket.socket:
 
 def test_clients_that_say_nothing(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """Whoever connects and does not ask is let go of after a while, and whoever is gone is not missed."""
-    monkeypatch.setattr(metricserver._Handler, "timeout", 0.2)
+    said = threading.Event()
+    # Nobody's time begins to run before all have said what they say.
+    monkeypatch.setattr(metricserver._Handler, "timeout", property(lambda _: 0.2 if said.wait(20) else None))
     registry, port = CollectorRegistry(), free_port()
     Gauge("sessions", "Sessions.", registry=registry).set(2)
     close = metricserver.start("127.0.0.1", port, registry)
@@ -31,6 +34,7 @@ def test_clients_that_say_nothing(monkeypatch: pytest.MonkeyPatch, capfd: pytest
         with connected(port, b"GET /metrics HT") as gone:
             gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
         with connected(port, b"GET /metrics HTTP/1.1\r\n\r\n") as asking, asking.makefile("rb") as answer:
+            said.set()
             assert b"sessions 2.0\n" in answer.read()
         for client in silent:
             with client:
