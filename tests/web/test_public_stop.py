@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from policies.footer import Language
+from policies.words import Purpose
 from tests.web.mailing import BOB, PUBLIC, Mailing, mailing_site
 
 
@@ -91,10 +92,20 @@ async def test_a_refusal_is_told_once(mailing: Mailing) -> None:
 
 @pytest.mark.parametrize(("spoken", "language"), [("es-MX", Language.SPANISH), ("xx", Language.ENGLISH)])
 async def test_who_refuses_is_told_in_their_language(mailing: Mailing, spoken: str, language: Language) -> None:
-    """The letter after a refusal is in the language of the page on which it was made."""
+    """The letter after a refusal is in the language of the page on which the person, as is on record, made it."""
     await mailing.client.post(mailing.marks.stop(), headers={"accept-language": spoken})
     (letter,) = await mailing.letters()
     assert ("stopped", language) == (letter.kind, letter.language)
+    assert "data_subject" == (await mailing.history())[-1]["actor"]
+
+
+async def test_stopped_already_is_what_has_nothing_left_to_refuse(mailing: Mailing) -> None:
+    """The page says that nothing need be done once everything is refused, not before."""
+    url, said = mailing.marks.stop(), []
+    for purpose in Purpose:
+        await mailing.client.post(url.replace("/stop/", "/you/"), data={"stop": purpose})
+        said.append("Tracking is stopped already" in (await mailing.client.get(url)).text)
+    assert [False, False, True] == said
 
 
 async def test_health_says_how_many_letters_wait(mailing: Mailing) -> None:
