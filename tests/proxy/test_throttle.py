@@ -53,9 +53,11 @@ class Judge:
 
     mechanisms = (PLAIN,)
 
-    def __init__(self, answer: Reply | None = None) -> None:
+    def __init__(self, answer: Reply | None = None, *, raises: bool = False) -> None:
         self.asked: list[tuple[str, bytes]] = []
+        self.right = b"right"
         self._answer = answer
+        self._raises = raises
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -63,9 +65,11 @@ class Judge:
         """Say whether it is the right one."""
         self.asked.append((credential.user, credential.secret))
         await self.gate.wait()
+        if self._answer is not None and self._raises:
+            raise ReplyError(self._answer)
         if self._answer is not None:
             return self._answer, None
-        right = credential.secret == b"right"
+        right = credential.secret == self.right
         return (reply(235, "ok"), _Somebody()) if right else (reply(535, "no"), None)  # type: ignore[return-value]
 
 
@@ -300,11 +304,27 @@ async def test_ledger_away(tmp_path: Path) -> None:
         assert [535] * 3 + [454] * 3 == [await attempt(throttle, f"guess {number}") for number in range(6)]
 
 
-@pytest.mark.parametrize("code", [454, 421, 504], ids=str)
-async def test_what_says_nothing_of_the_password_is_not_counted(tmp_path: Path, code: int) -> None:
-    """An upstream that is busy, or takes no such mechanism, says nothing of the password."""
+async def test_ledger_away_and_the_same_wrong_password(tmp_path: Path) -> None:
+    """Without the ledger too it asks once, and hears the same words; who changes to it is let in after a success."""
     async with open_ledger(tmp_path) as ledger:
-        throttle = Throttle(Judge(reply(code, "not now")), ledger)
+        (tmp_path / "ledger.db").unlink()
+        judge = Judge()
+        throttle = Throttle(judge, ledger)
+        old = Credential(PLAIN, "alice@example.org", b"old password")
+        said = [(await throttle.verify(old, HOME, nobody_asks))[0] for _ in range(9)]
+        assert ([reply(535, "no")] * 9, 1) == (said, len(judge.asked))
+        assert 235 == await attempt(throttle, "right")
+        judge.right = b"old password"
+        assert 235 == await attempt(throttle, "old password")
+
+
+@pytest.mark.parametrize(
+    ("code", "raises"), [(454, False), (421, False), (504, False), (451, True)], ids=["454", "421", "504", "raised"]
+)
+async def test_what_says_nothing_of_the_password_is_not_counted(tmp_path: Path, code: int, raises: bool) -> None:
+    """An upstream that is busy or away, or takes no such mechanism, says nothing of the password."""
+    async with open_ledger(tmp_path) as ledger:
+        throttle = Throttle(Judge(reply(code, "not now"), raises=raises), ledger)
         assert [code] * 20 == [await attempt(throttle, f"secret {number}") for number in range(20)]
         assert [] == await _kept(ledger)
 
