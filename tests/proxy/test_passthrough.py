@@ -197,7 +197,10 @@ async def test_who_waits_has_the_connection_that_comes_to_rest(
 
 
 async def test_who_waited_for_a_login_logs_in_once(tmp_path: Path) -> None:
-    """Of many who wait for one connection each logs in once, and keeps it until its message is done."""
+    """Of many who wait for one connection each logs in once, and keeps it until its message is done.
+
+    Who comes once nobody waits any more keeps it for the next message too.
+    """
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(fake(data_delay=0.1))
         running = await stack.enter_async_context(relay(tmp_path, upstream, Limits(connections=1, patience=10.0)))
@@ -213,7 +216,9 @@ async def test_who_waited_for_a_login_logs_in_once(tmp_path: Path) -> None:
             return await sender.message() if "235" == (await sender.heard())[:3] else ""
 
         assert [ACCEPTED] * 5 == await asyncio.gather(first.content(), *map(send, others))
-    assert [f"PLAIN {ALICE}"] * 5 == upstream.logged_in
+        assert [f"PLAIN {ALICE}"] * 5 == upstream.logged_in
+        assert [ACCEPTED] * 2 == [await first.message() for _ in range(2)]
+    assert [f"PLAIN {ALICE}"] * 6 == upstream.logged_in
 
 
 async def test_connections_count_together(tmp_path: Path) -> None:
