@@ -71,6 +71,24 @@ async def test_too_many_messages_for_the_upstream(tmp_path: Path, enough: str, p
     assert ASKED + 3 == upstream.connections
 
 
+async def test_too_many_messages_on_several_connections(tmp_path: Path) -> None:
+    """Where one kept connection has had enough the message goes over a new one, not over another that is kept."""
+    async with (
+        FakeUpstream(mails_per_connection=1, enough="421 4.7.0 Too many messages") as upstream,
+        running_relay(tmp_path, upstream.port) as running,
+        Sender(running.port) as one,
+        Sender(running.port) as other,
+    ):
+        (pool,) = running.server.upstreams.pools
+        for sender in (one, other):
+            await sender.envelope()
+        for sender in (one, other):
+            await sender.content()
+        await until(lambda: len(pool._idle) == 2)
+        assert "250 2.0.0 Ok: queued as 4XYZ" == await one.message()
+    assert 3 == len(upstream.messages)
+
+
 async def test_421_on_a_fresh_connection(tmp_path: Path) -> None:
     """421 to MAIL on a fresh connection is the client's answer, and nothing is tried again."""
     async with (
