@@ -19,7 +19,7 @@ from ledger.errors import LedgerError
 from ledger.keys import KeyFile, Keyring
 
 KEY = base64.b64encode(bytes(32)).decode()
-GOOD = {"format": 1, "lookup": KEY, "tokens": [{"id": 1, "key": KEY}], "sealing": 1}
+GOOD: dict[str, Any] = {"format": 1, "lookup": KEY, "tokens": [{"id": 1, "key": KEY}], "sealing": 1}
 
 
 @pytest.fixture
@@ -95,6 +95,8 @@ def test_file_outlives_a_power_cut(path: Path, monkeypatch: pytest.MonkeyPatch) 
         pytest.param(json.dumps(GOOD | {"sealing": float("inf")}).encode(), id="infinite id"),
         pytest.param(json.dumps(GOOD | {"tokens": [{"id": 256, "key": KEY}], "sealing": 256}).encode(), id="wide id"),
         pytest.param(json.dumps(GOOD | {"tokens": [{"id": -1, "key": KEY}], "sealing": -1}).encode(), id="negative id"),
+        pytest.param(json.dumps(GOOD | {"tokens": [*GOOD["tokens"], {"id": 0, "key": KEY}]}).encode(), id="id zero"),
+        pytest.param(json.dumps(GOOD | {"lookup": f"{KEY}\n"}).encode(), id="more than base64"),
     ],
 )
 def test_anything_else_is_not_a_key_file(path: Path, content: bytes) -> None:
@@ -112,6 +114,12 @@ def test_missing_file_is_named() -> None:
     """Without a key file the sentence says which one."""
     with pytest.raises(LedgerError, match=r"/nowhere/aboveboard\.key is missing"):
         Keyring.load(Path("/nowhere/aboveboard.key"))
+
+
+def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """Where there is something else in its place the sentence says why, and not that the keys were damaged."""
+    with pytest.raises(LedgerError, match=r"cannot be read: Is a directory\."):
+        Keyring.load(tmp_path)
 
 
 def test_file_that_cannot_be_written_is_named() -> None:
