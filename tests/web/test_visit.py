@@ -78,3 +78,27 @@ async def test_being_written_to_is_on_record_by_its_label(mailing: Mailing) -> N
         assert f"Noted: {noted}" in await step(mailing, do=do)
         said.append((await mailing.history())[-1]["expression"])
     assert ["Do not write to me", "You may write to me again"] == said
+
+
+async def test_looking_at_a_mailed_link_opens_no_visit(mailing: Mailing) -> None:
+    """Promise 6: a program that follows links in mail sees one button, and nothing of whose link it is."""
+    page = (await mailing.client.get(f"/you/{await mailing.mailed()}")).text
+    assert [] == [word for word in (BOB, "b•••@", 'name="visit"', "you agreed on") if word in page]
+    assert 1 == page.count("<button")
+
+
+async def test_the_page_of_an_ordinary_token_offers_what_there_is(mailing: Mailing) -> None:
+    """It says that nothing was ticked once nothing was, and offers to stop as long as there is something to stop."""
+    url = mailing.marks.stop().replace("/stop/", "/you/")
+    looked, pressed = (await mailing.client.get(url)).text, (await mailing.client.post(url)).text
+    assert [False, True] == ["Nothing was ticked" in page for page in (looked, pressed)]
+    (stop,) = re.findall(r'<a href="([^"]+)">Stop all of it</a>', looked)
+    assert "Tracking is stopped" in (await mailing.client.post(stop)).text
+    assert "Nothing about messages to you is recorded any more" in (await mailing.client.get(url)).text
+
+
+async def test_who_asks_for_a_link_hears_where_it_went(mailing: Mailing) -> None:
+    """The page after that says that a message is on its way."""
+    answer = await mailing.client.post(mailing.marks.stop().replace("/stop/", "/you/"), data={"do": "link"})
+    assert 200 == answer.status_code
+    assert "a message with a link is on its way" in answer.text
